@@ -1,0 +1,78 @@
+"""Records as a data frame: one row a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.errors import UserError
+from benchmark.records import Record, Scan, Store, canonical
+
+TIMED_PHASES = ("synthesis", "distillation", "joint")
+"""Phases that are the method's own; evaluation is the harness's."""
+
+
+def row(record: Record) -> dict[str, Any]:
+    """One record, flattened."""
+    ledger = record.ledger
+    return {
+        "run_id": record.run_id,
+        "suite": record.spec.suite,
+        "task": record.spec.task,
+        "budget": record.spec.budget.name,
+        "method": record.spec.method,
+        "version": record.spec.method_version,
+        "title": record.method.title,
+        "access": record.method.access,
+        "changed": canonical(record.method.changed),
+        "params": canonical(record.spec.params),
+        "seed": record.spec.seed,
+        "status": record.status,
+        "reason": record.reason,
+        "teacher": record.teacher.checksum,
+        "teacher_accuracy": record.teacher.accuracy,
+        "teacher_forward": ledger.teacher_forward,
+        "teacher_backward": ledger.teacher_backward,
+        "synthetic_images": ledger.synthetic_images,
+        "student_steps": ledger.student_steps,
+        "seconds": sum(ledger.seconds.get(phase, 0.0) for phase in TIMED_PHASES),
+        "peak_memory_mib": ledger.peak_memory_mib,
+        "threads": record.environment.threads,
+        "code_version": record.environment.code_version,
+        **record.metrics,
+    }
+
+
+def to_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row a run, in a stable order."""
+    frame = pd.DataFrame([row(record) for record in records])
+    if frame.empty:
+        return frame
+    order = ["suite", "task", "budget", "method", "params", "seed", "run_id"]
+    return frame.sort_values(order, ignore_index=True)
+
+
+def load_results(path: Path) -> pd.DataFrame:
+    """Every record under ``path``.
+
+    Raises:
+        UserError: naming the first file that is not a record.
+    """
+    if not path.is_dir():
+        raise UserError(f"results folder '{path}' does not exist; run a suite first")
+    return to_frame(readable(Store(path).scan()))
+
+
+def readable(scan: Scan) -> list[Record]:
+    """The records of a scan without unreadable files.
+
+    Raises:
+        UserError: naming the first unreadable file.
+    """
+    if scan.unreadable:
+        bad = scan.unreadable[0]
+        raise UserError(f"'{bad.path}' is not a readable record: {bad.reason}")
+    return scan.records

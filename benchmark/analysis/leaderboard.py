@@ -1,0 +1,289 @@
+"""Ranked tables of records: one per task, budget and teacher.
+
+Everything here is a pure function of the records; the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmark.analysis.frame import TIMED_PHASES
+from benchmark.analysis.statistics import t_interval
+from benchmark.records import SCORED, Record, Scan, canonical
+from methods.budget import Budget
+
+DATA_FREE = "data-free"
+COLUMNS = (
+    "rank",
+    "method",
+    "access",
+    "accuracy, %",
+    "n ok/planned",
+    "failures at chance, %",
+    "of teacher, %",
+    "oracle, %",
+    "agreement, %",
+    "seconds",
+    "teacher queries",
+)
+HEADER = """# Leaderboard
+
+Made by `dfkd leaderboard` from the records under `results/`; do not edit it by hand.
+
+- **accuracy**: of the student at its **last** step, mean over seeds ± half-width of the 95 %
+  t-interval. The table is ordered by the score with failures at chance (below).
+- **rank**: within an access class, because a method that saw real data is no competitor of one
+  that did not. A range means that the intervals overlap: these seeds cannot tell the methods
+  apart. One seed gives no interval and no claim: *insufficient*.
+- **n ok/planned**: finished runs of those the suites set out to do. **failures at chance**: the
+  mean with every failed or missing run counted as a guess. A student that finished at chance
+  level (*collapsed*) is a result and counts as it is; it is noted beside the method.
+- **oracle** picks each run's best checkpoint on the test set, as most papers report it;
+  **agreement** picks the one that agrees best with the teacher on synthetic images, which needs
+  no real data. Neither is the headline.
+- **seconds** of the method's own phases on the machine of the records, evaluation excluded;
+  **teacher queries**: images sent forward through the teacher plus images sent back.
+"""
+
+
+@dataclass
+class Row:
+    """One method with one set of parameters, over its seeds."""
+
+    method: str
+    title: str
+    access: str
+    changed: dict[str, Any]
+    version: int
+    chance: float
+    records: list[Record] = field(default_factory=list)
+    planned: set[str] = field(default_factory=set)
+
+    @property
+    def scored(self) -> list[Record]:
+        """Runs that ended with a student."""
+        return [record for record in self.records if record.status in SCORED]
+
+    def mean(self, metric: str) -> float | None:
+        """Mean of a metric over the finished runs."""
+        values = [r.metrics[metric] for r in self.scored if metric in r.metrics]
+        return sum(values) / len(values) if values else None
+
+    @property
+    def interval(self) -> float | None:
+        """Half-width of the accuracy's t-interval."""
+        return t_interval([record.metrics["accuracy"] for record in self.scored])
+
+    @property
+    def score(self) -> float:
+        """Mean accuracy with every failed or missing run at chance level."""
+        got = [record.metrics["accuracy"] for record in self.scored]
+        total = max(len(self.planned), len(got))
+        return (sum(got) + self.chance * (total - len(got))) / total if total else 0.0
+
+    @property
+    def label(self) -> str:
+        """Title, with the parameters that differ from the paper's."""
+        changed = ", ".join(f"{name}={_short(value)}" for name, value in self.changed.items())
+        version = f" v{self.version}" if self.version != 1 else ""
+        return self.title + version + (f" ({changed})" if changed else "")
+
+    @property
+    def note(self) -> str:
+        """Statuses other than ok, counted."""
+        counts: dict[str, int] = defaultdict(int)
+        for record in self.records:
+            if record.status != "ok":
+                counts[record.status.replace("_", " ")] += 1
+        return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+
+@dataclass
+class Table:
+    """All rows of one task, budget and teacher."""
+
+    task: str
+    budget: Budget
+    teacher: str
+    teacher_accuracy: float
+    rows: list[Row]
+
+    def caption(self) -> str:
+        """What the numbers were obtained with."""
+        b = self.budget
+        images = (
+            f"a bank of {b.images:,} images" if b.images else "fresh images at every student step"
+        )
+        schedule = "cosine decay" if b.student_schedule == "cosine" else "constant rate"
+        threads = sorted({r.environment.threads for row in self.rows for r in row.records})
+        devices = sorted({r.environment.device for row in self.rows for r in row.records})
+        where = " and ".join(devices) + ", " + "/".join(str(n) for n in threads) + " threads a run"
+        return (
+            f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
+            f"images, {images}, {b.student_steps:,} student steps of {b.student_batch} images "
+            f"({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
+            f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
+            f"Run on: {where}."
+        )
+
+
+def tables(scan: Scan) -> list[Table]:
+    """Group a scan's records into tables, rows in order of rank."""
+    groups: dict[tuple[str, str, str], dict[tuple[str, int, str], Row]] = defaultdict(dict)
+    first: dict[tuple[str, str, str], Record] = {}
+    seen: set[str] = set()
+    for record in scan.records:
+        if record.run_id in seen:
+            continue  # the same experiment, asked for by two suites
+        seen.add(record.run_id)
+        spec = record.spec
+        table = (spec.task, canonical(spec.budget.model_dump()), record.teacher.checksum)
+        first.setdefault(table, record)
+        key = (spec.method, spec.method_version, canonical(spec.params))
+        row = groups[table].setdefault(
+            key,
+            Row(
+                spec.method,
+                record.method.title,
+                record.method.access,
+                record.method.changed,
+                spec.method_version,
+                record.teacher.chance,
+            ),
+        )
+        row.records.append(record)
+        row.planned.add(record.run_id)
+    for (task, budget, teacher), rows in groups.items():
+        name = first[task, budget, teacher].spec.budget.name
+        for run_id, entry in _planned(scan):
+            key = (entry["method"], entry["version"], canonical(entry["params"]))
+            same = (entry["task"], entry["budget"], entry["teacher"]) == (task, name, teacher)
+            if same and key in rows:
+                rows[key].planned.add(run_id)
+    result = []
+    for table, rows in sorted(groups.items()):
+        record = first[table]
+        ordered = sorted(rows.values(), key=_order)
+        result.append(
+            Table(
+                record.spec.task,
+                record.spec.budget,
+                record.teacher.checksum,
+                record.teacher.accuracy,
+                ordered,
+            )
+        )
+    return result
+
+
+def _planned(scan: Scan) -> Iterable[tuple[str, dict[str, Any]]]:
+    for suite in sorted(scan.planned):
+        yield from sorted(scan.planned[suite].items())
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    return (row.access != DATA_FREE, row.access, -row.score, row.label)
+
+
+def ranks(table: Table) -> list[str]:
+    """For every row its rank within its access class, as a range where intervals overlap."""
+    result = []
+    for row in table.rows:
+        peers = [other for other in table.rows if other.access == row.access]
+        position = 1 + sum(other.score > row.score for other in peers)
+        if not row.scored:
+            result.append("–")
+        elif row.interval is None:
+            result.append(f"{position} (insufficient)")
+        else:
+            low, high = row.score - row.interval, row.score + row.interval
+            better = sum(o.score - (o.interval or 0) > high for o in peers if o is not row)
+            worse = sum(o.score + (o.interval or 0) < low for o in peers if o is not row)
+            best, last = 1 + better, len(peers) - worse
+            result.append(str(best) if best == last else f"{best}–{last}")
+    return result
+
+
+def cells(table: Table) -> list[list[str]]:
+    """The table's body as text, one list a row, in the order of `COLUMNS`."""
+    body = []
+    for rank, row in zip(ranks(table), table.rows, strict=True):
+        accuracy, interval = row.mean("accuracy"), row.interval
+        mean = "–" if accuracy is None else f"{100 * accuracy:.2f}"
+        spread = "" if interval is None else f" ± {100 * interval:.2f}"
+        share = None if accuracy is None else accuracy / table.teacher_accuracy
+        done = row.scored
+        seconds = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in done]
+        queries = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in done]
+        body.append(
+            [
+                rank,
+                row.label + (f" [{row.note}]" if row.note else ""),
+                row.access,
+                mean + spread,
+                f"{len(done)}/{len(row.planned)}",
+                f"{100 * row.score:.2f}",
+                _percent(share),
+                _percent(row.mean("accuracy_oracle")),
+                _percent(row.mean("accuracy_agreement")),
+                f"{sum(seconds) / len(seconds):.0f}" if seconds else "–",
+                f"{round(sum(queries) / len(queries)):,}" if queries else "–",
+            ]
+        )
+    return body
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _short(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def markdown_table(table: Table) -> str:
+    """Caption and body in Markdown."""
+    left = {"method", "access"}
+    lines = [
+        "| " + " | ".join(COLUMNS) + " |",
+        "|" + "|".join(":--" if name in left else "--:" for name in COLUMNS) + "|",
+    ]
+    lines += [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
+    ]
+    return "\n".join([table.caption(), "", *lines])
+
+
+def markdown(scan: Scan) -> str:
+    """The whole of ``leaderboard.md``."""
+    parts = [HEADER]
+    for table in tables(scan):
+        parts.append(f"## {table.task}, budget {table.budget.name}\n\n{markdown_table(table)}\n")
+    if len(parts) == 1:
+        parts.append("No records yet: `dfkd run quickstart` makes some.\n")
+    return "\n".join(parts)
+
+
+BLOCK = re.compile(
+    r"(<!-- leaderboard (?P<task>\S+) (?P<budget>\S+) -->\n).*?(<!-- end leaderboard -->)", re.S
+)
+
+
+def fill_blocks(text: str, scan: Scan) -> str:
+    """Replace every marked block of a document by the table it names.
+
+    A block is ``<!-- leaderboard TASK BUDGET -->`` … ``<!-- end leaderboard -->``.
+    """
+    found = tables(scan)
+
+    def fill(match: re.Match[str]) -> str:
+        wanted = (match["task"], match["budget"])
+        bodies = [markdown_table(t) for t in found if (t.task, t.budget.name) == wanted]
+        body = "\n\n".join(bodies) or "No records yet."
+        return f"{match[1]}{body}\n{match[4]}"
+
+    return BLOCK.sub(fill, text)

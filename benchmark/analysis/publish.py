@@ -1,0 +1,47 @@
+"""Writing the leaderboard, and checking that what is written is current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmark.analysis.leaderboard import fill_blocks, markdown
+from benchmark.errors import UserError
+from benchmark.records import Store, write_atomic
+
+
+def leaderboard(results: Path, output: Path, check: bool, console: Console, errors: Console) -> int:
+    """Render, or with ``check`` compare; 0 when all is well.
+
+    Unreadable records are named and counted; the table is made of the others and the exit code
+    is 1.
+
+    Raises:
+        UserError: when there is no results folder.
+    """
+    if not results.is_dir():
+        raise UserError(f"results folder '{results}' does not exist; run a suite first")
+    scan = Store(results).scan()
+    for bad in scan.unreadable:
+        errors.print(f"skipped '{escape(str(bad.path))}': {escape(bad.reason)}", soft_wrap=True)
+    wanted = {output: markdown(scan)}
+    readme = output.parent / "README.md"
+    if readme.is_file():
+        wanted[readme] = fill_blocks(readme.read_text(encoding="utf-8"), scan)
+    stale = [path for path, text in wanted.items() if _read(path) != text]
+    if check:
+        for path in stale:
+            errors.print(f"'{path}' does not agree with '{results}'; run: dfkd leaderboard")
+    else:
+        for path in stale:
+            write_atomic(path, wanted[path].encode())
+        console.print(f"{output}: {len(scan.records)} records", highlight=False)
+    if scan.unreadable:
+        errors.print(f"{len(scan.unreadable)} unreadable file(s) in '{results}' left out")
+    return int(bool(scan.unreadable) or (check and bool(stale)))
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None

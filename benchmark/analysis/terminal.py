@@ -1,0 +1,30 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from benchmark.analysis.leaderboard import COLUMNS, Table, cells
+
+SHOWN = ("rank", "method", "access", "accuracy, %", "n ok/planned", "of teacher, %", "seconds")
+"""What fits a terminal; the file has the rest."""
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print the ranked table with its caption."""
+    drawn = RichTable(
+        title=f"{table.task}, budget {table.budget.name}",
+        caption=table.caption(),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+    )
+    shown = [COLUMNS.index(name) for name in SHOWN]
+    for name in SHOWN:
+        drawn.add_column(name, justify="left" if name in ("method", "access") else "right")
+    for row in cells(table):
+        drawn.add_row(*(escape(row[i]) for i in shown))
+    console.print(drawn)

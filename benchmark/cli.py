@@ -1,0 +1,263 @@
+"""The ``dfkd`` command: arguments in, functions called, text out. No logic lives here.
+
+torch takes two seconds to import, so nothing that needs it is imported at the top.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+from benchmark import __version__
+from benchmark.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="dfkd",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Benchmark data-free knowledge distillation: run seeded grids, rank what came out.
+
+    [bold]Start here[/bold]
+
+    dfkd run quickstart --results runs/quickstart    every method on digits, three minutes
+
+    dfkd list    tasks, methods and suites        dfkd show rdskd    a method's parameters
+
+    dfkd run --task digits --method dafl --set generator_lr=0.01 --seeds 0-4
+    """,
+)
+console = Console()
+errors = Console(stderr=True)
+
+Results = Annotated[Path, typer.Option("--results", help="Folder of the records.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the datasets (default: $DFKD_DATA, then ./data)."),
+]
+MethodsDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--methods-dir",
+        help="Also look for methods in this folder or file (repeatable). Its code is executed.",
+    ),
+]
+
+
+def answers_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn errors a user can act on into one line and exit code 2."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except UserError as error:
+            message = str(error)
+        except ValueError as error:
+            # Raised by methods/, which knows nothing of this program's error types.
+            if type(error).__name__ != "ParameterError":
+                raise
+            message = str(error)
+        except Exception as error:
+            if type(error).__name__ != "RegistryError":
+                raise
+            message = str(error)
+        except KeyboardInterrupt:
+            errors.print("stopped; finished runs are kept, the same command goes on from here")
+            raise typer.Exit(130) from None
+        errors.print(f"[bold red]error:[/bold red] {_plain(message)}", soft_wrap=True)
+        raise typer.Exit(2)
+
+    return wrapped
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _version(value: bool) -> None:
+    if value:
+        console.print(f"dfkd-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Benchmark data-free knowledge distillation."""
+
+
+@app.command()
+@answers_in_one_line
+def run(
+    suite: Annotated[
+        str | None, typer.Argument(help="A suite's name, or the path of a suite file (.toml).")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Instead of a suite: one task.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method (repeatable); with a suite, only these of its methods."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A parameter of the method, key=value (repeatable)."),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, like 0-4 or 0,2,7.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="smoke, cpu, gpu or paper (default: the suite's, or cpu).")
+    ] = None,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    methods_dir: MethodsDir = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, on this machine.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    overwrite: Annotated[
+        str,
+        typer.Option(
+            help="never: only what is missing; failed: also what failed; always: everything."
+        ),
+    ] = "never",
+    suite_name: Annotated[
+        str, typer.Option(help="Folder of the records when no suite is given.")
+    ] = "custom",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would run and what is already there.")
+    ] = False,
+) -> None:
+    """Run a suite, or one method on one task; only what is missing is run.
+
+    Every run becomes a record, failures included. Exit code 1 when a run failed.
+    """
+    from benchmark import commands
+
+    request = commands.Request(
+        suite=suite,
+        task=task,
+        methods=tuple(method or ()),
+        settings=tuple(set_ or ()),
+        seeds=seeds,
+        budget=budget,
+        suite_name=suite_name,
+        results=results,
+        data_dir=data_dir,
+        method_folders=tuple(methods_dir or ()),
+        jobs=jobs,
+        device=device,
+        overwrite=overwrite,
+    )
+    code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
+    raise typer.Exit(code)
+
+
+@app.command("list")
+@answers_in_one_line
+def list_(methods_dir: MethodsDir = None) -> None:
+    """List the tasks, methods and suites there are."""
+    from benchmark import show
+
+    show.overview(console, methods_dir or [])
+
+
+@app.command()
+@answers_in_one_line
+def show(
+    name: Annotated[str, typer.Argument(help="A method, a task, a suite, or a run id.")],
+    results: Results = Path("results"),
+    methods_dir: MethodsDir = None,
+) -> None:
+    """Show a method's parameters (defaults, ranges, sources), a task, a suite or a record."""
+    from benchmark import show as pages
+
+    pages.page(name, console, results, methods_dir or [])
+
+
+@app.command()
+@answers_in_one_line
+def leaderboard(
+    results: Results = Path("results"),
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("leaderboard.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if the file is out of date.")
+    ] = False,
+) -> None:
+    """Render leaderboard.md, and the marked tables of the README beside it, from the records."""
+    from benchmark.analysis import publish
+
+    raise typer.Exit(publish.leaderboard(results, output, check, console, errors))
+
+
+@app.command()
+@answers_in_one_line
+def replay(
+    run_id: Annotated[str, typer.Argument(help="A record's run id, or the start of it.")],
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    methods_dir: MethodsDir = None,
+) -> None:
+    """Execute a record again and say whether it matches; nothing is written.
+
+    On the machine kind and thread count of the record, on the CPU, the same bits are expected.
+    """
+    from benchmark import commands
+
+    raise typer.Exit(commands.replay(run_id, results, data_dir, methods_dir or [], console))
+
+
+@app.command()
+@answers_in_one_line
+def doctor(data_dir: DataDir = None, methods_dir: MethodsDir = None) -> None:
+    """Say what this machine has (device, packages, datasets, teachers) and where it looked."""
+    from benchmark import diagnosis
+
+    diagnosis.report(console, data_dir, methods_dir or [])
+
+
+@app.command("new-method")
+@answers_in_one_line
+def new_method(
+    name: Annotated[str, typer.Argument(help="The method's name, kebab-case.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where to write the file.")] = Path(
+        "methods"
+    ),
+) -> None:
+    """Write a method that passes the contract suite as it is, to start from."""
+    from benchmark.contract import scaffold
+
+    path = scaffold.write(name, folder)
+    console.print(f"wrote {path}; check it with: dfkd test {path}", highlight=False)
+
+
+@app.command("test")
+@answers_in_one_line
+def check_contract(
+    path: Annotated[Path, typer.Argument(help="A method file, or a folder of them.")],
+    only: Annotated[str | None, typer.Option(help="Only checks whose name contains this.")] = None,
+) -> None:
+    """Run the contract suite on anybody's method: seconds, on tiny data."""
+    from benchmark.contract import suite
+
+    raise typer.Exit(suite.report(path, only, console))
+
+
+def entry(arguments: list[str] | None = None) -> Any:
+    """The console script."""
+    return app(arguments, prog_name="dfkd")
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

@@ -1,0 +1,283 @@
+"""What ``dfkd run`` and ``dfkd replay`` do, between the arguments and the grid."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, get_args
+
+import torch
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from benchmark.analysis.leaderboard import tables
+from benchmark.analysis.terminal import print_table
+from benchmark.artifacts import cache_dir
+from benchmark.device import pick_device, pick_precision
+from benchmark.display import GridDisplay, TeacherDisplay, label, outcome
+from benchmark.errors import UserError
+from benchmark.executors.base import Executor
+from benchmark.executors.local import InProcess, Processes
+from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
+from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
+from benchmark.records import FAILED, Record, Scan, Store
+from benchmark.run import Context, Job, dataset, execute
+from benchmark.tasks.registry import get_task
+from benchmark.teachers import find_teacher
+from methods.params import nearest
+from methods.registry import discover
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of ``dfkd run`` as typed."""
+
+    suite: str | None
+    task: str | None
+    methods: tuple[str, ...]
+    settings: tuple[str, ...]
+    seeds: str | None
+    budget: str | None
+    suite_name: str
+    results: Path
+    data_dir: Path | None
+    method_folders: tuple[Path, ...]
+    jobs: int
+    device: str
+    overwrite: str
+
+
+def run(request: Request, console: Console) -> int:
+    """Run what is missing, print the table, return the exit code."""
+    overwrite = _overwrite(request.overwrite)
+    planned = _planned(request)
+    context = make_context(request)
+    store = Store(request.results)
+    check_writable(request.results)
+    with _terminate_like_interrupt():
+        agenda = prepare(planned, store, context, overwrite, TeacherDisplay(console))
+        executor: Executor = Processes(request.jobs) if request.jobs > 1 else InProcess()
+        display = GridDisplay(agenda.jobs, len(agenda.kept), console)
+        if agenda.kept:
+            display.say(f"{len(agenda.kept)} of {len(planned)} runs are already there")
+        with display:
+            run_grid(agenda, store, context, executor, display)
+    ids = {job.run_id for job in agenda.jobs} | {record.run_id for record in agenda.kept}
+    return _summary(ids, planned[0].suite, store, console)
+
+
+def preview_runs(request: Request, console: Console) -> int:
+    """List what would run and what is there; touch nothing."""
+    overwrite = _overwrite(request.overwrite)
+    planned = _planned(request)
+    agenda, untrained = preview(planned, Store(request.results), make_context(request), overwrite)
+    for record in agenda.kept:
+        name = label(Job(record.spec, record.run_id, record.method.changed, None))  # type: ignore[arg-type]
+        console.print(f"there   {record.run_id}  {escape(name)}  {escape(outcome(record))}")
+    for job in agenda.jobs:
+        console.print(f"to run  {job.run_id}  {escape(label(job))}")
+    for run in planned:
+        if run.task.name in untrained:
+            console.print(
+                f"to run  (id after the teacher)  {run.task.name} {run.method.name} seed {run.seed}"
+            )
+    for task in untrained:
+        console.print(f"the teacher of '{task}' would be trained first")
+    missing = len(planned) - len(agenda.kept)
+    console.print(f"{len(planned)} runs planned: {len(agenda.kept)} there, {missing} to run")
+    return 0
+
+
+def replay(
+    run_id: str,
+    results: Path,
+    data_dir: Path | None,
+    method_folders: Sequence[Path],
+    console: Console,
+) -> int:
+    """Execute a record again without any cached samples; 0 on a match, 1 on a difference."""
+    record = Store(results).find(run_id)
+    spec = record.spec
+    task = get_task(spec.task)
+    known = discover(method_folders)
+    if spec.method not in known:
+        raise UserError(f"the record's method '{spec.method}' is not here; give --methods-dir")
+    data = dataset(task.name, data_dir)
+    if data.checksum() != spec.data:
+        raise UserError(
+            f"the data of task '{task.name}' here ({data.checksum()}) is not the record's "
+            f"({spec.data})"
+        )
+    context = Context(
+        cache=cache_dir(),
+        teacher_folders=teacher_folders(results),
+        data_dir=data_dir,
+        method_folders=tuple(method_folders),
+        device=record.environment.device,
+        precision=pick_precision(pick_device(record.environment.device)),
+        threads=record.environment.threads,
+        reuse_samples=False,
+    )
+    teacher = find_teacher(task, spec.data, context.teacher_folders, console.print)
+    if teacher is None or teacher.info.checksum != record.teacher.checksum:
+        raise UserError(
+            f"the record's teacher {record.teacher.checksum} is not here: neither in the cache nor "
+            f"in '{results / 'teachers'}'"
+        )
+    job = Job(spec, record.run_id, record.method.changed, teacher)
+    console.print(f"replaying {label(job)}", highlight=False)
+    display = GridDisplay([job], 0, console)
+    with display:
+        again = execute(job, context, lambda *event: display.report(job.run_id, *event))
+        display.finished(again)
+    differences = compare(record, again)
+    if not differences:
+        console.print(
+            f"[green]match[/green]: status, metrics, costs and curves of {record.run_id} are equal"
+        )
+        return 0
+    console.print(f"[yellow]different[/yellow]: {len(differences)} values of {record.run_id}")
+    for line in differences[:12]:
+        console.print(f"  {escape(line)}", highlight=False)
+    then, now = record.environment, again.environment
+    for name in type(then).model_fields:
+        if getattr(then, name) != getattr(now, name):
+            console.print(
+                f"  made with {name} {getattr(then, name)}, replayed with {getattr(now, name)}"
+            )
+    return 1
+
+
+def compare(record: Record, again: Record) -> list[str]:
+    """What differs between two executions; seconds and memory may."""
+    lines = []
+    if record.status != again.status:
+        lines.append(f"status: {record.status} then, {again.status} now ({again.reason})")
+    for name in sorted(record.metrics.keys() | again.metrics.keys()):
+        before, after = record.metrics.get(name), again.metrics.get(name)
+        if before != after:
+            lines.append(f"{name}: {before} then, {after} now")
+    for name in sorted(record.curves.keys() | again.curves.keys()):
+        if record.curves.get(name) != again.curves.get(name):
+            lines.append(f"curve {name} differs")
+    costs = ("teacher_forward", "teacher_backward", "synthetic_images", "student_steps")
+    for name in costs:
+        before, after = getattr(record.ledger, name), getattr(again.ledger, name)
+        if before != after:
+            lines.append(f"{name}: {before} then, {after} now")
+    return lines
+
+
+def teacher_folders(results: Path) -> tuple[Path, ...]:
+    """Where teachers are looked for: the cache, then those kept beside the records."""
+    return (cache_dir() / "teachers", results / "teachers")
+
+
+def make_context(request: Request) -> Context:
+    """Where and how the request's runs are executed."""
+    device = pick_device(request.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+    return Context(
+        cache=cache_dir(),
+        teacher_folders=teacher_folders(request.results),
+        data_dir=request.data_dir,
+        method_folders=request.method_folders,
+        device=str(device),
+        precision=pick_precision(device),
+    )
+
+
+def _overwrite(text: str) -> Overwrite:
+    choices = list(get_args(Overwrite))
+    if text not in choices:
+        raise UserError(f"--overwrite is '{text}'; {nearest(text, choices)}")
+    return text  # type: ignore[return-value]
+
+
+def _planned(request: Request) -> list[PlannedRun]:
+    known = discover(request.method_folders)
+    seeds = None
+    if request.seeds is not None:
+        try:
+            seeds = parse_seeds(request.seeds)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    if request.suite is not None:
+        if request.task or request.settings:
+            raise UserError("give a suite, or --task and --method with --set; not both")
+        suite = load_suite(request.suite)
+        return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
+    if not request.task or not request.methods:
+        raise UserError("give a suite (see `dfkd list`), or --task and --method")
+    settings = _settings(request.settings)
+    try:
+        suite = Suite(
+            name=request.suite_name,
+            budget=request.budget or "cpu",
+            tasks=[request.task],
+            seeds=seeds if seeds is not None else [0],
+            methods=[MethodEntry(name=name, params=settings) for name in request.methods],
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--suite-name: {first['msg'].removeprefix('Value error, ')}") from None
+    return plan(suite, known)
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised."""
+    import tomllib
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set '{pair}' is not of the form key=value")
+        try:
+            settings[name] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            settings[name] = text
+    return settings
+
+
+@contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """SIGTERM, as batch systems send it, stops as cleanly as Ctrl-C."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _summary(ids: set[str], suite: str, store: Store, console: Console) -> int:
+    scan = store.scan()
+    mine = [record for record in scan.records if record.run_id in ids]
+    for table in tables(Scan(records=mine, planned={suite: scan.planned.get(suite, {})})):
+        print_table(table, console)
+    console.print(f"records: {store.root / suite}")
+    console.print(f"table as a file: dfkd leaderboard --results {store.root} --output report.md")
+    failed = [record for record in mine if record.status in FAILED]
+    if failed:
+        names = "; ".join(
+            f"{r.spec.task} {r.spec.method} seed {r.spec.seed}: {r.status} ({r.reason})"
+            for r in failed[:5]
+        )
+        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
+        console.print(
+            f"[bold red]{len(failed)} of {len(mine)} runs failed:[/bold red] "
+            f"{escape(names)}{more}; `--overwrite failed` tries them again",
+            soft_wrap=True,
+        )
+        return 1
+    return 0

@@ -1,0 +1,1 @@
+"""Datasets: where they are looked for and how they are read."""

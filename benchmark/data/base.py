@@ -1,0 +1,66 @@
+"""What every dataset reader returns, and where readers look."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmark.errors import UserError
+
+DATA_VARIABLE = "DFKD_DATA"
+
+
+class DataError(UserError):
+    """A dataset is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels as they are stored: uint8, N×C×H×W, and int64, N."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, and a hash of their contents.
+
+    The hash is of the decoded arrays, so the same data in another file layout is the same data.
+    """
+
+    train: Split
+    test: Split
+
+    def checksum(self) -> str:
+        """16 hexadecimal digits."""
+        hasher = hashlib.sha256()
+        for split in (self.train, self.test):
+            for tensor in (split.images, split.labels):
+                hasher.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+                hasher.update(tensor.contiguous().numpy().data)
+        return hasher.hexdigest()[:16]
+
+
+def search_paths(data_dir: Path | None) -> list[Path]:
+    """Folders that may hold datasets, first match wins."""
+    if data_dir is not None:
+        return [data_dir]
+    paths = []
+    if configured := os.environ.get(DATA_VARIABLE):
+        paths.append(Path(configured))
+    return [*paths, Path("data"), Path.home() / ".cache" / "dfkd-bench" / "data"]
+
+
+def missing(name: str, files: Sequence[str], searched: Sequence[Path], fetch: str) -> DataError:
+    """The one-line error of an absent dataset."""
+    places = ", ".join(f"'{path}'" for path in searched)
+    return DataError(
+        f"{name} is not here: no {' / '.join(files)} in {places}; point at it with --data-dir "
+        f"or {DATA_VARIABLE}, or fetch it with: {fetch}"
+    )

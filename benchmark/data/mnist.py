@@ -1,0 +1,60 @@
+"""MNIST from torchvision's folder layout, ``MNIST/raw/*-ubyte`` (gzipped or not)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchvision.datasets import MNIST
+
+from benchmark.data.base import DataError, Dataset, Split, missing, search_paths
+
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+FETCH = "python -c \"from torchvision.datasets import MNIST; MNIST('data', download=True)\""
+
+
+def find_mnist(data_dir: Path | None) -> Path:
+    """The folder that holds ``MNIST/raw``.
+
+    Raises:
+        DataError: naming the missing files and the places searched.
+    """
+    places = search_paths(data_dir)
+    for place in places:
+        if all((place / "MNIST" / "raw" / name).is_file() for name in FILES):
+            return place
+    raise missing("MNIST", [f"MNIST/raw/{name}" for name in FILES], places, FETCH)
+
+
+def read_mnist(data_dir: Path | None = None) -> Dataset:
+    """60,000 training and 10,000 test images, 28×28 grey.
+
+    Raises:
+        DataError: when a file is missing or truncated.
+    """
+    root = find_mnist(data_dir)
+    raw = root / "MNIST" / "raw"
+    splits = []
+    for train, names in ((True, FILES[:2]), (False, FILES[2:])):
+        try:
+            source = MNIST(str(root), train=train, download=False)
+        except Exception as error:  # torchvision raises whatever the bytes happen to trip over
+            raise DataError(
+                f"MNIST is damaged: '{raw / names[0]}' or '{names[1]}' cannot be read "
+                f"({type(error).__name__}: {_one_line(error)}); fetch it again with: {FETCH}"
+            ) from None
+        if len(source.data) != len(source.targets):
+            raise DataError(
+                f"MNIST is damaged: '{raw / names[0]}' has {len(source.data)} images but "
+                f"'{names[1]}' has {len(source.targets)} labels; fetch it again with: {FETCH}"
+            )
+        splits.append(Split(source.data[:, None], source.targets.long()))
+    return Dataset(*splits)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or "unexpected end of file"

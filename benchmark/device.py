@@ -1,0 +1,108 @@
+"""The machine: device, precision, threads, allocator, and what a record says of them."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import resource
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+import benchmark
+from benchmark.records import Environment
+
+Precision = Literal["bf16", "fp32"]
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto`` is the first GPU, or the CPU where there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def pick_precision(device: torch.device) -> Precision:
+    """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    flags = _cpu_flags()
+    return "bf16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large freed blocks: returning and faulting them again costs a fifth.
+
+    Elsewhere than on glibc this does nothing.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(M_TOP_PAD, 256 << 20)
+
+
+def peak_memory_mib() -> int:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def environment(device: torch.device, precision: Precision) -> Environment:
+    """What a record says about where it was made."""
+    processor = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    )
+    return Environment(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        device=device.type,
+        processor=processor,
+        threads=torch.get_num_threads(),
+        precision=precision,
+        code_version=code_version(),
+    )
+
+
+@cache
+def code_version() -> str:
+    """The commit this code is at, with ``+changes`` when files of the packages differ from it."""
+    root = Path(benchmark.__file__).resolve().parent.parent
+    packages = ["benchmark", "methods"]
+    if not (root / ".git").exists():
+        return benchmark.__version__
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        changes = _git(root, "status", "--porcelain", "--", *packages)
+    except (OSError, subprocess.CalledProcessError):
+        return benchmark.__version__
+    return commit + ("+changes" if changes else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()

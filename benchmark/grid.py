@@ -1,0 +1,160 @@
+"""Many runs: what is missing, in what order, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from benchmark.executors.base import Executor
+from benchmark.plan import PlannedRun
+from benchmark.records import FAILED, Record, Store, write_atomic
+from benchmark.run import Context, Job, dataset
+from benchmark.tasks.base import Task
+from benchmark.teachers import (
+    SHIPPED_LIMIT,
+    TrainedTeacher,
+    find_teacher,
+    keep_teacher,
+    obtain_teacher,
+    teacher_file,
+    weight_bytes,
+)
+
+Overwrite = Literal["never", "failed", "always"]
+OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
+
+
+class Display(Protocol):
+    """What a grid tells whoever watches it."""
+
+    def say(self, message: str) -> None:
+        """A sentence worth keeping."""
+
+    def teacher(self, phase: str, step: int, total: int, loss: float) -> None:
+        """Progress of a teacher's training."""
+
+    def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
+        """Progress of one run."""
+
+    def finished(self, record: Record) -> None:
+        """A run has its record."""
+
+
+@dataclass
+class Agenda:
+    """What a grid would do: the jobs to run, and the records that are already there."""
+
+    jobs: list[Job] = field(default_factory=list)
+    kept: list[Record] = field(default_factory=list)
+
+
+def prepare(
+    planned: Sequence[PlannedRun],
+    store: Store,
+    context: Context,
+    overwrite: Overwrite,
+    display: Display,
+) -> Agenda:
+    """Read the data, find or train the teachers, and see which records are missing.
+
+    A teacher small enough is kept beside the records, as part of the evidence.
+    """
+    teachers: dict[str, TrainedTeacher] = {}
+    agenda = Agenda()
+    for run in planned:
+        data = dataset(run.task.name, context.data_dir)
+        if run.task.name not in teachers:
+            teacher = obtain_teacher(
+                run.task, data, context.teacher_folders, display.say, display.teacher
+            )
+            teachers[run.task.name] = teacher
+            _keep_beside_records(teacher, run.task, data.checksum(), store.root)
+        add(agenda, run, data.checksum(), teachers[run.task.name], store, overwrite)
+    return agenda
+
+
+def preview(
+    planned: Sequence[PlannedRun], store: Store, context: Context, overwrite: Overwrite
+) -> tuple[Agenda, list[str]]:
+    """What `prepare` would find, training nothing; and the tasks whose teacher is still missing."""
+    teachers: dict[str, TrainedTeacher | None] = {}
+    agenda = Agenda()
+    for run in planned:
+        data = dataset(run.task.name, context.data_dir)
+        if run.task.name not in teachers:
+            teachers[run.task.name] = find_teacher(
+                run.task, data.checksum(), context.teacher_folders
+            )
+        teacher = teachers[run.task.name]
+        if teacher is not None:
+            add(agenda, run, data.checksum(), teacher, store, overwrite)
+    return agenda, [name for name, teacher in teachers.items() if teacher is None]
+
+
+def add(
+    agenda: Agenda,
+    run: PlannedRun,
+    data_checksum: str,
+    teacher: TrainedTeacher,
+    store: Store,
+    overwrite: Overwrite,
+) -> None:
+    """Sort one planned run into what is to do and what is already there."""
+    spec = run.spec(data_checksum)
+    run_id = spec.run_id(teacher.info.checksum)
+    record = store.get(spec, run_id)
+    if record is not None and not repeat(record, overwrite):
+        agenda.kept.append(record)
+    elif all(job.run_id != run_id for job in agenda.jobs):
+        agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher))
+
+
+def repeat(record: Record, overwrite: Overwrite) -> bool:
+    """Whether a record that is there is made again. An interrupted run always is."""
+    if overwrite == "always" or record.status == "interrupted":
+        return True
+    return overwrite == "failed" and record.status in FAILED
+
+
+def run_grid(
+    agenda: Agenda, store: Store, context: Context, executor: Executor, display: Display
+) -> list[Record]:
+    """Execute what is missing; every record is written the moment it exists.
+
+    Returns:
+        The new records, in the order in which they finished.
+
+    Raises:
+        KeyboardInterrupt: after the records of finished runs are safe.
+    """
+    specs = [(job.spec, job.teacher.info.checksum) for job in agenda.jobs]
+    specs += [(record.spec, record.teacher.checksum) for record in agenda.kept]
+    for suite in sorted({spec.suite for spec, _ in specs}):
+        store.add_plan(suite, [(spec, teacher) for spec, teacher in specs if spec.suite == suite])
+    records = []
+    for record in executor.run(agenda.jobs, context, display.report):
+        store.put(record)
+        records.append(record)
+        display.finished(record)
+    return records
+
+
+def check_writable(root: Path) -> None:
+    """Fail before hours of work, not after.
+
+    Raises:
+        UserError: when the results folder cannot be written.
+    """
+    probe = root / ".writable"
+    write_atomic(probe, b"")
+    probe.unlink()
+
+
+def _keep_beside_records(
+    teacher: TrainedTeacher, task: Task, data_checksum: str, results: Path
+) -> None:
+    path = results / "teachers" / teacher_file(task, data_checksum)
+    if weight_bytes(teacher) <= SHIPPED_LIMIT and not path.exists():
+        keep_teacher(teacher, path)

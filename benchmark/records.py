@@ -1,0 +1,330 @@
+"""The record of one run, and the folder that holds records.
+
+A record is one JSON file, ``<results>/<suite>/<task>/<method>/<run-id>.json``. This module
+imports no torch, so a table of ten thousand records starts at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from benchmark.errors import UserError
+from methods.budget import Budget
+
+SCHEMA_VERSION = 1
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From schema version n to n + 1; applied in turn when an older record is read."""
+
+Status = Literal[
+    "ok",
+    "diverged",
+    "collapsed",
+    "out_of_memory",
+    "timeout",
+    "error",
+    "skipped",
+    "interrupted",
+]
+SCORED: frozenset[str] = frozenset({"ok", "collapsed"})
+"""Statuses of a finished student. A collapsed one is a result, not a failure."""
+FAILED: frozenset[str] = frozenset({"diverged", "out_of_memory", "timeout", "error"})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Spec(_Strict):
+    """What was asked for. Two runs with equal specs and teachers are the same experiment."""
+
+    suite: str
+    task: str
+    task_version: int
+    data: str
+    method: str
+    method_version: int
+    params: dict[str, Any]
+    budget: Budget
+    seed: int
+
+    def run_id(self, teacher_checksum: str) -> str:
+        """Identity of the experiment; the suite that asked for it is not part of it."""
+        identity = self.model_dump(mode="json", exclude={"suite"})
+        return digest({**identity, "teacher": teacher_checksum})
+
+
+class TeacherInfo(_Strict):
+    """The teacher a run distilled."""
+
+    checksum: str
+    accuracy: float
+    chance: float
+    recipe: dict[str, Any]
+
+
+class MethodInfo(_Strict):
+    """What a table needs to know of a method without importing it."""
+
+    title: str
+    paper: str
+    access: str
+    changed: dict[str, Any]
+
+
+class LedgerInfo(_Strict):
+    """What the run spent. Images count once per forward or backward pass."""
+
+    teacher_forward: int = 0
+    teacher_backward: int = 0
+    synthetic_images: int = 0
+    student_steps: int = 0
+    seconds: dict[str, float] = {}
+    peak_memory_mib: int = 0
+
+
+class Environment(_Strict):
+    """Where it ran; never a path or a host name."""
+
+    python: str
+    torch: str
+    device: str
+    processor: str
+    threads: int
+    precision: str
+    code_version: str
+
+
+class Record(_Strict):
+    """One run, finished or failed."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    spec: Spec
+    status: Status
+    reason: str = ""
+    method: MethodInfo
+    metrics: dict[str, float] = {}
+    ledger: LedgerInfo = LedgerInfo()
+    curves: dict[str, dict[str, list[float]]] = {}
+    teacher: TeacherInfo
+    environment: Environment
+    created: str
+
+    def to_json(self) -> str:
+        """Canonical text: sorted keys, one trailing newline."""
+        return canonical(self.model_dump(mode="json"), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        """Read a record of this or an older schema.
+
+        Raises:
+            ValueError: one line saying why it is not a record.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"not JSON ({error.msg}, line {error.lineno})") from None
+        if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
+            raise ValueError("not a record: it has no schema_version")
+        if data["schema_version"] > SCHEMA_VERSION:
+            raise ValueError(
+                f"schema_version {data['schema_version']} is newer than this program's "
+                f"{SCHEMA_VERSION}; update dfkd-bench"
+            )
+        while data["schema_version"] < SCHEMA_VERSION:
+            migrate = MIGRATIONS.get(data["schema_version"])
+            if migrate is None:
+                raise ValueError(f"schema_version {data['schema_version']} is unknown")
+            data = migrate(data)
+        try:
+            record = cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{where}: {first['msg']}") from None
+        if record.spec.run_id(record.teacher.checksum) != record.run_id:
+            raise ValueError("its run_id does not match its spec: it was edited or misplaced")
+        return record
+
+
+def canonical(value: Any, indent: int | None = None) -> str:
+    """JSON text that is equal for equal values; NaN and infinity are refused."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(
+        value,
+        sort_keys=True,
+        allow_nan=False,
+        ensure_ascii=False,
+        indent=indent,
+        separators=separators,
+    )
+
+
+def digest(value: Any) -> str:
+    """A 16-digit content hash of a JSON value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, never sees half of it.
+
+    Raises:
+        UserError: when the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    except OSError as error:
+        raise UserError(
+            f"cannot write to '{path.parent}': {error.strerror}; "
+            "choose a folder you may write with --results"
+        ) from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise UserError(f"cannot write '{path}': {error.strerror}") from None
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@dataclass
+class Unreadable:
+    """A file among the records that is not one."""
+
+    path: Path
+    reason: str
+
+
+@dataclass
+class Scan:
+    """Everything found in a results folder."""
+
+    records: list[Record] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    planned: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class Store:
+    """The records under one folder.
+
+    Args:
+        root: the folder; it need not exist yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: Spec, run_id: str) -> Path:
+        """Where the record of a run lies."""
+        return self.root / spec.suite / spec.task / spec.method / f"{run_id}.json"
+
+    def get(self, spec: Spec, run_id: str) -> Record | None:
+        """The record of a run, if a readable one is there."""
+        try:
+            return Record.from_json(self.path(spec, run_id).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def put(self, record: Record) -> Path:
+        """Write a record atomically and return its path."""
+        path = self.path(record.spec, record.run_id)
+        write_atomic(path, record.to_json().encode())
+        return path
+
+    def find(self, run_id: str) -> Record:
+        """The record whose id starts with ``run_id``.
+
+        Raises:
+            UserError: when there is none, or more than one experiment.
+        """
+        if not run_id or not all(digit in "0123456789abcdef" for digit in run_id):
+            raise UserError(f"'{run_id}' is not a run id (hexadecimal digits, as in file names)")
+        paths = sorted(self.root.glob(f"*/*/*/{run_id}*.json"))
+        if not paths:
+            raise UserError(f"no record '{run_id}' in '{self.root}'; give --results if elsewhere")
+        if len({path.stem for path in paths}) > 1:
+            names = ", ".join(path.stem for path in paths[:3])
+            raise UserError(
+                f"'{run_id}' is the start of several run ids ({names}); give more digits"
+            )
+        try:
+            return Record.from_json(paths[0].read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"'{paths[0]}' is unreadable: {error}") from None
+
+    def add_plan(self, suite: str, planned: Iterable[tuple[Spec, str]]) -> None:
+        """Remember what a suite set out to do, so that a run without a record is still counted.
+
+        Args:
+            suite: its name.
+            planned: specifications, each with the checksum of its teacher.
+        """
+        path = self.root / suite / "plan.json"
+        entries = {spec.run_id(teacher): _plan_entry(spec, teacher) for spec, teacher in planned}
+        plan = self._read_plan(path) | entries
+        text = canonical(plan, indent=1) + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomic(path, text.encode())
+
+    @staticmethod
+    def _read_plan(path: Path) -> dict[str, Any]:
+        try:
+            plan = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            raise UserError(f"'{path}' is not JSON; restore or delete it") from None
+        if not isinstance(plan, dict):
+            raise UserError(f"'{path}' is not a plan; restore or delete it")
+        return plan
+
+    def scan(self) -> Scan:
+        """Read everything; files that are no records are named, never fatal."""
+        scan = Scan()
+        for path in self._record_paths():
+            try:
+                record = Record.from_json(path.read_text(encoding="utf-8"))
+                if self.path(record.spec, record.run_id) != path:
+                    raise ValueError("it lies in the wrong folder for its spec")
+                scan.records.append(record)
+            except (ValueError, OSError) as error:
+                scan.unreadable.append(Unreadable(path, str(error)))
+        for path in sorted(self.root.glob("*/plan.json")):
+            try:
+                scan.planned[path.parent.name] = self._read_plan(path)
+            except UserError as error:
+                scan.unreadable.append(Unreadable(path, str(error)))
+        return scan
+
+    def _record_paths(self) -> Iterator[Path]:
+        yield from sorted(self.root.glob("*/*/*/*.json"))
+
+
+def _plan_entry(spec: Spec, teacher: str) -> dict[str, Any]:
+    return {
+        "task": spec.task,
+        "teacher": teacher,
+        "method": spec.method,
+        "version": spec.method_version,
+        "params": spec.params,
+        "budget": spec.budget.name,
+        "seed": spec.seed,
+    }

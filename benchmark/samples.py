@@ -1,0 +1,99 @@
+"""Synthetic images kept between runs, so that ten temperatures share one generator."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import methods
+from benchmark.artifacts import Corrupted, load_tensors, save_tensors
+from benchmark.records import Spec, digest
+from methods.base import Access, Method, Run
+from methods.sources import ImageBank, SampleSource
+
+if TYPE_CHECKING:
+    from benchmark.run import Context
+
+
+class SampleCache:
+    """Finds the bank of an equal synthesis, or makes and keeps it.
+
+    A bank is stored with what it cost and the curves of its making, so that a run which finds it
+    writes the record it would have written had it made it. Banks of real images are not stored.
+
+    Args:
+        context: where the cache is, and on what the bits depend.
+        spec: the run's specification.
+        method: decides which parameters belong to the synthesis.
+        teacher_checksum: the teacher's.
+    """
+
+    run: Run
+
+    def __init__(self, context: Context, spec: Spec, method: Method, teacher_checksum: str) -> None:
+        self.stored = not method.access & Access.TRAIN_IMAGES
+        self.device = context.device
+        identity = {
+            "task": [spec.task, spec.task_version, spec.data],
+            "teacher": teacher_checksum,
+            "method": [spec.method, spec.method_version, code_fingerprint(type(method))],
+            "params": method.params.of_phase("synthesis"),
+            "budget": spec.budget.synthesis_part(),
+            "seed": spec.seed,
+            # The same bits are promised for the same machine settings only.
+            "machine": [context.device, context.precision, torch.get_num_threads()],
+        }
+        self.path = context.cache / "samples" / f"{digest(identity)}.safetensors"
+
+    def reuse(self, make: Callable[[], SampleSource]) -> SampleSource:
+        """The cached bank, or what ``make`` makes."""
+        found = self._find() if self.stored else None
+        if found is not None:
+            return found
+        with self.run.phase("synthesis"):
+            samples = make()
+        if self.stored and isinstance(samples, ImageBank):
+            self._keep(samples)
+        return samples
+
+    def _find(self) -> ImageBank | None:
+        try:
+            tensors, info = load_tensors(self.path)
+            cost = json.loads(info["cost"])
+            bank = ImageBank(
+                tensors["images"], int(info["held_out"]), tensors.get("labels"), self.device
+            )
+        except (FileNotFoundError, Corrupted, KeyError, ValueError):
+            return None  # a damaged bank is simply made again
+        ledger = self.run.ledger
+        for name, value in cost["ledger"].items():
+            setattr(ledger, name, value)
+        self.run.curves |= cost["curves"]
+        return bank
+
+    def _keep(self, bank: ImageBank) -> None:
+        cost = {"ledger": dataclasses.asdict(self.run.ledger), "curves": self.run.curves}
+        tensors = {"images": bank.images}
+        if bank.labels is not None:
+            tensors["labels"] = bank.labels
+        info = {"held_out": str(bank.held_out), "cost": json.dumps(cost)}
+        save_tensors(self.path, tensors, info)
+
+
+@cache
+def code_fingerprint(method: type[Method]) -> str:
+    """A hash of the method's file and of the methods package, so that edits are not overlooked."""
+    files = sorted(Path(methods.__path__[0]).glob("*.py"))
+    own = Path(inspect.getfile(method))
+    hasher = hashlib.sha256()
+    for path in [*files, own]:
+        hasher.update(path.read_bytes())
+    return hasher.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Tasks: a dataset, a teacher and a student. One file each, found by folder scan."""

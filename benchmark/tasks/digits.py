@@ -1,0 +1,71 @@
+"""The embedded default: scikit-learn's digits, seconds on any machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.data.base import Dataset
+from benchmark.data.digits import read_digits
+from benchmark.models.small_cnn import SmallCNN
+from benchmark.tasks.base import Task, TeacherRecipe
+from methods.base import Normalization
+from methods.budget import Budget
+
+
+class Digits(Task):
+    """Digits doubled to 16×16; a CNN with BatchNorm teaches one of half its width."""
+
+    name = "digits"
+    title = "scikit-learn digits, 16×16"
+    family = "mnist"
+    pair = "SmallCNN-16 → SmallCNN-8"
+    image_shape = (1, 16, 16)
+    num_classes = 10
+    normalization = Normalization((0.3053,), (0.3189,))
+    teacher_recipe = TeacherRecipe(epochs=30, batch=64, learning_rate=3e-3)
+    budgets = {
+        "smoke": Budget(
+            name="smoke",
+            synthesis_steps=4,
+            synthesis_batch=16,
+            epoch_steps=2,
+            images=64,
+            validation_images=16,
+            student_steps=8,
+            student_batch=16,
+            student_optimizer="adam",
+            student_lr=2e-3,
+            evaluations=2,
+        ),
+        "cpu": Budget(
+            name="cpu",
+            synthesis_steps=100,
+            synthesis_batch=128,
+            epoch_steps=20,
+            images=4096,
+            validation_images=512,
+            student_steps=800,
+            student_batch=128,
+            student_optimizer="adam",
+            student_lr=4e-3,
+            evaluations=8,
+        ),
+    }
+
+    def load(self, data_dir: Path | None) -> Dataset:
+        return read_digits()
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        pixels = F.interpolate(
+            images.float() / 255, size=self.image_shape[1:], mode="bilinear", align_corners=False
+        )
+        return self.normalization.normalize(pixels)
+
+    def make_teacher(self) -> nn.Module:
+        return SmallCNN(self.num_classes, width=16)
+
+    def make_student(self) -> nn.Module:
+        return SmallCNN(self.num_classes, width=8)

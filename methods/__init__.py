@@ -1,0 +1,1 @@
+"""Data-free knowledge distillation methods, usable on any teacher without the benchmark."""

@@ -1,0 +1,122 @@
+"""The rows every data-free table needs beside it: the ceilings and the controls.
+
+Ceilings see real data: the student trained on labels, and ordinary KD on the training images.
+Controls see nothing: a method that does not beat noise and an untrained generator has learnt
+nothing from its teacher that random images would not have shown.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from methods.base import Access, Method, Problem, Run
+from methods.generators import GeneratorParams, build_generator, drawing_from, samples_from
+from methods.objectives import Objective, Supervised
+from methods.params import MethodParams, param
+from methods.sources import ImageBank, SampleSource
+
+
+def _temperature(default: float, source: str) -> float:
+    value: float = param(
+        default,
+        "temperature τ of the student's KD loss",
+        source=source,
+        phase="distillation",
+        tune=(1.0, 20.0),
+        gt=0,
+    )
+    return value
+
+
+def _real_images(problem: Problem, run: Run, labels: Tensor | None = None) -> ImageBank:
+    """The training images, a tenth (at most the budget's number) kept for validation."""
+    images = problem.train_images
+    held_out = max(1, min(run.budget.validation_images, len(images) // 10))
+    return ImageBank(images, held_out, labels, run.device)
+
+
+class StudentSupervised(Method):
+    """The student trained on the real images and labels, without a teacher."""
+
+    name = "student-supervised"
+    title = "Student, supervised"
+    paper = "ceiling: labels, no teacher"
+    access = Access.TRAIN_IMAGES | Access.TRAIN_LABELS
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        return _real_images(problem, run, problem.train_labels)
+
+    def objective(self, problem: Problem) -> Objective:
+        return Supervised()
+
+
+class KDReal(Method):
+    """Ordinary knowledge distillation on the real training images, without labels."""
+
+    name = "kd-real"
+    title = "KD, real images"
+    paper = "Hinton et al., 2015"
+    access = Access.TRAIN_IMAGES
+
+    class Params(MethodParams):
+        """Hyper-parameters."""
+
+        temperature: float = _temperature(4.0, "common practice (RepDistiller, AT)")
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        return _real_images(problem, run)
+
+
+class Noise(Method):
+    """KD on images of independent normal pixels."""
+
+    name = "noise"
+    title = "Noise"
+    paper = "control: normal distribution (DAFL, Table 1)"
+
+    class Params(MethodParams):
+        """Hyper-parameters."""
+
+        std: float = param(
+            1.0,
+            "standard deviation of a pixel",
+            source="DAFL, Table 1: normal distribution",
+            unit="normalised intensity",
+            tune=(0.25, 2.0),
+            gt=0,
+        )
+        temperature: float = _temperature(10.0, "RDSKD, default")
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        def draw(count: int, stream: torch.Generator) -> Tensor:
+            noise = torch.randn(count, *problem.image_shape, generator=stream)
+            return (noise * self.params.std).to(run.device)
+
+        return samples_from(draw, run)
+
+
+class UntrainedGenerator(Method):
+    """KD on what the generator makes before any training."""
+
+    name = "untrained-generator"
+    title = "Untrained generator"
+    paper = "control: the DAFL/RDSKD generator at initialisation"
+
+    class Params(GeneratorParams):
+        """Hyper-parameters."""
+
+        generator_mode: Literal["train", "eval"] = param(
+            "train",
+            "mode of the generator's BatchNorms while images are drawn; in eval mode an "
+            "untrained generator's statistics are still those of a unit normal",
+            source="DAFL, released code",
+            tune=("train", "eval"),
+        )
+        temperature: float = _temperature(10.0, "RDSKD, default")
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        generator = build_generator(self.params, problem, run)
+        return samples_from(drawing_from(generator, self.params.generator_mode, run), run)

@@ -1,0 +1,182 @@
+"""DAFL: a generator that pleases the teacher's confidence, balance and activations.
+
+Chen et al., "Data-Free Learning of Student Networks", ICCV 2019.
+
+Algorithm 1: (1) train G on  L_G = L_oh + α·L_a + β·L_ie  (Eqs. 2-5); (2) freeze G and train the
+student on its images with KD. The released code does both in one loop (``schedule="joint"``).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.base import Method, Problem, Run
+from methods.generators import (
+    GeneratedBatch,
+    GeneratorParams,
+    build_generator,
+    drawing_from,
+    samples_from,
+    train_generator,
+)
+from methods.losses import activation_loss, information_entropy_loss, one_hot_loss
+from methods.params import param
+from methods.sources import Batch, OnlineSource, SampleSource
+from methods.student import checkpoint_steps, student_optimizer
+
+TWO_PHASE = {"schedule": ("two-phase",)}
+JOINT = {"schedule": ("joint",)}
+
+
+class DAFLParams(GeneratorParams):
+    """DAFL's hyper-parameters; defaults are the paper's for MNIST."""
+
+    schedule: Literal["two-phase", "joint"] = param(
+        "two-phase",
+        "train the generator first (paper, Algorithm 1) or together with the student "
+        "(released code)",
+        source="paper, Algorithm 1; released code",
+        tune=("two-phase", "joint"),
+    )
+    generator_lr: float = param(
+        0.2,
+        "Adam learning rate of the generator",
+        source="released code, MNIST",
+        tune=(1e-3, 0.2),
+        gt=0,
+    )
+    one_hot: float = param(
+        1.0,
+        "weight of the one-hot loss; 0 switches it off",
+        source="released code, MNIST",
+        tune=(0.0, 2.0),
+        ge=0,
+    )
+    entropy: float = param(
+        5.0,
+        "weight β of the information entropy loss; 0 switches it off",
+        source="paper and released code, MNIST",
+        tune=(0.0, 20.0),
+        ge=0,
+    )
+    activation: float = param(
+        0.1,
+        "weight α of the activation loss; 0 switches it off",
+        source="paper and released code, MNIST",
+        tune=(0.0, 0.2),
+        ge=0,
+    )
+    log_base: Literal["e", "10"] = param(
+        "e",
+        "logarithm of the entropy loss: natural (paper) or decimal (released code)",
+        source="paper, Eq. 4",
+        tune=("e", "10"),
+    )
+    activation_reduction: Literal["mean", "sum"] = param(
+        "mean",
+        "over a feature vector, the mean absolute entry (released code, to which α is tuned) "
+        "or the ℓ1 norm as printed in Eq. 3",
+        source="released code",
+        tune=("mean", "sum"),
+    )
+    generator_mode: Literal["train", "eval"] = param(
+        "train",
+        "mode of the generator's BatchNorms while the student's images are drawn",
+        source="released code",
+        tune=("train", "eval"),
+        active_when=TWO_PHASE,
+    )
+    student_steps_per_batch: int = param(
+        1,
+        "student steps on each generated batch",
+        source="released code",
+        tune=(1, 10),
+        ge=1,
+        active_when=JOINT,
+    )
+    temperature: float = param(
+        1.0,
+        "temperature τ of the student's KD loss",
+        source="released code",
+        phase="distillation",
+        tune=(1.0, 20.0),
+        gt=0,
+    )
+
+
+class DAFL(Method):
+    """Data-free learning of student networks."""
+
+    name = "dafl"
+    title = "DAFL"
+    paper = "Chen et al., ICCV 2019"
+    Params = DAFLParams
+    settings = {
+        "cifar10": {
+            "latent_dim": 1000,
+            "generator_lr": 0.02,
+            "one_hot": 0.05,
+            "entropy": 5.0,
+            "activation": 0.01,
+        },
+    }
+
+    def _generator_loss(self, batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
+        p = self.params
+        base = 10.0 if p.log_base == "10" else math.e
+        terms = {
+            "one_hot": one_hot_loss(batch.logits),
+            "entropy": information_entropy_loss(batch.logits, base),
+            "activation": activation_loss(batch.features, p.activation_reduction),
+        }
+        weights = {"one_hot": p.one_hot, "entropy": p.entropy, "activation": p.activation}
+        total = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
+        return {"loss": total, **terms}
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        generator = build_generator(self.params, problem, run)
+        train_generator(problem, run, generator, self.params.generator_lr, self._generator_loss)
+        return samples_from(drawing_from(generator, self.params.generator_mode, run), run)
+
+    def fit(self, problem: Problem, run: Run) -> nn.Module:
+        if self.params.schedule == "two-phase":
+            return super().fit(problem, run)
+        with run.phase("joint"):
+            return self._fit_jointly(problem, run)
+
+    def _fit_jointly(self, problem: Problem, run: Run) -> nn.Module:
+        """The released loop: every generated batch also trains the student, detached.
+
+        It makes as many student steps as the budget has synthesis steps (times
+        ``student_steps_per_batch``): the generator is what the budget limits.
+        """
+        per_batch: int = self.params.student_steps_per_batch
+        total = run.budget.synthesis_steps * per_batch
+        student = problem.make_student().to(run.device)
+        optimizer, schedule = student_optimizer(student.parameters(), run.budget, total)
+        evaluate_at = checkpoint_steps(total, run.budget.evaluations)
+        objective = self.objective(problem)
+        generator = build_generator(self.params, problem, run)
+        source = OnlineSource(drawing_from(generator, "train", run))
+        student.train()
+
+        def step_both(batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
+            for taught in range(step * per_batch, (step + 1) * per_batch):
+                seen = Batch(batch.images.detach(), teacher_logits=batch.logits.detach())
+                loss = objective(student, seen)
+                run.log("distillation", taught, total, loss=loss.detach())
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                run.ledger.student_steps += 1
+                if taught + 1 in evaluate_at:
+                    run.checkpoint(student, taught + 1, source)
+            return self._generator_loss(batch, step)
+
+        train_generator(problem, run, generator, self.params.generator_lr, step_both)
+        return student

@@ -1,0 +1,143 @@
+"""Training an image generator against the teacher, and drawing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from methods.base import Problem, Run
+from methods.networks import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
+from methods.params import MethodParams, param
+from methods.sources import Draw, OnlineSource, SampleSource, bank_of
+
+TermLogger = dict[str, Tensor]
+
+
+class GeneratedBatch(NamedTuple):
+    """One generator step: what went in and what the teacher made of it, in float32."""
+
+    latents: Tensor
+    images: Tensor
+    features: Tensor
+    logits: Tensor
+
+
+class GeneratorParams(MethodParams):
+    """Hyper-parameters every method with the upsampling generator has."""
+
+    latent_dim: int = param(
+        100, "length of a latent vector", source="RDSKD and DAFL, MNIST", tune=(50, 1000), ge=1
+    )
+    generator_width: int = param(
+        128,
+        "channels of the generator's first convolution",
+        source="released DAFL and RDSKD code",
+        tune=(32, 128),
+        ge=2,
+    )
+    batch_norm_eps: float = param(
+        LEGACY_BATCH_NORM_EPS,
+        "eps of the generator's middle BatchNorms; 0.8 is the slip every published number has",
+        source="released DAFL and RDSKD code",
+        tune=(1e-5, 0.8),
+        gt=0,
+    )
+
+
+def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> UpsamplingGenerator:
+    """The published generator, initialised from the run's seed."""
+    with run.seeded("generator"):
+        generator = UpsamplingGenerator(
+            params.latent_dim, problem.image_shape, params.generator_width, params.batch_norm_eps
+        )
+    return generator.to(run.device, memory_format=torch.channels_last)
+
+
+def draw_latents(count: int, latent_dim: int, stream: torch.Generator, run: Run) -> Tensor:
+    """Standard normal latents, B×Z, drawn on the CPU so that every device sees the same."""
+    return torch.randn(count, latent_dim, generator=stream).to(run.device)
+
+
+def generate(
+    generator: UpsamplingGenerator, problem: Problem, latents: Tensor, run: Run
+) -> GeneratedBatch:
+    """Images of ``latents`` and the teacher's features and logits, with gradients."""
+    with run.autocast():
+        images = generator(latents)
+        features = problem.teacher.forward_features(images)
+        pooled = problem.teacher.forward_head(features, pre_logits=True)
+        logits = problem.teacher.forward_head(features)
+    run.ledger.synthetic_images += len(latents)
+    return GeneratedBatch(latents, images.float(), pooled.float(), logits.float())
+
+
+def train_generator(
+    problem: Problem,
+    run: Run,
+    generator: UpsamplingGenerator,
+    learning_rate: float,
+    loss: Callable[[GeneratedBatch, int], dict[str, Tensor]],
+) -> None:
+    """Minimise ``loss`` over the generator for the budget's synthesis steps, with Adam.
+
+    Args:
+        problem: gives the teacher.
+        run: budget, random streams, logging.
+        generator: trained in place.
+        learning_rate: Adam's.
+        loss: of a batch and the step's number; returns named terms, ``loss`` (their total,
+            with gradient) first.
+
+    Raises:
+        Diverged: when a term is NaN or infinite.
+    """
+    budget = run.budget
+    stream = run.stream("generator-latents")
+    optimizer = torch.optim.Adam(generator.parameters(), lr=learning_rate, fused=True)
+    generator.train()
+    for step in range(budget.synthesis_steps):
+        latents = draw_latents(budget.synthesis_batch, generator.latent_dim, stream, run)
+        terms = loss(generate(generator, problem, latents, run), step)
+        run.log(
+            "synthesis", step, budget.synthesis_steps, **{k: v.detach() for k, v in terms.items()}
+        )
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        optimizer.step()
+
+
+def drawing_from(generator: UpsamplingGenerator, mode: Literal["train", "eval"], run: Run) -> Draw:
+    """A function that draws images with the generator's BatchNorms in the given mode."""
+
+    @torch.no_grad()
+    def draw(count: int, stream: torch.Generator) -> Tensor:
+        generator.train(mode == "train")
+        with run.autocast():
+            images: Tensor = generator(draw_latents(count, generator.latent_dim, stream, run))
+        return images.float()
+
+    return draw
+
+
+def samples_from(draw: Draw, run: Run) -> SampleSource:
+    """What the budget asks for: a bank drawn once, or fresh images at each step."""
+    budget = run.budget
+
+    def count(images: int) -> None:
+        run.ledger.synthetic_images += images
+
+    if budget.images == 0:
+        return OnlineSource(draw, count)
+    bank = bank_of(
+        draw,
+        budget.images,
+        budget.validation_images,
+        budget.synthesis_batch,
+        run.stream("bank"),
+        run.device,
+    )
+    count(len(bank.images))
+    return bank

@@ -1,0 +1,201 @@
+"""RDSKD and MSKD: a generator with a diversity term, then an ordinary student.
+
+Han et al., "Robustness and Diversity Seeking Data-Free Knowledge Distillation", ICASSP 2021.
+
+Algorithm: (1) train G on  exp(L_oh − L_oh^prev) + exp(L_ie − L_ie^prev) + L_ds  (Eqs. 1-6);
+(2) freeze G and train the student on its images with τ²·KL. MSKD is the paper's ablation that
+measures diversity against the latents (MSGAN) instead of against the teacher.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.base import Method, Problem, Run
+from methods.generators import (
+    GeneratedBatch,
+    GeneratorParams,
+    build_generator,
+    drawing_from,
+    samples_from,
+    train_generator,
+)
+from methods.losses import (
+    diversity_seeking_loss,
+    increment_penalty,
+    information_entropy_loss,
+    mode_seeking_loss,
+    one_hot_loss,
+)
+from methods.params import param
+from methods.sources import SampleSource
+
+
+class IncrementParams(GeneratorParams):
+    """What RDSKD and MSKD have in common."""
+
+    generator_lr: float = param(
+        1e-3, "Adam learning rate of the generator", source="paper, Table 2", tune=(1e-3, 0.2), gt=0
+    )
+    one_hot: bool = param(True, "use the one-hot loss", source="paper, Eq. 1", tune=(True, False))
+    entropy: bool = param(
+        True, "use the information entropy loss", source="paper, Eq. 2", tune=(True, False)
+    )
+    exponential: bool = param(
+        True,
+        "punish growing losses by exp(loss − previous); off adds the plain losses",
+        source="paper, Eq. 5",
+        tune=(True, False),
+    )
+    previous: Literal["released", "epoch-mean"] = param(
+        "released",
+        "what 'the previous epoch's loss' is: that of the second step of the epoch, as the "
+        "released code stores it, or the previous epoch's mean",
+        source="released code; paper, Eq. 5",
+        tune=("released", "epoch-mean"),
+        active_when={"exponential": (True,)},
+    )
+    generator_mode: Literal["eval", "train"] = param(
+        "eval",
+        "mode of the generator's BatchNorms while the student's images are drawn",
+        source="released code",
+        tune=("eval", "train"),
+    )
+    temperature: float = param(
+        10.0,
+        "temperature τ of the student's KD loss",
+        source="paper, default",
+        phase="distillation",
+        tune=(1.0, 20.0),
+        gt=0,
+    )
+
+
+class _IncrementalMethod(Method):
+    """Generator phase shared by RDSKD and MSKD; they differ in `diversity` alone."""
+
+    Params = IncrementParams
+    settings = {
+        "svhn": {"latent_dim": 1000},
+        "cifar10": {"latent_dim": 1000},
+    }
+
+    def diversity(self, batch: GeneratedBatch) -> Tensor:
+        """The diversity term of one batch, a scalar."""
+        raise NotImplementedError
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        p = self.params
+        generator = build_generator(p, problem, run)
+        history = _PreviousLoss(run.budget.epoch_steps, p.previous)
+
+        def loss(batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
+            terms: dict[str, Tensor] = {}
+            if p.one_hot:
+                terms["one_hot"] = one_hot_loss(batch.logits)
+            if p.entropy:
+                terms["entropy"] = information_entropy_loss(batch.logits)
+            diversity = self.diversity(batch)
+            total = diversity
+            for name, term in terms.items():
+                previous = history.before(name, step)
+                total = total + (increment_penalty(term, previous) if p.exponential else term)
+                history.after(name, step, term.item())
+            return {"loss": total, **terms, "diversity": diversity}
+
+        train_generator(problem, run, generator, p.generator_lr, loss)
+        return samples_from(drawing_from(generator, p.generator_mode, run), run)
+
+
+class _PreviousLoss:
+    """The reference value of each loss term in exp(loss − previous); 0 in the beginning."""
+
+    def __init__(self, epoch_steps: int, rule: Literal["released", "epoch-mean"]) -> None:
+        self.epoch_steps = epoch_steps
+        self.rule = rule
+        # The released code overwrites it after iteration index 1 of every epoch, so most of an
+        # epoch is measured against its own second step.
+        self.stored_at = min(1, epoch_steps - 1)
+        self.value: dict[str, float] = {}
+        self.sum: dict[str, float] = {}
+
+    def before(self, name: str, step: int) -> float:
+        return self.value.get(name, 0.0)
+
+    def after(self, name: str, step: int, loss: float) -> None:
+        position = step % self.epoch_steps
+        if self.rule == "released":
+            if position == self.stored_at:
+                self.value[name] = loss
+            return
+        self.sum[name] = self.sum.get(name, 0.0) + loss
+        if position == self.epoch_steps - 1:
+            self.value[name] = self.sum.pop(name) / self.epoch_steps
+
+
+def halves(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """The two halves of a batch, whose pairs the diversity terms compare."""
+    middle = len(tensor) // 2
+    return tensor[:middle], tensor[middle : 2 * middle]
+
+
+class RDSKDParams(IncrementParams):
+    """RDSKD's own hyper-parameters."""
+
+    diversity_weight: float = param(
+        1.0,
+        "weight of the diversity-seeking loss; 0 switches it off",
+        source="paper, Eq. 6",
+        tune=(0.0, 50.0),
+        ge=0,
+    )
+
+
+class RDSKD(_IncrementalMethod):
+    """Robustness and diversity seeking data-free KD."""
+
+    name = "rdskd"
+    title = "RDSKD"
+    paper = "Han et al., ICASSP 2021"
+    Params = RDSKDParams
+
+    def diversity(self, batch: GeneratedBatch) -> Tensor:
+        images, probs = halves(batch.images), halves(F.softmax(batch.logits, dim=1))
+        weight: float = self.params.diversity_weight
+        return weight * diversity_seeking_loss(*images, *probs)
+
+
+class MSKDParams(IncrementParams):
+    """MSKD's own hyper-parameters."""
+
+    diversity_weight: float = param(
+        1.0,
+        "weight of the mode-seeking loss; 0 switches it off",
+        source="MSGAN, released code",
+        tune=(0.0, 5.0),
+        ge=0,
+    )
+    norm: Literal["l1-mean", "frobenius"] = param(
+        "l1-mean",
+        "distance of images and of latents; the paper does not say which it used",
+        source="MSGAN, released code",
+        tune=("l1-mean", "frobenius"),
+    )
+
+
+class MSKD(_IncrementalMethod):
+    """Mode-seeking KD: RDSKD with latents in the place of the teacher's predictions."""
+
+    name = "mskd"
+    title = "MSKD"
+    paper = "Han et al., ICASSP 2021, ablation; Mao et al., CVPR 2019"
+    Params = MSKDParams
+
+    def diversity(self, batch: GeneratedBatch) -> Tensor:
+        weight: float = self.params.diversity_weight
+        return weight * mode_seeking_loss(
+            *halves(batch.images), *halves(batch.latents), norm=self.params.norm
+        )

@@ -1,0 +1,70 @@
+"""The frozen teacher, and the ledger in which its use is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Ledger:
+    """What a run has spent so far. Images count once per forward or backward pass."""
+
+    teacher_forward: int = 0
+    teacher_backward: int = 0
+    synthetic_images: int = 0
+    student_steps: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Teacher(nn.Module):
+    """A frozen network in eval mode that counts every sample passed through it.
+
+    Follows timm's convention: ``forward_features``, ``forward_head(x, pre_logits=)``,
+    ``num_classes``. Gradients flow to the input, never to the parameters.
+
+    Args:
+        network: the trained network; it is frozen in place.
+        ledger: where samples are counted.
+    """
+
+    def __init__(self, network: nn.Module, ledger: Ledger | None = None) -> None:
+        super().__init__()
+        network.eval().requires_grad_(False)
+        self.network = network
+        self.ledger = ledger or Ledger()
+        self.num_classes: int = network.num_classes  # type: ignore[assignment]
+        super().train(False)
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Refuse train mode: it would overwrite the BatchNorm statistics of the evidence."""
+        if mode:
+            raise RuntimeError("the teacher is frozen: it must stay in eval mode")
+        return self
+
+    def _counted(self, images: Tensor) -> Tensor:
+        self.ledger.teacher_forward += len(images)
+        if images.requires_grad and torch.is_grad_enabled():
+            images = images.view_as(images)
+            images.register_hook(self._count_backward)
+        return images
+
+    def _count_backward(self, gradient: Tensor) -> None:
+        self.ledger.teacher_backward += len(gradient)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, B×K (or B×K×H×W), of images B×C×H×W."""
+        logits: Tensor = self.network(self._counted(images))
+        return logits
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """The feature map before pooling and classifier, B×D×h×w."""
+        features: Tensor = self.network.forward_features(self._counted(images))  # type: ignore[operator]
+        return features
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Classify a feature map; with ``pre_logits`` stop before the classifier (B×D)."""
+        out: Tensor = self.network.forward_head(features, pre_logits=pre_logits)  # type: ignore[operator]
+        return out
