@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -72,7 +73,7 @@ class GridDisplay:
             console=console,
         )
         self.total = self.grid.add_task("grid", total=len(jobs), tally=self._tally(0))
-        self.bars: dict[str, int] = {}
+        self.bars: dict[str, TaskID] = {}
         self.live = Live(Group(self.grid, self.runs), console=console, refresh_per_second=4)
 
     def __enter__(self) -> GridDisplay:
@@ -119,7 +120,7 @@ class GridDisplay:
         """Count a finished run and print its line."""
         self.failed += record.status in FAILED
         if record.run_id in self.bars:
-            self.runs.remove_task(self.bars.pop(record.run_id))  # type: ignore[arg-type]
+            self.runs.remove_task(self.bars.pop(record.run_id))
         self.grid.advance(self.total)
         done = int(self.grid.tasks[0].completed)
         self.grid.update(self.total, tally=self._tally(done))

@@ -32,20 +32,13 @@ from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import TrainedTeacher
-from methods.base import (
-    Access,
-    Diverged,
-    Ledger,
-    Method,
-    Problem,
-    Run,
-    Teacher,
-    derive_seed,
-)
+from methods.base import Access, Diverged, Method, Problem, Run, derive_seed
 from methods.registry import discover
 from methods.sources import ImageBank, SampleSource
+from methods.teacher import Ledger, Teacher
 
 RunProgress = Callable[[str, int, int, float], None]
+"""Called with phase, step, total and loss."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +162,7 @@ def attempt(method: Method, problem: Problem, run: Run) -> tuple[Status, str, nn
     try:
         if reason := method.supports(problem):
             return "skipped", reason, None
-        student = method.fit(problem, run)
+        student: object = method.fit(problem, run)
         if not isinstance(student, nn.Module):
             kind = type(student).__name__
             return "error", f"fit returned {kind}, not the trained student", None

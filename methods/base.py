@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -144,10 +144,8 @@ class Problem:
         return self._get(Access.METADATA, "the teacher's metadata")
 
 
-class Progress(Protocol):
-    """Where a run reports how far it is."""
-
-    def __call__(self, phase: str, step: int, total: int, loss: float) -> None: ...
+Progress = Callable[[str, int, int, float], None]
+"""Where a run reports how far it is: phase, step, total and loss."""
 
 
 def _silent(phase: str, step: int, total: int, loss: float) -> None:

@@ -93,7 +93,8 @@ class Noise(Method):
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         def draw(count: int, stream: torch.Generator) -> Tensor:
             noise = torch.randn(count, *problem.image_shape, generator=stream)
-            return (noise * self.params.std).to(run.device)
+            std: float = self.params.std
+            return (noise * std).to(run.device)
 
         return samples_from(draw, run)
 

@@ -53,7 +53,7 @@ def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> Upsa
         generator = UpsamplingGenerator(
             params.latent_dim, problem.image_shape, params.generator_width, params.batch_norm_eps
         )
-    return generator.to(run.device, memory_format=torch.channels_last)
+    return generator.to(run.device).to(memory_format=torch.channels_last)
 
 
 def draw_latents(count: int, latent_dim: int, stream: torch.Generator, run: Run) -> Tensor:

@@ -112,8 +112,8 @@ def diversity_seeking_loss(
     Returns:
         A scalar in [0, ∞).
     """
-    image_distance = torch.linalg.vector_norm(images_b - images_a)
-    teacher_distance = torch.linalg.vector_norm(probs_b - probs_a)
+    image_distance: Tensor = torch.linalg.vector_norm(images_b - images_a)
+    teacher_distance: Tensor = torch.linalg.vector_norm(probs_b - probs_a)
     return 1.0 / (image_distance / (teacher_distance + EPSILON) + EPSILON)
 
 
@@ -142,8 +142,8 @@ def mode_seeking_loss(
     if norm == "l1-mean":
         ratio = (images_b - images_a).abs().mean() / (latents_b - latents_a).abs().mean()
         return 1.0 / (ratio + 1e-5)
-    image_distance = torch.linalg.vector_norm(images_b - images_a)
-    latent_distance = torch.linalg.vector_norm(latents_b - latents_a)
+    image_distance: Tensor = torch.linalg.vector_norm(images_b - images_a)
+    latent_distance: Tensor = torch.linalg.vector_norm(latents_b - latents_a)
     return 1.0 / (image_distance / latent_distance + EPSILON)
 
 

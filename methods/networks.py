@@ -65,4 +65,5 @@ class UpsamplingGenerator(nn.Module):
         x = self.upsample(self.norm_in(x))
         x = self.upsample(self.activation(self.norm1(self.conv1(x))))
         x = self.activation(self.norm2(self.conv2(x)))
-        return self.norm_out(torch.tanh(self.conv_out(x)))
+        images: Tensor = self.norm_out(torch.tanh(self.conv_out(x)))
+        return images

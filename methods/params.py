@@ -58,7 +58,7 @@ def param(
         inert: a reason, when the parameter is allowed to change nothing.
         bounds: pydantic's ``gt``, ``ge``, ``lt``, ``le``.
     """
-    extra = {
+    extra: dict[str, Any] = {
         "source": source,
         "unit": unit,
         "phase": phase,

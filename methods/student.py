@@ -13,19 +13,22 @@ from methods.objectives import Objective
 from methods.sources import Batch, SampleSource
 
 if TYPE_CHECKING:
-    from methods.base import Budget, Problem, Run
+    from methods.base import Problem, Run
+    from methods.budget import Budget
 
 
 def student_optimizer(
     parameters: Iterable[nn.Parameter], budget: Budget, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """The budget's optimiser and schedule, the same for every method of a table."""
-    settings = {"lr": budget.student_lr, "weight_decay": budget.student_weight_decay}
+    rate, decay = budget.student_lr, budget.student_weight_decay
     optimizer: torch.optim.Optimizer
     if budget.student_optimizer == "adam":
-        optimizer = torch.optim.Adam(parameters, **settings, fused=True)
+        optimizer = torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     else:
-        optimizer = torch.optim.SGD(parameters, **settings, momentum=0.9, fused=True)
+        optimizer = torch.optim.SGD(
+            parameters, lr=rate, weight_decay=decay, momentum=0.9, fused=True
+        )
 
     def factor(step: int) -> float:
         if budget.student_schedule == "constant":

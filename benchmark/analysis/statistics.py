@@ -17,4 +17,4 @@ def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | Non
     if n < 2:
         return None
     quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
-    return quantile * float(np.std(scores, ddof=1)) / n**0.5
+    return float(quantile * np.std(scores, ddof=1) / np.sqrt(n))

@@ -42,9 +42,9 @@ class MNIST(Task):
         ),
         "cpu": Budget(
             name="cpu",
-            synthesis_steps=200,
-            synthesis_batch=256,
-            epoch_steps=40,
+            synthesis_steps=400,
+            synthesis_batch=128,
+            epoch_steps=20,
             images=20480,
             validation_images=2048,
             student_steps=4000,
