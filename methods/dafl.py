@@ -75,6 +75,7 @@ class DAFLParams(GeneratorParams):
         "logarithm of the entropy loss: natural (paper) or decimal (released code)",
         source="paper, Eq. 4",
         tune=("e", "10"),
+        needs=("entropy",),
     )
     activation_reduction: Literal["mean", "sum"] = param(
         "mean",
@@ -82,6 +83,7 @@ class DAFLParams(GeneratorParams):
         "or the ℓ1 norm as printed in Eq. 3",
         source="released code",
         tune=("mean", "sum"),
+        needs=("activation",),
     )
     generator_mode: Literal["train", "eval"] = param(
         "train",

@@ -29,6 +29,7 @@ class ParamInfo(NamedTuple):
     phase: Phase
     tune: tuple[Any, ...]
     active_when: Mapping[str, tuple[Any, ...]]
+    needs: tuple[str, ...]
     inert: str
 
 
@@ -41,6 +42,7 @@ def param(
     phase: Phase = "synthesis",
     tune: tuple[Any, ...] = (),
     active_when: Mapping[str, tuple[Any, ...]] | None = None,
+    needs: tuple[str, ...] = (),
     inert: str = "",
     **bounds: Any,
 ) -> Any:
@@ -55,6 +57,7 @@ def param(
             which differ only there share one cached synthesis.
         tune: the tuning range: (low, high) for a number, the choices for anything else.
         active_when: other parameters and the values under which this one has an effect.
+        needs: other parameters that must not be zero or false for this one to have an effect.
         inert: a reason, when the parameter is allowed to change nothing.
         bounds: pydantic's ``gt``, ``ge``, ``lt``, ``le``.
     """
@@ -64,9 +67,9 @@ def param(
         "phase": phase,
         "tune": tune,
         "active_when": dict(active_when or {}),
+        "needs": needs,
         "inert": inert,
     }
-    # Strings and floats of the wrong type are errors, but an integer is a fine float.
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
@@ -117,6 +120,12 @@ class MethodParams(BaseModel):
                 return (
                     f"has no effect while {other}={format_value(actual)}; "
                     f"set {other}={wanted} or leave '{name}' alone"
+                )
+        for other in self.info(name).needs:
+            if not getattr(self, other):
+                return (
+                    f"has no effect while {other}={format_value(getattr(self, other))}; "
+                    f"switch {other} on or leave '{name}' alone"
                 )
         return ""
 

@@ -56,7 +56,7 @@ class IncrementParams(GeneratorParams):
         "released code stores it, or the previous epoch's mean",
         source="released code; paper, Eq. 5",
         tune=("released", "epoch-mean"),
-        active_when={"exponential": (True,)},
+        needs=("exponential",),
     )
     generator_mode: Literal["eval", "train"] = param(
         "eval",
@@ -183,6 +183,7 @@ class MSKDParams(IncrementParams):
         "distance of images and of latents; the paper does not say which it used",
         source="MSGAN, released code",
         tune=("l1-mean", "frobenius"),
+        needs=("diversity_weight",),
     )
 
 

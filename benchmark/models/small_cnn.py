@@ -7,16 +7,19 @@ from torch import Tensor, nn
 
 
 class SmallCNN(nn.Module):
-    """conv3×3 w, ×2 pooling, conv3×3 2w, ×2 pooling, conv3×3 4w, global pooling, linear K.
+    """conv3×3 w, max-pool, conv3×3 2w, max-pool, conv3×3 4w, linear K; BatchNorm and ReLU.
 
     Args:
         num_classes: K.
+        image_shape: (C, H, W); H and W divisible by 4.
         width: channels w of the first convolution.
-        in_channels: channels of the images.
     """
 
-    def __init__(self, num_classes: int = 10, width: int = 16, in_channels: int = 1) -> None:
+    def __init__(
+        self, num_classes: int, image_shape: tuple[int, int, int], width: int = 16
+    ) -> None:
         super().__init__()
+        in_channels, height, image_width = image_shape
         self.num_classes = num_classes
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
         self.norm1 = nn.BatchNorm2d(width)
@@ -24,17 +27,17 @@ class SmallCNN(nn.Module):
         self.norm2 = nn.BatchNorm2d(2 * width)
         self.conv3 = nn.Conv2d(2 * width, 4 * width, 3, padding=1, bias=False)
         self.norm3 = nn.BatchNorm2d(4 * width)
-        self.classifier = nn.Linear(4 * width, num_classes)
+        self.classifier = nn.Linear(4 * width * (height // 4) * (image_width // 4), num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """B×C×H×W to B×4w×H/4×W/4."""
-        x = F.avg_pool2d(F.relu(self.norm1(self.conv1(images))), 2)
-        x = F.avg_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
+        x = F.max_pool2d(F.relu(self.norm1(self.conv1(images))), 2)
+        x = F.max_pool2d(F.relu(self.norm2(self.conv2(x))), 2)
         return F.relu(self.norm3(self.conv3(x)))
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """B×4w×h×w to logits B×K, or to the pooled B×4w with ``pre_logits``."""
-        x = features.mean(dim=(2, 3))
+        """B×4w×h×w to logits B×K, or to the flattened features with ``pre_logits``."""
+        x = features.flatten(1)
         if pre_logits:
             return x
         out: Tensor = self.classifier(x)

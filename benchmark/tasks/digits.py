@@ -65,7 +65,7 @@ class Digits(Task):
         return self.normalization.normalize(pixels)
 
     def make_teacher(self) -> nn.Module:
-        return SmallCNN(self.num_classes, width=16)
+        return SmallCNN(self.num_classes, self.image_shape, width=16)
 
     def make_student(self) -> nn.Module:
-        return SmallCNN(self.num_classes, width=8)
+        return SmallCNN(self.num_classes, self.image_shape, width=8)

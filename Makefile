@@ -1,0 +1,44 @@
+# Everything happens in .venv, made with whatever Python >= 3.11 is called $(PYTHON).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup quickstart test lint types check bench leaderboard clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) ## create .venv and install everything
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed, this is " + sys.version.split()[0] + "; choose one with make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+quickstart: setup ## set up, run every method on digits (3 minutes), print the ranked table
+	$(BIN)/dfkd run quickstart --results runs/quickstart --jobs 2
+
+test: setup lint types check ## set up, then lint, types and tests
+
+lint: setup ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy
+	$(BIN)/mypy
+
+check: setup ## the tests
+	$(BIN)/python -m pytest
+
+bench: setup ## time a generator step and a student step against a plain loop
+	$(BIN)/python -m benchmark.speed
+
+leaderboard: setup ## render leaderboard.md and the README's table from results/
+	$(BIN)/dfkd leaderboard
+
+clean: ## remove .venv and runs/
+	rm -rf $(VENV) runs

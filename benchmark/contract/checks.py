@@ -1,0 +1,285 @@
+"""The checks. Each takes a method class and raises `Broken` with one sentence on what is wrong."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
+from typing import Any, Literal, get_args, get_origin
+
+import torch
+from torch import Tensor
+
+from benchmark.artifacts import checksum
+from benchmark.commands import compare
+from benchmark.contract.bench import (
+    BUDGET,
+    TASK,
+    fit,
+    record,
+    test_tensors,
+    tiny_teacher,
+    workshop,
+)
+from benchmark.records import SCORED
+from benchmark.tasks.registry import get_task
+from methods.base import Access, AccessError, Method
+from methods.params import MethodParams, ParameterError, format_value
+from methods.sources import ImageBank
+
+
+class Broken(AssertionError):
+    """A method does not keep the contract; one sentence."""
+
+
+Check = Callable[[type[Method]], None]
+
+
+def is_described(cls: type[Method]) -> None:
+    """Name, title, paper and docstring are there; every parameter says what it is."""
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cls.name):
+        raise Broken(f"its name '{cls.name}' is not kebab-case")
+    for attribute in ("title", "paper"):
+        if not getattr(cls, attribute, "").strip():
+            raise Broken(f"it has no {attribute}")
+    if not (inspect.getdoc(cls) or "").strip() or cls.__doc__ is None:
+        raise Broken("the class has no docstring")
+    for name, field in cls.Params.model_fields.items():
+        if not isinstance(field.json_schema_extra, dict):
+            raise Broken(f"parameter '{name}' is not declared with methods.params.param")
+        info = cls.Params.info(name)
+        if not field.description or not info.source:
+            raise Broken(f"parameter '{name}' lacks a description or a source")
+        if not info.tune:
+            raise Broken(f"parameter '{name}' declares no tuning range")
+
+
+def stands_alone(cls: type[Method]) -> None:
+    """The method's file does not import the benchmark."""
+    tree = ast.parse(inspect.getsource(inspect.getmodule(cls) or ModuleType("")))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        if any(name.split(".")[0] == "benchmark" for name in names):
+            raise Broken(f"line {node.lineno} imports the benchmark; methods must not know it")
+
+
+def returns_a_student(cls: type[Method]) -> None:
+    """A fit returns the harness's student, trained, with finite outputs, and shows checkpoints."""
+    done = fit(cls)
+    fresh = done.problem.make_student()
+    if done.student.state_dict().keys() != fresh.state_dict().keys():
+        raise Broken("it returned another network than problem.make_student() makes")
+    if checksum(done.student.state_dict()) == checksum(fresh.state_dict()):
+        raise Broken("it returned the student untrained")
+    logits = done.student.eval()(torch.zeros(2, *done.problem.image_shape))
+    if logits.shape[:2] != (2, done.problem.num_classes) or not logits.isfinite().all():
+        raise Broken(f"the student's logits are {tuple(logits.shape)} or not finite")
+    if not done.run.curves:
+        raise Broken("it logged nothing; call run.log at every step, so that NaN is noticed")
+
+
+def same_seed_same_bits(cls: type[Method]) -> None:
+    """Two fits of one seed are equal to the bit, whatever torch's global generator holds."""
+    if fit(cls, seed=3, noise=1).bits != fit(cls, seed=3, noise=2).bits:
+        raise Broken(
+            "two runs of the same seed differ; take randomness from run.stream or run.seeded"
+        )
+
+
+def other_seed_other_bits(cls: type[Method]) -> None:
+    """Another seed gives another student, and other images where images are made."""
+    first, second = fit(cls, seed=3), fit(cls, seed=4)
+    if first.bits == second.bits:
+        raise Broken("two different seeds give the same student")
+    if Access.TRAIN_IMAGES in cls.access:
+        return
+    for one, other in zip(first.samples, second.samples, strict=True):
+        if (
+            isinstance(one, ImageBank)
+            and isinstance(other, ImageBank)
+            and torch.equal(one.images, other.images)
+        ):
+            raise Broken("two different seeds make the same images; use run.stream")
+
+
+def every_parameter_acts(cls: type[Method]) -> None:
+    """Changing any parameter changes something, unless it is declared inert with a reason."""
+    for name in cls.Params.model_fields:
+        info = cls.Params.info(name)
+        if info.inert:
+            continue
+        setting = {other: values[0] for other, values in info.active_when.items()}
+        before = fit(cls, setting).bits
+        values = list(alternatives(cls, name, setting))
+        if not values:
+            raise Broken(f"parameter '{name}' has no second value to try; widen its tuning range")
+        if all(fit(cls, {**setting, name: value}).bits == before for value in values):
+            tried = ", ".join(format_value(value) for value in values)
+            raise Broken(
+                f"parameter '{name}' changes nothing (tried {tried}); use it, remove it, or "
+                "declare it with inert='reason'"
+            )
+
+
+def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Iterator[Any]:
+    """Values of a parameter other than its current one, from its type or its tuning range."""
+    params = cls.build_params(setting, get_task(TASK).family)
+    current = getattr(params, name)
+    annotation = cls.Params.model_fields[name].annotation
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    for value in [*choices, *cls.Params.info(name).tune]:
+        if value != current:
+            yield value
+
+
+def asks_only_for_what_it_declares(cls: type[Method]) -> None:
+    """Undeclared data raises by name, and nothing is declared that is not used."""
+    done = fit(cls)
+    doors = {
+        Access.TRAIN_IMAGES: "train_images",
+        Access.TRAIN_LABELS: "train_labels",
+        Access.PROXY_IMAGES: "proxy_images",
+        Access.METADATA: "metadata",
+    }
+    for flag, door in doors.items():
+        if flag in cls.access:
+            if flag not in done.read:
+                raise Broken(f"it declares Access.{flag.name} but never looks at it")
+            continue
+        try:
+            getattr(done.problem, door)
+        except AccessError as error:
+            if cls.name not in str(error) or str(flag.name) not in str(error):
+                raise Broken(f"the access error does not name method and flag: {error}") from None
+        else:
+            raise Broken(f"problem.{door} is open although Access.{flag.name} is not declared")
+
+
+def leaves_the_teacher_alone(cls: type[Method]) -> None:
+    """The teacher's weights and BatchNorm statistics are bit-identical afterwards."""
+    done = fit(cls)
+    network = done.problem.teacher.network
+    if checksum(network.state_dict()) != tiny_teacher().info.checksum:
+        raise Broken("the teacher's weights or BatchNorm statistics changed")
+    if any(module.training for module in network.modules()):
+        raise Broken("the teacher was left in train mode")
+    hooks = [m for m in network.modules() if m._forward_hooks or m._forward_pre_hooks]
+    if hooks:
+        raise Broken(f"{len(hooks)} forward hooks are left on the teacher; remove them")
+    if any(parameter.requires_grad for parameter in network.parameters()):
+        raise Broken("the teacher's parameters were unfrozen")
+
+
+def test_data_is_out_of_reach(cls: type[Method]) -> None:
+    """No test image can be reached from what the method was handed, or holds afterwards."""
+    done = fit(cls)
+    hidden = test_tensors()
+    for tensor in reachable_tensors([done.problem, done.run, *done.samples, done.student]):
+        for secret in hidden:
+            if tensor.shape == secret.shape and torch.equal(tensor.to(secret.dtype), secret):
+                raise Broken("the test images are reachable from the problem or the run")
+
+
+def reachable_tensors(roots: list[Any]) -> Iterator[Tensor]:
+    """Every tensor reachable by attributes, containers and closures; modules are not entered."""
+    seen: set[int] = set()
+    stack = list(roots)
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, ModuleType | type):
+            continue
+        seen.add(id(item))
+        if isinstance(item, Tensor):
+            yield item
+        if isinstance(item, FunctionType):
+            # A function's globals are its module; what it closes over is what it was given.
+            stack.extend(item.__closure__ or ())
+            stack.extend(item.__defaults__ or ())
+            continue
+        stack.extend(gc.get_referents(item))
+
+
+def resumes_to_the_same_record(cls: type[Method]) -> None:
+    """Interrupted and run again, it gives the record of a run that was not interrupted."""
+    with workshop() as context:
+        whole = record(cls, context)
+    if whole.status not in SCORED:
+        raise Broken(f"a run through the harness ends as {whole.status}: {whole.reason}")
+    with workshop() as context:
+        stopped = record(cls, context, interrupt_at="distillation")
+        if stopped.status != "interrupted":
+            raise Broken(
+                f"an interrupt while the student trains gave status {stopped.status}; "
+                "let KeyboardInterrupt pass and log the phase 'distillation'"
+            )
+        again = record(cls, context)
+    if differences := compare(whole, again):
+        raise Broken(f"after an interruption the record differs: {differences[0]}")
+
+
+def explains_bad_parameters(cls: type[Method]) -> None:
+    """An unknown or out-of-range parameter is answered in one line that names it."""
+    fields = list(cls.Params.model_fields)
+    wrong = (fields[0] + "x") if fields else "temprature"
+    message = _refusal(cls, {wrong: 1})
+    if wrong not in message or cls.name not in message or (fields and fields[0] not in message):
+        raise Broken(f"an unknown parameter is answered by: {message}")
+    for name in fields:
+        value = _outside(cls.Params, name)
+        if value is not None:
+            setting = {other: v[0] for other, v in cls.Params.info(name).active_when.items()}
+            message = _refusal(cls, {**setting, name: value})
+            if name not in message or "\n" in message:
+                raise Broken(f"'{name}={value}' is answered by: {message}")
+
+
+def _refusal(cls: type[Method], overrides: dict[str, Any]) -> str:
+    try:
+        cls.build_params(overrides)
+    except ParameterError as error:
+        return str(error)
+    raise Broken(f"{overrides} is accepted")
+
+
+def _outside(params: type[MethodParams], name: str) -> Any:
+    """A value out of range, or of the wrong type where there is no range."""
+    for bound in params.model_fields[name].metadata:
+        for attribute, step in (("gt", 0), ("ge", -1), ("lt", 0), ("le", 1)):
+            limit = getattr(bound, attribute, None)
+            if limit is not None:
+                return limit + step
+    return "nonsense" if params.model_fields[name].annotation is not str else None
+
+
+def supports_says_why_not(cls: type[Method]) -> None:
+    """``supports`` answers None or one sentence."""
+    done = fit(cls)
+    answer = cls(cls.build_params({}, get_task(TASK).family)).supports(done.problem)
+    if answer is not None and (not isinstance(answer, str) or "\n" in answer):
+        raise Broken(f"supports() answered {answer!r}; it must be None or one line")
+
+
+CHECKS: tuple[Check, ...] = (
+    is_described,
+    stands_alone,
+    explains_bad_parameters,
+    returns_a_student,
+    supports_says_why_not,
+    same_seed_same_bits,
+    other_seed_other_bits,
+    leaves_the_teacher_alone,
+    asks_only_for_what_it_declares,
+    test_data_is_out_of_reach,
+    resumes_to_the_same_record,
+    every_parameter_acts,
+)
+
+__all__ = ["BUDGET", "CHECKS", "TASK", "Broken", "Check"]

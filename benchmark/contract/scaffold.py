@@ -1,0 +1,89 @@
+"""A method that passes the contract suite as it is, to start from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmark.errors import UserError
+from benchmark.records import write_atomic
+
+TEMPLATE = '''"""{title}: one sentence on the idea.
+
+Author et al., "Title", venue year.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods.base import Method, Problem, Run
+from methods.generators import samples_from
+from methods.params import MethodParams, param
+from methods.sources import SampleSource
+
+
+class {cls}(Method):
+    """Makes images by smoothing noise; replace this by what your method does."""
+
+    name = "{name}"
+    title = "{title}"
+    paper = "Author et al., venue year"
+    # access = Access.PROXY_IMAGES  # what it may see beyond the teacher; nothing: data-free
+
+    class Params(MethodParams):
+        """Hyper-parameters; defaults are the paper's."""
+
+        smoothing: int = param(
+            3,
+            "side of the averaging window",
+            source="paper, Section 3",
+            unit="pixels, odd",
+            tune=(1, 5),
+            ge=1,
+            le=7,
+        )
+        temperature: float = param(
+            10.0,
+            "temperature τ of the student's KD loss",
+            source="paper, Section 4",
+            phase="distillation",
+            tune=(1.0, 20.0),
+            gt=0,
+        )
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        """Make, or train, the source of images. ``problem.teacher`` is here to be asked."""
+        side = 2 * (self.params.smoothing // 2) + 1
+
+        def draw(count: int, stream: torch.Generator) -> Tensor:
+            noise = torch.randn(count, *problem.image_shape, generator=stream).to(run.device)
+            smooth = torch.nn.functional.avg_pool2d(
+                noise, side, stride=1, padding=side // 2, count_include_pad=False
+            )
+            return smooth * side  # averaging side² pixels divides the deviation by side
+
+        return samples_from(draw, run)
+'''
+
+
+def write(name: str, folder: Path) -> Path:
+    """Write the scaffold and return its path.
+
+    Raises:
+        UserError: when the name is not kebab-case or the file is there already.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise UserError(f"'{name}' is not kebab-case; write it like my-method")
+    path = folder / f"{name.replace('-', '_')}.py"
+    if path.exists():
+        raise UserError(f"'{path}' is there already; choose another name or --dir")
+    words = name.split("-")
+    text = TEMPLATE.format(
+        name=name,
+        cls="".join(word.capitalize() for word in words),
+        title=" ".join(words).capitalize(),
+    )
+    write_atomic(path, text.encode())
+    return path

@@ -1,0 +1,94 @@
+"""What ``dfkd doctor`` prints: what this machine has, and where it was looked for."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.artifacts import CACHE_VARIABLE, cache_dir
+from benchmark.data.base import DATA_VARIABLE, DataError, search_paths
+from benchmark.device import code_version, pick_device, pick_precision
+from benchmark.tasks.registry import all_tasks, get_task
+from benchmark.teachers import find_teacher
+from methods.registry import RegistryError, discover
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "pandas",
+    "scipy",
+    "torch-fidelity",
+    "lpips",
+    "rich",
+    "ray",
+)
+
+
+def report(console: Console, data_dir: Path | None, method_folders: Sequence[Path]) -> None:
+    """Print device, packages, methods, datasets and teachers. Nothing is fetched or trained."""
+    device = pick_device()
+    machine = _table("Machine", "what", "here")
+    machine.add_row("python", platform.python_version())
+    machine.add_row("device", _device_name(device))
+    machine.add_row("precision", pick_precision(device))
+    machine.add_row("threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors")
+    machine.add_row("code", code_version())
+    machine.add_row("cache", f"{cache_dir()} (set {CACHE_VARIABLE} to move it)")
+    for name in PACKAGES:
+        machine.add_row(name, _version(name))
+    try:
+        machine.add_row("methods", ", ".join(sorted(discover(method_folders))))
+    except RegistryError as error:
+        machine.add_row("methods", f"[red]{escape(str(error))}[/red]")
+    console.print(machine)
+
+    tasks = _table("Tasks", "task", "dataset", "teacher")
+    for name in sorted(all_tasks()):
+        task = get_task(name)
+        try:
+            data = task.load(data_dir)
+        except DataError as error:
+            tasks.add_row(name, f"[red]{escape(str(error))}[/red]", "–")
+            continue
+        counts = f"{len(data.train.labels):,} + {len(data.test.labels):,} images"
+        folders = (cache_dir() / "teachers", Path("results") / "teachers")
+        teacher = find_teacher(task, data.checksum(), folders, console.print)
+        tasks.add_row(
+            name,
+            f"{counts}, {data.checksum()}",
+            f"accuracy {teacher.info.accuracy:.4f}" if teacher else "trained at the first run",
+        )
+    console.print(tasks)
+    places = ", ".join(str(path) for path in search_paths(data_dir))
+    console.print(f"Datasets were looked for in: {escape(places)} (--data-dir or {DATA_VARIABLE})")
+    console.print("No task here needs pretrained weights yet, so none were looked for.")
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "[dim]not installed[/dim]"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

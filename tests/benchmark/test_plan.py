@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from benchmark.errors import UserError
+from benchmark.plan import MethodEntry, Suite, load_suite, parse_seeds, plan, suite_names
+from methods.params import ParameterError
+from methods.registry import discover
+from tests.helpers import one_line, write_file
+
+GOOD = """\
+title = "Mine"
+budget = "smoke"
+tasks = ["digits"]
+seeds = "0-1"
+
+[[methods]]
+name = "noise"
+
+[[methods]]
+name = "rdskd"
+params = { latent_dim = 20 }
+
+[methods.axes]
+temperature = [4, 10]
+exponential = [true, false]
+"""
+
+
+def suite(**changes: Any) -> Suite:
+    fields: dict[str, Any] = {
+        "name": "s",
+        "budget": "smoke",
+        "tasks": ["digits"],
+        "seeds": [0],
+        "methods": [MethodEntry(name="noise")],
+    }
+    return Suite(**{**fields, **changes})
+
+
+def refusal(path: Path, content: str) -> str:
+    write_file(path, content)
+    with pytest.raises(UserError) as caught:
+        load_suite(str(path))
+    message = one_line(str(caught.value))
+    assert str(path) in message
+    return message
+
+
+def plan_refusal(kind: type[Exception] = UserError, /, **changes: Any) -> str:
+    options = {key: changes.pop(key) for key in ("only",) if key in changes}
+    budget = changes.pop("override", None)
+    with pytest.raises(kind) as caught:
+        plan(suite(**changes), discover(), budget=budget, **options)
+    return one_line(str(caught.value))
+
+
+# Seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        ("0", [0]),
+        ("0-4", [0, 1, 2, 3, 4]),
+        ("0-2,7", [0, 1, 2, 7]),
+        (" 3 , 1 - 2 ", [3, 1, 2]),
+        ("1,1-3,2", [1, 2, 3]),
+        ("5-5", [5]),
+    ],
+)
+def test_seed_ranges_are_understood(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "not understood"),
+        ("a", "not understood"),
+        ("0-", "not understood"),
+        ("-1", "not understood"),
+        ("0..4", "not understood"),
+        ("1,,2", "not understood"),
+        ("0-4-5", "not understood"),
+        ("1.5", "not understood"),
+        ("4-0", "backwards"),
+        ("0-99999", "more than 10,000"),
+    ],
+)
+def test_bad_seed_ranges_are_answered_with_an_example(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        parse_seeds(text)
+    assert f"'{text}'" in one_line(str(caught.value))
+
+
+# Suite files
+
+
+def test_shipped_suites_plan_without_complaint() -> None:
+    methods = discover()
+    assert {"quickstart", "mnist"} <= set(suite_names())
+    for name in suite_names():
+        assert plan(load_suite(name), methods)
+
+
+def test_a_suite_file_is_read_and_named_after_itself(tmp_path: Path) -> None:
+    loaded = load_suite(str(write_file(tmp_path / "mine.toml", GOOD)))
+    assert loaded.name == "mine"
+    assert loaded.seeds == [0, 1]
+    assert loaded.methods[1].params == {"latent_dim": 20}
+
+
+def test_seeds_may_be_a_list(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "mine.toml", GOOD.replace('"0-1"', "[3, 5]"))
+    assert load_suite(str(path)).seeds == [3, 5]
+
+
+def test_a_stray_key_is_named_with_its_line(tmp_path: Path) -> None:
+    content = GOOD.replace('tasks = ["digits"]', 'tasks = ["digits"]\nbudgte = "cpu"')
+    message = refusal(tmp_path / "mine.toml", content)
+    assert "line 4: unknown key 'budgte'; did you mean 'budget'?" in message
+
+
+def test_a_stray_key_of_a_method_is_named_with_its_line(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "mine.toml", GOOD.replace("params = {", "parms = {"))
+    assert "line 11: unknown key 'parms'; did you mean 'params'?" in message
+
+
+def test_broken_toml_is_named_with_its_line(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "mine.toml", GOOD.replace('"smoke"', "smoke"))
+    assert "not valid TOML" in message
+    assert "line 2" in message
+
+
+def test_a_suite_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not valid TOML"):
+        load_suite(str(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('seeds = "0-1"', 'seeds = "4-0"', "line 4: 'seeds': seed range '4-0' runs backwards"),
+        ('seeds = "0-1"', "seeds = []", "line 4: 'seeds'"),
+        ('tasks = ["digits"]', "tasks = []", "line 3: 'tasks'"),
+        ('tasks = ["digits"]', 'tasks = "digits"', "line 3: 'tasks'"),
+        ('budget = "smoke"', "budget = 3", "line 2: 'budget'"),
+        ('budget = "smoke"\n', "", "the key 'budget' is missing"),
+        ('name = "noise"', "", "'methods.0.name' is missing"),
+        ("temperature = [4, 10]", "temperature = 4", "line 14: 'methods.1.axes.temperature'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_place(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    assert says in refusal(tmp_path / "mine.toml", GOOD.replace(old, new))
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/tmp/x", "", ".hidden", "a b"])
+def test_a_suite_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
+    assert "letters, digits" in refusal(tmp_path / "mine.toml", f'name = "{name}"\n{GOOD}')
+    with pytest.raises(ValidationError):
+        suite(name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("quickstrat", "did you mean 'quickstart'?"),
+        ("zzzzzz", "choose from: "),
+        ("../plan", "there is no suite '../plan'"),
+        ("absent.toml", "there is no suite 'absent.toml'"),
+    ],
+)
+def test_an_unknown_suite_is_answered_with_the_nearest(name: str, says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_suite(name)
+    assert says in one_line(str(caught.value))
+
+
+# The grid
+
+
+def test_axes_multiply_and_seeds_are_outermost(tmp_path: Path) -> None:
+    runs = plan(load_suite(str(write_file(tmp_path / "mine.toml", GOOD))), discover())
+    cells = [
+        (run.seed, run.method.name, run.changed.get("temperature"), run.changed.get("exponential"))
+        for run in runs
+    ]
+    one_seed = [
+        ("noise", None, None),
+        ("rdskd", 4.0, None),
+        ("rdskd", 4.0, False),
+        ("rdskd", None, None),
+        ("rdskd", None, False),
+    ]
+    assert cells == [(seed, *cell) for seed in (0, 1) for cell in one_seed]
+    assert all(run.params.latent_dim == 20 for run in runs if run.method.name == "rdskd")
+    ids = {run.spec("data").run_id("teacher") for run in runs}
+    assert len(ids) == len(runs)
+
+
+def test_variants_of_a_method_are_the_product_of_its_axes() -> None:
+    entry = MethodEntry(name="x", params={"a": 1}, axes={"b": [2, 3], "c": [4, 5, 6]})
+    assert entry.variants() == [{"a": 1, "b": b, "c": c} for b in (2, 3) for c in (4, 5, 6)]
+    assert MethodEntry(name="x", params={"a": 1}).variants() == [{"a": 1}]
+
+
+def test_only_what_differs_from_the_usual_counts_as_changed() -> None:
+    entry = MethodEntry(
+        name="rdskd", params={"temperature": 10, "latent_dim": 100, "entropy": False}
+    )
+    (run,) = plan(suite(methods=[entry]), discover())
+    assert run.changed == {"entropy": False}
+
+
+def test_budget_seeds_and_methods_can_be_overruled() -> None:
+    grid = suite(methods=[MethodEntry(name="noise"), MethodEntry(name="dafl")])
+    runs = plan(grid, discover(), budget="cpu", seeds=[7, 9], only=["dafl"])
+    assert [(run.method.name, run.seed, run.budget.name) for run in runs] == [
+        ("dafl", 7, "cpu"),
+        ("dafl", 9, "cpu"),
+    ]
+
+
+def test_a_spec_carries_everything_the_run_needs() -> None:
+    (run,) = plan(suite(), discover())
+    spec = run.spec("checksum")
+    assert (spec.suite, spec.task, spec.data, spec.method) == ("s", "digits", "checksum", "noise")
+    assert spec.budget == run.task.budgets["smoke"]
+    assert spec.params == run.params.model_dump(mode="json")
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    unknown = [MethodEntry(name="rdksd")]
+    assert "no task 'digitz'; did you mean 'digits'?" in plan_refusal(tasks=["digitz"])
+    assert "no method 'rdksd'; did you mean 'rdskd'?" in plan_refusal(methods=unknown)
+    assert "no budget 'smoek'; did you mean 'smoke'?" in plan_refusal(budget="smoek")
+    assert "no budget 'paper'" in plan_refusal(override="paper")
+    assert "no method 'nosie'" in plan_refusal(only=["nosie"])
+    assert "suite 's' has no method 'dafl'" in plan_refusal(only=["dafl"])
+
+
+def test_parameters_are_checked_before_anything_runs() -> None:
+    for params, says in (
+        ({"temprature": 4}, "did you mean 'temperature'?"),
+        ({"temperature": -1}, "greater than 0"),
+        ({"exponential": False, "previous": "epoch-mean"}, "has no effect"),
+    ):
+        entries = [MethodEntry(name="noise"), MethodEntry(name="rdskd", params=params)]
+        assert says in plan_refusal(ParameterError, methods=entries)

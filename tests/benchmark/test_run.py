@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmark.data.digits import read_digits
+from benchmark.metrics.classification import (
+    accuracy,
+    collapse_threshold,
+    constant_share,
+    predictions,
+)
+from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.records import Record
+from benchmark.run import Context, Job, attempt, execute, one_line, pose
+from benchmark.tasks.digits import Digits
+from benchmark.teachers import TrainedTeacher
+from methods.base import AccessError
+from methods.baselines import KDReal, Noise, StudentSupervised
+from methods.registry import discover
+from methods.teacher import Teacher
+from tests.helpers import FAULTY_METHODS, tiny_network, tiny_run
+
+DATA = read_digits().checksum()
+
+
+def job_of(
+    teacher: TrainedTeacher,
+    method: str,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    folders: tuple[Path, ...] = (),
+) -> Job:
+    entry = MethodEntry(name=method, params=dict(params or {}))
+    suite = Suite(name="s", budget="smoke", tasks=["digits"], seeds=[seed], methods=[entry])
+    (run,) = plan(suite, discover(folders))
+    spec = run.spec(DATA)
+    return Job(spec, spec.run_id(teacher.info.checksum), dict(run.changed), teacher)
+
+
+@pytest.fixture
+def faulty(context: Context) -> Context:
+    """A context that knows the misbehaving methods."""
+    return dataclasses.replace(context, method_folders=(FAULTY_METHODS,))
+
+
+def facts(record: Record) -> dict[str, Any]:
+    """What must be equal when a run is repeated."""
+    ledger = record.ledger.model_dump(exclude={"seconds", "peak_memory_mib"})
+    return {
+        "status": record.status,
+        "metrics": record.metrics,
+        "curves": record.curves,
+        "ledger": ledger,
+    }
+
+
+# A run that goes well
+
+
+@pytest.mark.parametrize("method", ["rdskd", "dafl", "noise", "kd-real", "student-supervised"])
+def test_same_specification_gives_the_same_record(
+    context: Context, digits_teacher: TrainedTeacher, method: str
+) -> None:
+    job = job_of(digits_teacher, method)
+    uncached = dataclasses.replace(context, reuse_samples=False)
+    torch.manual_seed(1)
+    first = execute(job, uncached)
+    torch.manual_seed(2)
+    assert facts(execute(job, uncached)) == facts(first)
+    assert first.status in {"ok", "collapsed"}
+    assert facts(execute(job_of(digits_teacher, method, seed=1), uncached)) != facts(first)
+
+
+def test_a_record_says_what_was_run_and_what_it_cost(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    job = job_of(digits_teacher, "rdskd", {"temperature": 4.0})
+    record = execute(job, context)
+    assert Record.from_json(record.to_json()) == record
+    assert record.run_id == job.run_id
+    assert record.method.changed == {"temperature": 4.0}
+    assert record.method.access == "data-free"
+    assert record.teacher == digits_teacher.info
+    assert record.environment.threads == 1
+    assert record.environment.device == "cpu"
+    # The smoke budget: 4 steps of 16, a bank of 64 + 16, 8 student steps.
+    assert record.ledger.teacher_forward == 4 * 16 + 64
+    assert record.ledger.teacher_backward == 4 * 16
+    assert record.ledger.synthetic_images == 4 * 16 + 64 + 16
+    assert record.ledger.student_steps == 8
+    assert set(record.ledger.seconds) == {"synthesis", "distillation", "evaluation"}
+    assert str(Path.home()) not in record.to_json()
+
+
+def test_headline_is_the_last_step_and_the_oracle_is_beside_it(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record = execute(job_of(digits_teacher, "student-supervised"), context)
+    curve = record.curves["evaluation/accuracy"]
+    assert curve["step"] == [4, 8]
+    assert record.metrics["accuracy"] == pytest.approx(curve["value"][-1], rel=1e-6)
+    assert record.metrics["accuracy_oracle"] == pytest.approx(max(curve["value"]), rel=1e-6)
+    agreement = record.curves["evaluation/agreement"]["value"]
+    chosen = max(range(2), key=lambda i: (agreement[i], i))
+    assert record.metrics["accuracy_agreement"] == pytest.approx(curve["value"][chosen], rel=1e-6)
+    assert record.metrics["agreement"] == pytest.approx(agreement[-1])
+
+
+def test_evaluation_is_not_charged_to_the_method(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record = execute(job_of(digits_teacher, "student-supervised"), context)
+    assert record.ledger.teacher_forward == record.ledger.teacher_backward == 0
+
+
+def test_a_student_at_chance_is_collapsed_with_its_score(
+    context: Context, digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def constant(problem: Any, samples: Any, objective: Any, run: Any) -> Any:
+        student = problem.make_student()
+        torch.nn.init.zeros_(student.classifier.weight)
+        return student
+
+    monkeypatch.setattr("methods.base.train_student", constant)
+    record = execute(job_of(digits_teacher, "noise"), context)
+    assert record.status == "collapsed"
+    assert "not above chance" in record.reason
+    assert record.metrics["accuracy"] == pytest.approx(0.1, abs=0.02)
+
+
+def test_the_student_starts_from_the_seed_not_from_the_method(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    def start(method: Any, seed: int) -> torch.Tensor:
+        teacher = Teacher(digits_teacher.build(Digits()))
+        problem = pose(Digits(), method(), teacher, seed, context)
+        torch.rand(3)
+        return problem.make_student().conv1.weight  # type: ignore[union-attr, return-value]
+
+    assert torch.equal(start(Noise, 4), start(KDReal, 4))
+    assert not torch.equal(start(Noise, 4), start(Noise, 5))
+
+
+def test_only_declared_data_is_handed_over(
+    context: Context, digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = Teacher(digits_teacher.build(Digits()))
+    both = pose(Digits(), StudentSupervised(), teacher, 0, context)
+    assert len(both.train_images) == len(both.train_labels) == 1437
+    images = pose(Digits(), KDReal(), teacher, 0, context)
+    with pytest.raises(AccessError):
+        _ = images.train_labels
+    monkeypatch.setattr("benchmark.run.dataset", lambda *args: pytest.fail("data was read"))
+    nothing = pose(Digits(), Noise(), teacher, 0, context)
+    with pytest.raises(AccessError):
+        _ = nothing.train_images
+
+
+# Runs that go wrong
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "says"),
+    [
+        (
+            "raises",
+            "error",
+            "RuntimeError: a cable came loose behind the rack (faulty_methods.py, line ",
+        ),
+        ("diverges", "diverged", "loss became nan at step 1 of 3 in synthesis"),
+        ("exits", "error", "SystemExit: 0"),
+        ("tampers", "error", "changed the teacher's weights or BatchNorm statistics"),
+        ("peeks", "error", "AccessError: method 'peeks' asked for the training images"),
+        ("exhausts", "out_of_memory", "no room"),
+        ("declines", "skipped", "it wants bigger images"),
+        ("forgets", "error", "fit returned NoneType, not the trained student"),
+        ("fine", ("ok", "collapsed"), ""),
+    ],
+)
+def test_whatever_a_method_does_becomes_a_record(
+    faulty: Context, digits_teacher: TrainedTeacher, method: str, status: Any, says: str
+) -> None:
+    record = execute(job_of(digits_teacher, method, folders=faulty.method_folders), faulty)
+    assert record.status in ((status,) if isinstance(status, str) else status)
+    assert says in record.reason
+    assert "\n" not in record.reason
+    assert "/" not in record.reason.replace("/step", "")
+    if method != "fine":
+        assert record.metrics == {}
+    assert Record.from_json(record.to_json()) == record
+
+
+def test_a_diverged_run_keeps_its_curves_and_an_error_does_not(
+    faulty: Context, digits_teacher: TrainedTeacher
+) -> None:
+    diverged = execute(job_of(digits_teacher, "diverges", folders=faulty.method_folders), faulty)
+    assert diverged.curves["synthesis/loss"] == {"step": [0], "value": [1.0]}
+    failed = execute(job_of(digits_teacher, "raises", folders=faulty.method_folders), faulty)
+    assert failed.curves == {}
+
+
+def test_an_interruption_is_a_status_of_its_own() -> None:
+    problem, run = tiny_run()
+    method = Noise()
+    method.synthesize = lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
+    assert attempt(method, problem, run) == ("interrupted", "stopped by the user", None)
+
+
+def test_a_reason_is_one_short_line() -> None:
+    try:
+        raise ValueError("first\n\nsecond   third " + "x" * 1000)
+    except ValueError as error:
+        text = one_line(error)
+    assert text.startswith("ValueError: first second third xxx")
+    assert text.count("\n") == 0
+    assert len(text) < 400
+    assert "(test_run.py, line " in text
+    assert one_line(KeyError("never raised")) == "KeyError: 'never raised'"
+
+
+# Metrics
+
+
+def test_accuracy_is_measured_in_eval_mode_and_leaves_the_mode_alone() -> None:
+    network = tiny_network()
+    images = torch.randn(10, 1, 8, 8)
+    expected = network.eval()(images).argmax(1)
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert torch.equal(predictions(network, images), expected)
+    assert accuracy(network, images, expected) == 1.0
+    assert network.training
+    assert all(torch.equal(before[n], value) for n, value in network.state_dict().items())
+
+
+def test_predictions_do_not_depend_on_how_the_images_are_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, images = tiny_network(), torch.randn(11, 1, 8, 8)
+    whole = predictions(network, images)
+    monkeypatch.setattr("benchmark.metrics.classification.CHUNK", 4)
+    assert torch.equal(predictions(network, images), whole)
+
+
+def test_chance_is_the_share_of_the_most_frequent_class() -> None:
+    labels = torch.tensor([0] * 70 + [1] * 30)
+    assert constant_share(labels) == pytest.approx(0.7)
+    assert collapse_threshold(labels) == pytest.approx(0.7 + 2 * math.sqrt(0.7 * 0.3 / 100))
+    assert collapse_threshold(torch.zeros(5, dtype=torch.long)) == 1.0

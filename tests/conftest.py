@@ -1,0 +1,56 @@
+"""Fixtures for every test: an isolated cache, one thread, and a teacher trained once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.artifacts import cache_dir
+from benchmark.data.digits import read_digits
+from benchmark.run import Context
+from benchmark.tasks.digits import Digits
+from benchmark.teachers import TrainedTeacher, keep_teacher, teacher_file, train_teacher
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test reads or writes the user's cache, and none changes the number of threads."""
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
+    # One thread: the tensors are tiny, and tests must not fight over the cores.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("COLUMNS", "250")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits_teacher() -> TrainedTeacher:
+    """A passable teacher of the `digits` task, after three epochs instead of its recipe's 30."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    task = Digits()
+    short = task.teacher_recipe.model_copy(update={"epochs": 3})
+    task.teacher_recipe = short
+    teacher = train_teacher(task, read_digits(), lambda *event: None)
+    torch.set_num_threads(before)
+    return teacher
+
+
+@pytest.fixture
+def cached_teacher(digits_teacher: TrainedTeacher) -> TrainedTeacher:
+    """The same teacher, lying in this test's cache where runs and subprocesses find it."""
+    name = teacher_file(Digits(), read_digits().checksum())
+    keep_teacher(digits_teacher, cache_dir() / "teachers" / name)
+    return digits_teacher
+
+
+@pytest.fixture
+def context(cached_teacher: TrainedTeacher) -> Context:
+    """Runs on this test's cache, on the CPU, with one thread."""
+    cache = cache_dir()
+    return Context(cache=cache, teacher_folders=(cache / "teachers",), threads=1)

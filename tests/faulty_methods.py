@@ -1,0 +1,154 @@
+"""Methods that misbehave, each in its own way, and one that does not."""
+
+import math
+import os
+import pathlib
+import sys
+import time
+
+import torch
+
+from methods.baselines import Noise
+
+
+class Fine(Noise):
+    name = "fine"
+    title = "Fine"
+
+
+class Raises(Fine):
+    name = "raises"
+    title = "Raises"
+
+    def synthesize(self, problem, run):
+        raise RuntimeError("a cable came loose\nbehind the rack")
+
+
+class Diverges(Fine):
+    name = "diverges"
+    title = "Diverges"
+
+    def synthesize(self, problem, run):
+        run.log("synthesis", 0, 3, loss=1.0)
+        run.log("synthesis", 1, 3, loss=math.nan)
+
+
+class Exits(Fine):
+    name = "exits"
+    title = "Exits"
+
+    def synthesize(self, problem, run):
+        sys.exit(0)
+
+
+class Tampers(Fine):
+    name = "tampers"
+    title = "Tampers"
+
+    def synthesize(self, problem, run):
+        with torch.no_grad():
+            next(problem.teacher.network.buffers()).add_(1e-3)
+        return super().synthesize(problem, run)
+
+
+class Peeks(Fine):
+    name = "peeks"
+    title = "Peeks"
+
+    def synthesize(self, problem, run):
+        return problem.train_images
+
+
+class Exhausts(Fine):
+    name = "exhausts"
+    title = "Exhausts"
+
+    def synthesize(self, problem, run):
+        raise torch.OutOfMemoryError("no room")
+
+
+class Declines(Fine):
+    name = "declines"
+    title = "Declines"
+
+    def supports(self, problem):
+        return "it wants bigger images"
+
+
+class Forgets(Fine):
+    name = "forgets"
+    title = "Forgets"
+
+    def fit(self, problem, run):
+        super().fit(problem, run)
+
+
+class Misshapes(Fine):
+    name = "misshapes"
+    title = "Misshapes"
+
+    def fit(self, problem, run):
+        return torch.nn.Linear(3, 3)
+
+
+class Unbuildable(Fine):
+    name = "unbuildable"
+    title = "Unbuildable"
+
+    def __init__(self, params=None):
+        raise RuntimeError("not today")
+
+
+class Dies(Fine):
+    name = "dies"
+    title = "Dies"
+
+    def synthesize(self, problem, run):
+        os._exit(9)
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise TypeError("nothing to say")
+
+
+class Mumbles(Fine):
+    name = "mumbles"
+    title = "Mumbles"
+
+    def synthesize(self, problem, run):
+        raise Unprintable
+
+
+class Garbles(Fine):
+    name = "garbles"
+    title = "Garbles"
+
+    def synthesize(self, problem, run):
+        raise FileNotFoundError(os.fsdecode(b"caf\xe9.txt"))
+
+
+def flag():
+    return pathlib.Path(os.environ["DFKD_CACHE"]) / "neighbour-started"
+
+
+class Neighbour(Fine):
+    name = "neighbour"
+    title = "Neighbour"
+
+    def synthesize(self, problem, run):
+        flag().touch()
+        time.sleep(1)
+        return super().synthesize(problem, run)
+
+
+class Drags(Fine):
+    name = "drags"
+    title = "Drags its neighbour down"
+
+    def synthesize(self, problem, run):
+        for _ in range(600):
+            if flag().exists():
+                break
+            time.sleep(0.05)
+        os._exit(9)

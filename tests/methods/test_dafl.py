@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from methods.base import Method
+from methods.dafl import DAFL
+from methods.sources import ImageBank, OnlineSource
+from tests.helpers import tiny_run
+
+SMALL = {"latent_dim": 5, "generator_width": 4}
+WEIGHTS = {"one_hot": 1.0, "entropy": 5.0, "activation": 0.1}
+
+
+def dafl(**params: Any) -> Method:
+    return DAFL(DAFL.build_params({**SMALL, **params}))
+
+
+def fitted(method: Method, seed: int = 0, **options: Any) -> Any:
+    problem, run = tiny_run(seed, **options)
+    run.student = method.fit(problem, run)  # type: ignore[attr-defined]
+    return run
+
+
+def curve(run: Any, name: str) -> list[float]:
+    return run.curves[name]["value"]
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {},
+        {"one_hot": 0.0},
+        {"entropy": 0.0},
+        {"activation": 0.0},
+        {"one_hot": 0.3, "entropy": 2.0, "activation": 0.7},
+    ],
+    ids=["paper", "no-one-hot", "no-entropy", "no-activation", "others"],
+)
+@pytest.mark.parametrize("schedule", ["two-phase", "joint"])
+def test_generator_loss_is_the_weighted_sum_of_its_terms(schedule: str, weights: Any) -> None:
+    run = fitted(dafl(schedule=schedule, **weights))
+    used = {**WEIGHTS, **weights}
+    for step, total in enumerate(curve(run, "synthesis/loss")):
+        terms = {name: curve(run, f"synthesis/{name}")[step] for name in used}
+        assert total == pytest.approx(sum(used[n] * terms[n] for n in used), rel=1e-4, abs=1e-6)
+
+
+def test_switching_a_loss_off_changes_what_is_learnt() -> None:
+    default = curve(fitted(dafl()), "synthesis/one_hot")
+    for name in WEIGHTS:
+        assert curve(fitted(dafl(**{name: 0.0})), "synthesis/one_hot")[-1] != default[-1]
+    assert curve(fitted(dafl()), "synthesis/one_hot") == default
+
+
+def test_log_base_and_reduction_scale_their_terms() -> None:
+    default = fitted(dafl())
+    decimal = fitted(dafl(log_base="10"))
+    summed = fitted(dafl(activation_reduction="sum"))
+    assert curve(decimal, "synthesis/entropy")[0] == pytest.approx(
+        curve(default, "synthesis/entropy")[0] / math.log(10), rel=1e-5
+    )
+    features = 6  # of the tiny teacher
+    assert curve(summed, "synthesis/activation")[0] == pytest.approx(
+        features * curve(default, "synthesis/activation")[0], rel=1e-5
+    )
+
+
+def test_two_phases_cost_what_the_budget_says() -> None:
+    run = fitted(dafl())  # 4 steps of 8, a bank of 24 + 6, 6 student steps
+    assert run.ledger.teacher_forward == 4 * 8 + 24
+    assert run.ledger.teacher_backward == 4 * 8
+    assert run.ledger.synthetic_images == 4 * 8 + 24 + 6
+    assert run.ledger.student_steps == 6
+    assert set(run.ledger.seconds) == {"synthesis", "distillation"}
+
+
+@pytest.mark.parametrize("per_batch", [1, 3])
+def test_joint_training_asks_the_teacher_once_for_both(per_batch: int) -> None:
+    run = fitted(dafl(schedule="joint", student_steps_per_batch=per_batch))
+    assert run.ledger.teacher_forward == run.ledger.teacher_backward == 4 * 8
+    assert run.ledger.synthetic_images == 4 * 8
+    assert run.ledger.student_steps == 4 * per_batch
+    assert len(curve(run, "distillation/loss")) == 4 * per_batch
+    assert "joint" in run.ledger.seconds
+
+
+def test_joint_training_shows_the_student_up_to_its_last_step() -> None:
+    shown: list[int] = []
+    kinds: set[type] = set()
+
+    def look(student: Any, step: int, samples: Any) -> None:
+        shown.append(step)
+        kinds.add(type(samples))
+
+    fitted(dafl(schedule="joint", student_steps_per_batch=3), on_checkpoint=look)
+    assert shown == [4, 8, 12]
+    assert kinds == {OnlineSource}
+
+
+def test_the_student_of_joint_training_does_not_steer_the_generator() -> None:
+    """The generated batch reaches the student detached: the generator learns the same alone."""
+    alone = fitted(dafl())
+    together = fitted(dafl(schedule="joint"))
+    hotter = fitted(dafl(schedule="joint", temperature=9.0))
+    assert curve(together, "synthesis/loss") == curve(alone, "synthesis/loss")
+    assert curve(hotter, "synthesis/loss") == curve(alone, "synthesis/loss")
+    assert curve(hotter, "distillation/loss") != curve(together, "distillation/loss")
+
+
+def test_looking_at_the_student_changes_nothing() -> None:
+    def draw(student: Any, step: int, samples: Any) -> None:
+        samples.validation(5, torch.Generator().manual_seed(step))
+
+    blind = fitted(dafl(schedule="joint"), evaluations=1)
+    watched = fitted(dafl(schedule="joint"), evaluations=4, on_checkpoint=draw)
+    assert watched.curves == blind.curves
+    assert watched.ledger.synthetic_images == blind.ledger.synthetic_images
+    pairs = zip(
+        watched.student.state_dict().values(), blind.student.state_dict().values(), strict=True
+    )
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("schedule", ["two-phase", "joint"])
+def test_same_seed_gives_the_same_student(schedule: str) -> None:
+    def bits(seed: int) -> list[torch.Tensor]:
+        return list(fitted(dafl(schedule=schedule), seed).student.state_dict().values())
+
+    assert all(torch.equal(a, b) for a, b in zip(bits(5), bits(5), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(bits(5), bits(6), strict=True))
+
+
+def test_mode_of_drawing_changes_the_images() -> None:
+    def bank(mode: str) -> torch.Tensor:
+        problem, run = tiny_run()
+        samples = dafl(generator_mode=mode).synthesize(problem, run)
+        assert isinstance(samples, ImageBank)
+        return samples.images
+
+    assert not torch.equal(bank("train"), bank("eval"))

@@ -1,0 +1,332 @@
+"""Every loss against an independent float64 computation written with loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from torch import Tensor
+
+from methods.losses import (
+    activation_loss,
+    diversity_seeking_loss,
+    increment_penalty,
+    information_entropy_loss,
+    kd_loss,
+    mode_seeking_loss,
+    one_hot_loss,
+)
+
+CLASSIFICATION = (5, 4)
+SEGMENTATION = (3, 4, 2, 5)
+SHAPES = pytest.mark.parametrize("shape", [CLASSIFICATION, SEGMENTATION], ids=["BxK", "BxKxHxW"])
+
+
+def random(*shape: int, seed: int = 0, scale: float = 2.0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def samples(logits: Tensor) -> list[np.ndarray]:
+    """The class vector of every image, or of every pixel."""
+    array = logits.detach().numpy()
+    if array.ndim == 2:
+        return list(array)
+    return [
+        array[b, :, y, x]
+        for b in range(array.shape[0])
+        for y in range(array.shape[2])
+        for x in range(array.shape[3])
+    ]
+
+
+def frobenius(a: Tensor, b: Tensor) -> float:
+    return math.sqrt(sum(v * v for v in (b - a).detach().numpy().ravel()))
+
+
+def twice(tensor: Tensor) -> Tensor:
+    return torch.cat([tensor, tensor])
+
+
+# Knowledge distillation
+
+
+@SHAPES
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 10.0])
+def test_kd_loss_is_tau_squared_times_the_mean_divergence(
+    shape: tuple[int, ...], temperature: float
+) -> None:
+    student, teacher = random(*shape, seed=1), random(*shape, seed=2)
+    total = 0.0
+    pairs = list(zip(samples(student), samples(teacher), strict=True))
+    for s, t in pairs:
+        q, p = softmax(s / temperature), softmax(t / temperature)
+        total += sum(pk * math.log(pk / qk) for pk, qk in zip(p, q, strict=True))
+    expected = temperature**2 * total / len(pairs)
+    assert kd_loss(student, teacher, temperature).item() == pytest.approx(expected, rel=1e-10)
+
+
+@SHAPES
+def test_kd_loss_is_zero_for_equal_logits_and_positive_otherwise(shape: tuple[int, ...]) -> None:
+    logits = random(*shape)
+    assert kd_loss(logits, logits, 4.0).item() == pytest.approx(0.0, abs=1e-12)
+    assert kd_loss(logits, random(*shape, seed=9), 4.0).item() > 0
+
+
+def test_kd_loss_ignores_a_constant_added_to_every_logit() -> None:
+    student, teacher = random(*CLASSIFICATION, seed=1), random(*CLASSIFICATION, seed=2)
+    shifted = kd_loss(student + 50, teacher - 30, 4.0)
+    torch.testing.assert_close(shifted, kd_loss(student, teacher, 4.0))
+
+
+def test_kd_gradient_size_does_not_depend_on_a_large_temperature() -> None:
+    teacher = random(*CLASSIFICATION, seed=2)
+    gradients = []
+    for temperature in (100.0, 400.0):
+        student = random(*CLASSIFICATION, seed=1).requires_grad_()
+        kd_loss(student, teacher, temperature).backward()
+        gradients.append(student.grad)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0.05, atol=1e-3)
+    # In the limit the gradient is that of half the squared distance of the centred logits, / K.
+    student = random(*CLASSIFICATION, seed=1)
+    count, classes = CLASSIFICATION
+    limit = student - student.mean(1, keepdim=True) - teacher + teacher.mean(1, keepdim=True)
+    torch.testing.assert_close(gradients[1], limit / (classes * count), rtol=0.05, atol=1e-3)
+
+
+# One-hot loss
+
+
+@SHAPES
+def test_one_hot_loss_is_the_negative_log_of_the_largest_probability(
+    shape: tuple[int, ...],
+) -> None:
+    logits = random(*shape)
+    expected = [-math.log(max(softmax(row))) for row in samples(logits)]
+    assert one_hot_loss(logits).item() == pytest.approx(sum(expected) / len(expected), rel=1e-10)
+
+
+def test_one_hot_loss_treats_its_label_as_a_constant() -> None:
+    logits = random(*CLASSIFICATION).requires_grad_()
+    one_hot_loss(logits).backward()
+    expected = np.array([softmax(row) for row in samples(logits)])
+    for row, logit in zip(expected, samples(logits), strict=True):
+        row[np.argmax(logit)] -= 1
+    np.testing.assert_allclose(logits.grad, expected / len(expected), rtol=1e-10)
+
+
+@pytest.mark.parametrize("classes", [2, 7, 100])
+def test_one_hot_loss_lies_between_zero_and_log_k(classes: int) -> None:
+    assert one_hot_loss(torch.zeros(4, classes)).item() == pytest.approx(math.log(classes))
+    assert one_hot_loss(1e4 * torch.eye(classes)).item() == 0.0
+    assert 0 <= one_hot_loss(random(16, classes)).item() <= math.log(classes)
+
+
+# Information entropy loss
+
+
+@SHAPES
+@pytest.mark.parametrize("base", [math.e, 10.0])
+def test_information_entropy_loss_is_that_of_the_mean_prediction(
+    shape: tuple[int, ...], base: float
+) -> None:
+    logits = random(*shape)
+    mean = np.mean([softmax(row) for row in samples(logits)], axis=0)
+    expected = sum(p * math.log(p, base) for p in mean)
+    assert information_entropy_loss(logits, base).item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_information_entropy_loss_defaults_to_the_natural_logarithm() -> None:
+    logits = random(*CLASSIFICATION)
+    natural, decimal = information_entropy_loss(logits), information_entropy_loss(logits, 10.0)
+    assert natural.item() == pytest.approx(decimal.item() * math.log(10), rel=1e-10)
+
+
+@pytest.mark.parametrize("classes", [2, 7, 100])
+def test_information_entropy_loss_lies_between_minus_log_k_and_zero(classes: int) -> None:
+    balanced = information_entropy_loss(1e3 * torch.eye(classes, dtype=torch.float64))
+    assert balanced.item() == pytest.approx(-math.log(classes))
+    collapsed = 1e3 * torch.eye(classes, dtype=torch.float64)[[0] * 4]
+    assert information_entropy_loss(collapsed).item() == pytest.approx(0.0, abs=1e-12)
+    assert -math.log(classes) <= information_entropy_loss(random(16, classes)).item() <= 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_information_entropy_loss_survives_a_class_that_underflows(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[0.0, 1.0, -1e5], [1.0, 0.0, -1e5]], dtype=dtype, requires_grad=True)
+    loss = information_entropy_loss(logits)
+    loss.backward()
+    assert math.isfinite(loss.item())
+    assert loss.item() == pytest.approx(-math.log(2), rel=1e-5)
+    assert torch.isfinite(logits.grad).all()
+
+
+# Activation loss
+
+
+def test_activation_loss_is_minus_the_mean_l1_norm() -> None:
+    features = random(5, 7)
+    norms = [sum(abs(v) for v in row) for row in features.numpy()]
+    assert activation_loss(features).item() == pytest.approx(-sum(norms) / 5, rel=1e-12)
+    assert activation_loss(features, "mean").item() == pytest.approx(-sum(norms) / 35, rel=1e-12)
+    assert activation_loss(features).item() < 0
+    assert activation_loss(torch.zeros(5, 7)).item() == 0
+
+
+# Diversity
+
+
+def test_diversity_seeking_loss_divides_whole_batch_norms() -> None:
+    images_a, images_b = random(4, 1, 3, 3, seed=1), random(4, 1, 3, 3, seed=2)
+    probs_a, probs_b = random(4, 5, seed=3).softmax(1), random(4, 5, seed=4).softmax(1)
+    expected = frobenius(probs_a, probs_b) / frobenius(images_a, images_b)
+    loss = diversity_seeking_loss(images_a, images_b, probs_a, probs_b)
+    assert loss.item() == pytest.approx(expected, rel=1e-10)
+    pairwise = np.mean(
+        [frobenius(probs_a[i], probs_b[i]) / frobenius(images_a[i], images_b[i]) for i in range(4)]
+    )
+    assert loss.item() != pytest.approx(pairwise, rel=1e-3)
+
+
+def test_diversity_seeking_loss_is_huge_but_finite_for_identical_images() -> None:
+    images = random(4, 1, 3, 3).float()
+    probs_a, probs_b = random(4, 5, seed=3).softmax(1), random(4, 5, seed=4).softmax(1)
+    loss = diversity_seeking_loss(images, images, probs_a.float(), probs_b.float()).item()
+    assert math.isfinite(loss)
+    assert loss > 1e6
+
+
+def test_diversity_seeking_loss_vanishes_when_the_teacher_sees_no_difference() -> None:
+    images_a, images_b = random(4, 1, 3, 3, seed=1).float(), random(4, 1, 3, 3, seed=2).float()
+    probs = random(4, 5).softmax(1).float()
+    loss = diversity_seeking_loss(images_a, images_b, probs, probs).item()
+    assert 0 <= loss < 1e-6
+
+
+def test_mode_seeking_loss_takes_mean_absolute_differences_by_default() -> None:
+    images_a, images_b = random(4, 1, 3, 3, seed=1), random(4, 1, 3, 3, seed=2)
+    latents_a, latents_b = random(4, 6, seed=3), random(4, 6, seed=4)
+    image_distance = np.mean([abs(v) for v in (images_b - images_a).numpy().ravel()])
+    latent_distance = np.mean([abs(v) for v in (latents_b - latents_a).numpy().ravel()])
+    expected = 1 / (image_distance / latent_distance + 1e-5)
+    loss = mode_seeking_loss(images_a, images_b, latents_a, latents_b)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_mode_seeking_loss_offers_the_frobenius_norm() -> None:
+    images_a, images_b = random(4, 1, 3, 3, seed=1), random(4, 1, 3, 3, seed=2)
+    latents_a, latents_b = random(4, 6, seed=3), random(4, 6, seed=4)
+    expected = frobenius(latents_a, latents_b) / frobenius(images_a, images_b)
+    loss = mode_seeking_loss(images_a, images_b, latents_a, latents_b, norm="frobenius")
+    assert loss.item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_mode_seeking_loss_is_at_most_1e5_for_identical_images() -> None:
+    images = random(4, 1, 3, 3).requires_grad_()
+    loss = mode_seeking_loss(images, images, random(4, 6, seed=3), random(4, 6, seed=4))
+    loss.backward()
+    assert loss.item() == pytest.approx(1e5)
+    assert torch.isfinite(images.grad).all()
+
+
+# Increment penalty
+
+
+def test_increment_penalty_is_one_for_no_change_and_grows_exponentially() -> None:
+    assert increment_penalty(torch.tensor(1.5), 1.5).item() == 1.0
+    loss = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    penalty = increment_penalty(loss, 0.5)
+    penalty.backward()
+    assert penalty.item() == pytest.approx(math.exp(1.5))
+    assert loss.grad.item() == pytest.approx(math.exp(1.5))
+    assert increment_penalty(torch.tensor(-3.0), 0.0).item() > 0
+
+
+# Scaling with the batch and with the number of classes
+
+PER_SAMPLE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "kd": lambda a, b: kd_loss(a, b, 4.0),
+    "one-hot": lambda a, b: one_hot_loss(a),
+    "entropy": lambda a, b: information_entropy_loss(a),
+    "activation": lambda a, b: activation_loss(a.flatten(1)),
+}
+
+
+@SHAPES
+@pytest.mark.parametrize("name", PER_SAMPLE)
+def test_duplicating_the_batch_leaves_a_mean_loss_unchanged(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    a, b = random(*shape, seed=1), random(*shape, seed=2)
+    torch.testing.assert_close(PER_SAMPLE[name](twice(a), twice(b)), PER_SAMPLE[name](a, b))
+
+
+def test_duplicating_the_batch_leaves_the_diversity_ratios_unchanged() -> None:
+    images = random(4, 1, 3, 3, seed=1), random(4, 1, 3, 3, seed=2)
+    codes = random(4, 6, seed=3).softmax(1), random(4, 6, seed=4).softmax(1)
+    for loss in (
+        diversity_seeking_loss,
+        mode_seeking_loss,
+        lambda *args: mode_seeking_loss(*args, norm="frobenius"),
+    ):
+        doubled = loss(*map(twice, images), *map(twice, codes))
+        torch.testing.assert_close(doubled, loss(*images, *codes))
+
+
+@pytest.mark.parametrize("loss", ["one-hot", "entropy"])
+def test_losses_of_a_uniform_teacher_have_the_size_log_k(loss: str) -> None:
+    for classes in (2, 10, 1000):
+        value = PER_SAMPLE[loss](torch.zeros(3, classes), torch.zeros(0))
+        assert abs(value.item()) == pytest.approx(math.log(classes), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["kd", "one-hot", "entropy"])
+def test_segmentation_treats_every_pixel_as_a_sample(name: str) -> None:
+    a, b = random(*SEGMENTATION, seed=1), random(*SEGMENTATION, seed=2)
+    flat_a, flat_b = (torch.tensor(np.array(samples(t))) for t in (a, b))
+    torch.testing.assert_close(PER_SAMPLE[name](a, b), PER_SAMPLE[name](flat_a, flat_b))
+
+
+# Gradients
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    logits, other = random(3, 4, seed=1).requires_grad_(), random(3, 4, seed=2).requires_grad_()
+    maps = random(2, 3, 2, 2, seed=3).requires_grad_()
+    images = [random(2, 1, 2, 2, seed=s).requires_grad_() for s in (4, 5)]
+    codes = [random(2, 3, seed=s).requires_grad_() for s in (6, 7)]
+    check = torch.autograd.gradcheck
+    assert check(lambda a, b: kd_loss(a, b, 3.0), (logits, other))
+    constant = random(2, 3, 2, 2, seed=8)
+    assert check(lambda a: kd_loss(a, constant, 3.0), (maps,))
+    assert check(one_hot_loss, (logits,))
+    assert check(one_hot_loss, (maps,))
+    assert check(information_entropy_loss, (logits,))
+    assert check(information_entropy_loss, (maps,))
+    assert check(activation_loss, (logits,))
+    assert check(lambda a: activation_loss(a, "mean"), (logits,))
+    assert check(
+        lambda x, y, p, q: diversity_seeking_loss(x, y, p.softmax(1), q.softmax(1)),
+        (*images, *codes),
+    )
+    assert check(mode_seeking_loss, (*images, *codes))
+    assert check(lambda *args: mode_seeking_loss(*args, norm="frobenius"), (*images, *codes))
+    assert check(lambda a: increment_penalty(a, 0.3), (random(1).requires_grad_(),))
+
+
+@pytest.mark.xfail(strict=True, reason="0 · ∞ in the derivative of the ratio at a zero distance")
+@pytest.mark.parametrize("same", ["images", "predictions"])
+def test_diversity_seeking_gradient_stays_finite_at_a_zero_distance(same: str) -> None:
+    images_a = random(4, 1, 3, 3, seed=1).float().requires_grad_()
+    images_b = images_a.detach().clone() if same == "images" else random(4, 1, 3, 3).float()
+    # A collapsed generator and a confident teacher: every prediction is exactly one-hot.
+    logits = torch.tensor([[200.0, 0.0, 0.0]] * 4, requires_grad=True)
+    other = random(4, 3).float() if same == "images" else logits.detach() + 100
+    loss = diversity_seeking_loss(images_a, images_b, logits.softmax(1), other.softmax(1))
+    loss.backward()
+    assert torch.isfinite(images_a.grad).all()
+    assert torch.isfinite(logits.grad).all()

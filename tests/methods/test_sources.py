@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+
+from methods.sources import Batch, ImageBank, OnlineSource, bank_of
+from methods.teacher import Ledger, Teacher
+from tests.helpers import IMAGE_SHAPE, tiny_network
+
+
+def numbered(count: int) -> torch.Tensor:
+    """Images whose every pixel is the image's index."""
+    return torch.arange(float(count)).view(-1, 1, 1, 1).expand(count, *IMAGE_SHAPE).clone()
+
+
+def indices(batch: Batch) -> list[int]:
+    return [int(image.flatten()[0]) for image in batch.images]
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_bank_never_trains_on_its_held_out_images() -> None:
+    bank = ImageBank(numbered(23), held_out=5)
+    assert len(bank) == 18
+    seen = {i for batch in islice(bank.batches(4, stream()), 60) for i in indices(batch)}
+    assert seen == set(range(18))
+    validation = [int(image.flatten()[0]) for image in bank.validation(100, stream())]
+    assert validation == [18, 19, 20, 21, 22]
+    assert len(bank.validation(2, stream())) == 2
+
+
+def test_bank_batches_depend_on_the_stream_alone() -> None:
+    bank = ImageBank(numbered(20), held_out=4)
+
+    def order(seed: int) -> list[list[int]]:
+        torch.manual_seed(seed * 31)
+        return [indices(batch) for batch in islice(bank.batches(5, stream(seed)), 7)]
+
+    first = order(1)
+    torch.rand(9)
+    assert order(1) == first
+    assert order(2) != first
+
+
+def test_every_batch_is_full_and_an_epoch_shows_no_image_twice() -> None:
+    bank = ImageBank(numbered(20), held_out=4)
+    batches = [indices(batch) for batch in islice(bank.batches(5, stream()), 6)]
+    assert all(len(batch) == 5 for batch in batches)
+    first_epoch = {i for batch in batches[:3] for i in batch}
+    assert len(first_epoch) == 15
+
+
+def test_a_batch_larger_than_the_bank_is_the_whole_bank() -> None:
+    bank = ImageBank(numbered(10), held_out=4)
+    batch = next(bank.batches(512, stream()))
+    assert sorted(indices(batch)) == list(range(6))
+
+
+@pytest.mark.parametrize("held_out", [0, 10, 11, -1])
+def test_a_bank_needs_images_on_both_sides(held_out: int) -> None:
+    with pytest.raises(ValueError, match=f"10 images cannot keep {held_out}"):
+        ImageBank(numbered(10), held_out)
+
+
+def test_labels_and_teacher_logits_stay_with_their_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ImageBank, "LABEL_CHUNK", 3)
+    ledger = Ledger()
+    teacher = Teacher(tiny_network(), ledger)
+    bank = ImageBank(numbered(12), held_out=2, labels=torch.arange(12))
+    assert bank.label(teacher) is bank
+    assert ledger.teacher_forward == 10  # held-out images are not asked about
+    for batch in islice(bank.batches(4, stream()), 8):
+        assert batch.labels.tolist() == indices(batch)
+        with torch.no_grad():
+            torch.testing.assert_close(batch.teacher_logits, teacher.network(batch.images))
+
+
+def test_bank_delivers_float32_whatever_it_stores() -> None:
+    bank = ImageBank(numbered(6).half(), held_out=2)
+    assert next(bank.batches(2, stream())).images.dtype == torch.float32
+    assert bank.validation(2, stream()).dtype == torch.float32
+
+
+def test_online_source_asks_for_fresh_images_and_counts_them() -> None:
+    counted: list[int] = []
+    source = OnlineSource(
+        lambda count, stream: torch.rand(count, *IMAGE_SHAPE, generator=stream), counted.append
+    )
+    first, second = islice(source.batches(5, stream()), 2)
+    assert counted == [5, 5]
+    assert not torch.equal(first.images, second.images)
+    again = next(source.batches(5, stream()))
+    assert torch.equal(again.images, first.images)
+    assert len(source.validation(3, stream())) == 3
+    assert counted == [5, 5, 5]  # images to validate on are the harness's, not the method's
+    assert source.label(Teacher(tiny_network())) is source
+
+
+def test_a_drawn_bank_is_stored_as_float16_in_the_order_of_the_stream() -> None:
+    sizes: list[int] = []
+
+    def draw(count: int, stream: torch.Generator) -> torch.Tensor:
+        sizes.append(count)
+        return torch.rand(count, *IMAGE_SHAPE, generator=stream)
+
+    bank = bank_of(draw, 20, 3, 8, stream(), torch.device("cpu"))
+    assert sizes == [8, 8, 7]
+    assert len(bank) == 20
+    assert bank.held_out == 3
+    assert bank.images.dtype == torch.float16
+    expected = torch.rand(8, *IMAGE_SHAPE, generator=stream())
+    assert torch.equal(bank.images[:8], expected.half())
+
+
+def test_a_drawn_bank_needs_no_remainder() -> None:
+    bank = bank_of(
+        lambda count, stream: torch.zeros(count, *IMAGE_SHAPE),
+        6,
+        2,
+        4,
+        stream(),
+        torch.device("cpu"),
+    )
+    assert len(bank.images) == 8
