@@ -14,8 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-EPSILON = 1e-20
-"""Guards divisions by a distance that may be exactly zero (RDSKD released code)."""
+EPSILON = 1e-8
+"""Guards divisions by a distance that may be exactly zero.
+
+The released RDSKD code uses 1e-20, whose square underflows in float32 and makes the gradient NaN.
+"""
 
 
 def _samples_by_class(logits: Tensor) -> Tensor:
@@ -114,7 +117,8 @@ def diversity_seeking_loss(
     """
     image_distance: Tensor = torch.linalg.vector_norm(images_b - images_a)
     teacher_distance: Tensor = torch.linalg.vector_norm(probs_b - probs_a)
-    return 1.0 / (image_distance / (teacher_distance + EPSILON) + EPSILON)
+    # Written as one quotient: the published reciprocal of a ratio overflows at distance zero.
+    return teacher_distance / (image_distance + EPSILON)
 
 
 def mode_seeking_loss(
@@ -144,7 +148,7 @@ def mode_seeking_loss(
         return 1.0 / (ratio + 1e-5)
     image_distance: Tensor = torch.linalg.vector_norm(images_b - images_a)
     latent_distance: Tensor = torch.linalg.vector_norm(latents_b - latents_a)
-    return 1.0 / (image_distance / latent_distance + EPSILON)
+    return latent_distance / (image_distance + EPSILON)
 
 
 def increment_penalty(loss: Tensor, previous: Tensor | float) -> Tensor:

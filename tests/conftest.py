@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
+from benchmark import cli
 from benchmark.artifacts import cache_dir
 from benchmark.data.digits import read_digits
 from benchmark.run import Context
@@ -21,7 +23,9 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
     # One thread: the tensors are tiny, and tests must not fight over the cores.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("COLUMNS", "250")
+    # Wide consoles, so that no line is broken in the middle of a temporary path.
+    monkeypatch.setattr(cli, "console", Console(width=250))
+    monkeypatch.setattr(cli, "errors", Console(width=250, stderr=True))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

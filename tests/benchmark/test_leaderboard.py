@@ -102,6 +102,14 @@ def test_overlapping_intervals_share_a_range_of_ranks() -> None:
     assert ranks(table) == ["1–2", "1–2", "3"]
 
 
+def test_one_wide_interval_is_enough_for_an_overlap() -> None:
+    # 0.92 ± 0.05 beside 0.90 ± 0.0025: the second's interval does not reach the first's mean.
+    table = only_table([*seeds_of("a", 0.9, 0.92, 0.94), *seeds_of("b", 0.899, 0.9, 0.901)])
+    assert ranks(table) == ["1–2", "1–2"]
+    swapped = only_table([*seeds_of("a", 0.86, 0.88, 0.9), *seeds_of("b", 0.899, 0.9, 0.901)])
+    assert ranks(swapped) == ["1–2", "1–2"]
+
+
 def test_one_seed_is_insufficient_for_a_claim() -> None:
     table = only_table([*seeds_of("a", 0.9), *seeds_of("b", 0.8)])
     assert ranks(table) == ["1 (insufficient)", "2 (insufficient)"]

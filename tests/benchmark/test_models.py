@@ -41,5 +41,5 @@ def test_the_student_is_smaller_than_its_teacher() -> None:
 
 
 def test_small_cnn_takes_any_size_divisible_by_four() -> None:
-    network = SmallCNN(5, width=2, in_channels=3)
+    network = SmallCNN(5, (3, 8, 12), width=2)
     assert network(torch.randn(2, 3, 8, 12)).shape == (2, 5)
