@@ -15,17 +15,17 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark.analysis.leaderboard import tables
+from benchmark.analysis.leaderboard import markdown, tables
 from benchmark.analysis.terminal import print_table
 from benchmark.artifacts import cache_dir
-from benchmark.device import pick_device, pick_precision
+from benchmark.device import keep_freed_memory, pick_device, pick_precision
 from benchmark.display import GridDisplay, TeacherDisplay, label, outcome
 from benchmark.errors import UserError
 from benchmark.executors.base import Executor
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
 from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
-from benchmark.records import FAILED, Record, Scan, Store
+from benchmark.records import FAILED, Record, Scan, Store, write_atomic
 from benchmark.run import Context, Job, dataset, execute
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import find_teacher
@@ -59,6 +59,7 @@ def run(request: Request, console: Console) -> int:
     context = make_context(request)
     store = Store(request.results)
     check_writable(request.results)
+    keep_freed_memory()  # a teacher may have to be trained here
     with _terminate_like_interrupt():
         agenda = prepare(planned, store, context, overwrite, TeacherDisplay(console))
         executor: Executor = Processes(request.jobs) if request.jobs > 1 else InProcess()
@@ -265,8 +266,10 @@ def _summary(ids: set[str], suite: str, store: Store, console: Console) -> int:
     mine = [record for record in scan.records if record.run_id in ids]
     for table in tables(Scan(records=mine, planned={suite: scan.planned.get(suite, {})})):
         print_table(table, console)
-    console.print(f"records: {store.root / suite}")
-    console.print(f"table as a file: dfkd leaderboard --results {store.root} --output report.md")
+    report = store.root / "report.md"
+    write_atomic(report, markdown(scan).encode())
+    console.print(f"records: {store.root / suite}", soft_wrap=True)
+    console.print(f"report:  {report}", soft_wrap=True)
     failed = [record for record in mine if record.status in FAILED]
     if failed:
         names = "; ".join(

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -39,7 +39,7 @@ class MethodEntry(_Strict):
 
     name: str
     params: dict[str, Any] = {}
-    axes: dict[str, list[Any]] = {}
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
     def variants(self) -> list[dict[str, Any]]:
         """Every combination of the axes' values on top of the fixed parameters."""

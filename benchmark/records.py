@@ -41,7 +41,7 @@ FAILED: frozenset[str] = frozenset({"diverged", "out_of_memory", "timeout", "err
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Spec(_Strict):
@@ -325,6 +325,8 @@ def _plan_entry(spec: Spec, teacher: str) -> dict[str, Any]:
         "method": spec.method,
         "version": spec.method_version,
         "params": spec.params,
-        "budget": spec.budget.name,
+        "task_version": spec.task_version,
+        "data": spec.data,
+        "budget": spec.budget.model_dump(mode="json"),
         "seed": spec.seed,
     }

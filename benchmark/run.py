@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -77,13 +77,7 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
     spec = job.spec
     task = get_task(spec.task)
     method_class = discover(context.method_folders)[spec.method]
-    method = method_class(method_class.Params(**spec.params))
-
     ledger = Ledger()
-    teacher = Teacher(job.teacher.build(task).to(context.device), ledger)
-    problem = pose(task, method, teacher, spec.seed, context)
-    checkpoints = Checkpoints(teacher.network, spec.budget.validation_images)
-    cache = SampleCache(context, spec, method, job.teacher.info.checksum)
     run = Run(
         spec.budget,
         spec.seed,
@@ -91,22 +85,43 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
         precision=context.precision,
         ledger=ledger,
         progress=progress,
-        on_checkpoint=checkpoints.take,
-        reuse=cache.reuse if context.reuse_samples else None,
     )
-    checkpoints.run = cache.run = run
-
-    status, reason, student = attempt(method, problem, run)
     metrics: dict[str, float] = {}
-    if checksum(teacher.network.state_dict()) != job.teacher.info.checksum:
-        status, reason = "error", "the method changed the teacher's weights or BatchNorm statistics"
-    if status == "ok" and student is not None:
-        with run.phase("evaluation"):
-            status, reason, metrics = evaluate(task, student, checkpoints, run, context)
+    try:
+        method = method_class(method_class.Params(**spec.params))
+        teacher = Teacher(job.teacher.build(task).to(context.device), ledger)
+        problem = pose(task, method, teacher, spec.seed, context)
+        checkpoints = Checkpoints(teacher.network, run)
+        run.on_checkpoint = checkpoints.take
+        if context.reuse_samples:
+            run.find_samples = SampleCache(context, spec, method, job.teacher.info, run).reuse
+        status, reason, student = attempt(method, problem, run)
+        if checksum(teacher.network.state_dict()) != job.teacher.info.checksum:
+            status = "error"
+            reason = "the method changed the teacher's weights or BatchNorm statistics"
+        if status == "ok" and student is not None:
+            with run.phase("evaluation"):
+                status, reason, metrics = evaluate(task, student, checkpoints, run, context)
+    except Exception as error:
+        # The method's constructor, or a student that cannot be evaluated.
+        status, reason, metrics = "error", one_line(error), {}
+    return to_record(job, context, method_class, status, reason, metrics, run)
 
+
+def to_record(
+    job: Job,
+    context: Context,
+    method: type[Method],
+    status: Status,
+    reason: str,
+    metrics: Mapping[str, float] | None = None,
+    run: Run | None = None,
+) -> Record:
+    """What is kept of a run, whether it came to an end or not."""
+    keep_curves = run is not None and status not in FAILED - {"diverged"}
     return Record(
         run_id=job.run_id,
-        spec=spec,
+        spec=job.spec,
         status=status,
         reason=reason,
         method=MethodInfo(
@@ -115,11 +130,11 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
             access=method.access.describe(),
             changed=job.changed,
         ),
-        metrics=metrics,
-        ledger=ledger_info(ledger),
-        curves={} if status in FAILED - {"diverged"} else rounded(run.curves),
+        metrics=dict(metrics or {}),
+        ledger=ledger_info(run.ledger) if run is not None else LedgerInfo(),
+        curves=rounded(run.curves) if run is not None and keep_curves else {},
         teacher=job.teacher.info,
-        environment=environment(run.device, context.precision),
+        environment=environment(torch.device(context.device), context.precision),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
@@ -181,7 +196,13 @@ def one_line(error: BaseException) -> str:
     """Type, message and the innermost place, without any path."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+    try:
+        message = " ".join(str(error).split())[:300]
+    except Exception:
+        message = "(its message cannot be shown)"
+    text = f"{type(error).__name__}: {message}{place}"
+    # A file name that is not UTF-8 must not make the record unwritable.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Checkpoints:
@@ -192,14 +213,12 @@ class Checkpoints:
 
     Args:
         teacher: the bare network: the harness's questions are not the method's queries.
-        validation_images: how many images agreement is measured on.
+        run: gives the budget and the random stream.
     """
 
-    run: Run
-
-    def __init__(self, teacher: nn.Module, validation_images: int) -> None:
+    def __init__(self, teacher: nn.Module, run: Run) -> None:
         self.teacher = teacher
-        self.validation_images = validation_images
+        self.run = run
         self.steps: list[int] = []
         self.agreement: list[float] = []
         self.states: list[dict[str, Tensor]] = []
@@ -218,7 +237,8 @@ class Checkpoints:
     def _validation(self, samples: SampleSource) -> tuple[Tensor, Tensor]:
         if self._reference is not None and self._reference[0] is samples:
             return self._reference[1:]
-        images = samples.validation(self.validation_images, self.run.stream("validation"))
+        count = self.run.budget.validation_images
+        images = samples.validation(count, self.run.stream("validation"))
         expected = predictions(self.teacher, images)
         if isinstance(samples, ImageBank):  # an online source's generator may still be learning
             self._reference = (samples, images, expected)

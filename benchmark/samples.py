@@ -15,7 +15,7 @@ import torch
 
 import methods
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
-from benchmark.records import Spec, digest
+from benchmark.records import Spec, TeacherInfo, digest
 from methods.base import Access, Method, Run
 from methods.sources import ImageBank, SampleSource
 
@@ -33,17 +33,19 @@ class SampleCache:
         context: where the cache is, and on what the bits depend.
         spec: the run's specification.
         method: decides which parameters belong to the synthesis.
-        teacher_checksum: the teacher's.
+        teacher: the teacher's checksum is part of the synthesis' identity.
+        run: whose ledger and curves a found bank fills in.
     """
 
-    run: Run
-
-    def __init__(self, context: Context, spec: Spec, method: Method, teacher_checksum: str) -> None:
+    def __init__(
+        self, context: Context, spec: Spec, method: Method, teacher: TeacherInfo, run: Run
+    ) -> None:
+        self.run = run
         self.stored = not method.access & Access.TRAIN_IMAGES
         self.device = context.device
         identity = {
             "task": [spec.task, spec.task_version, spec.data],
-            "teacher": teacher_checksum,
+            "teacher": teacher.checksum,
             "method": [spec.method, spec.method_version, code_fingerprint(type(method))],
             "params": method.params.of_phase("synthesis"),
             "budget": spec.budget.synthesis_part(),

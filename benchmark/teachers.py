@@ -59,6 +59,8 @@ def find_teacher(
         try:
             weights, header = load_tensors(path)
             info = TeacherInfo.model_validate_json(header["teacher"])
+            if info.checksum != header["checksum"]:
+                raise Corrupted(f"'{path}' is damaged (it describes another teacher)")
         except FileNotFoundError:
             continue
         except (Corrupted, KeyError, ValueError) as error:

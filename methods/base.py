@@ -169,7 +169,7 @@ class Run:
         ledger: what has been spent; shared with the teacher.
         progress: called now and then with phase, step, total and loss.
         on_checkpoint: called with the student, the step and the images it learns from.
-        reuse: makes, or finds again, the samples that its argument would make.
+        find_samples: makes, or finds again, the samples that its argument would make.
     """
 
     POINTS_PER_CURVE = 50
@@ -184,7 +184,7 @@ class Run:
         ledger: Ledger | None = None,
         progress: Progress = _silent,
         on_checkpoint: Callable[[nn.Module, int, SampleSource], None] | None = None,
-        reuse: Callable[[Callable[[], SampleSource]], SampleSource] | None = None,
+        find_samples: Callable[[Callable[[], SampleSource]], SampleSource] | None = None,
     ) -> None:
         self.budget = budget
         self.seed = seed
@@ -193,8 +193,8 @@ class Run:
         self.ledger = ledger or Ledger()
         self.curves: dict[str, dict[str, list[float]]] = {}
         self._progress = progress
-        self._on_checkpoint = on_checkpoint
-        self._reuse = reuse
+        self.on_checkpoint = on_checkpoint
+        self.find_samples = find_samples
         self._inner_seconds = 0.0
 
     def stream(self, name: str) -> torch.Generator:
@@ -225,8 +225,8 @@ class Run:
 
     def reuse(self, make: Callable[[], SampleSource]) -> SampleSource:
         """The samples ``make`` would make, from a cache where the caller has one."""
-        if self._reuse is not None:
-            return self._reuse(make)
+        if self.find_samples is not None:
+            return self.find_samples(make)
         with self.phase("synthesis"):
             return make()
 
@@ -254,8 +254,8 @@ class Run:
 
     def checkpoint(self, student: nn.Module, step: int, samples: SampleSource) -> None:
         """Show the student after ``step`` steps; the outcome is not told."""
-        if self._on_checkpoint is not None:
-            self._on_checkpoint(student, step, samples)
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(student, step, samples)
 
 
 class Method(ABC):

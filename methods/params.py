@@ -76,7 +76,7 @@ def param(
 class MethodParams(BaseModel):
     """Base of every method's ``Params``; no field of its own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     @classmethod
     def info(cls, name: str) -> ParamInfo:

@@ -39,7 +39,7 @@ def discover(folders: Iterable[Path] = ()) -> Mapping[str, type[Method]]:
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
             loaded = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RegistryError(
                 f"the installed method '{entry.name}' ({entry.value}) does not import: "
                 f"{_where(error)}"
@@ -72,7 +72,7 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise RegistryError(f"method file '{path}' does not import: {_where(error)}") from None
     return module
@@ -96,7 +96,7 @@ def _own_modules() -> Iterable[ModuleType]:
         name = f"methods.{info.name}"
         try:
             yield importlib.import_module(name)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RegistryError(
                 f"method file 'methods/{info.name}.py' does not import: {_where(error)}"
             ) from None
@@ -129,7 +129,7 @@ def _file(cls: type) -> str:
     return Path(inspect.getfile(cls)).name
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """``SyntaxError: invalid syntax (line 3)``."""
     message = f"{type(error).__name__}: {error}".splitlines()[0]
     if isinstance(error, SyntaxError):

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from benchmark.analysis.frame import TIMED_PHASES
@@ -71,7 +72,7 @@ class Row:
     def mean(self, metric: str) -> float | None:
         """Mean of a metric over the finished runs."""
         values = [r.metrics[metric] for r in self.scored if metric in r.metrics]
-        return sum(values) / len(values) if values else None
+        return fmean(values) if values else None
 
     @property
     def interval(self) -> float | None:
@@ -81,9 +82,17 @@ class Row:
     @property
     def score(self) -> float:
         """Mean accuracy with every failed or missing run at chance level."""
+        return fmean(self._imputed) if self._imputed else 0.0
+
+    @property
+    def _imputed(self) -> list[float]:
         got = [record.metrics["accuracy"] for record in self.scored]
-        total = max(len(self.planned), len(got))
-        return (sum(got) + self.chance * (total - len(got))) / total if total else 0.0
+        return got + [self.chance] * (len(self.planned) - len(got))
+
+    @property
+    def score_interval(self) -> float | None:
+        """Half-width of the score's t-interval; None when fewer than two runs finished."""
+        return t_interval(self._imputed) if len(self.scored) > 1 else None
 
     @property
     def label(self) -> str:
@@ -111,6 +120,7 @@ class Table:
     teacher: str
     teacher_accuracy: float
     rows: list[Row]
+    missing: dict[str, int] = field(default_factory=dict)
 
     def caption(self) -> str:
         """What the numbers were obtained with."""
@@ -121,68 +131,85 @@ class Table:
         schedule = "cosine decay" if b.student_schedule == "cosine" else "constant rate"
         threads = sorted({r.environment.threads for row in self.rows for r in row.records})
         devices = sorted({r.environment.device for row in self.rows for r in row.records})
+        absent = ", ".join(f"{name} ({count} runs)" for name, count in sorted(self.missing.items()))
         where = " and ".join(devices) + ", " + "/".join(str(n) for n in threads) + " threads a run"
         return (
             f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
             f"images, {images}, {b.student_steps:,} student steps of {b.student_batch} images "
             f"({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
             f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
-            f"Run on: {where}."
+            f"Run on: {where}." + (f" Planned, but without any record: {absent}." if absent else "")
         )
+
+
+TableKey = tuple[str, int, str, str, str]
+"""Task, its version, data, budget (canonical) and teacher: what a table never mixes."""
+RowKey = tuple[str, int, str]
+"""Method, its version and parameters (canonical)."""
 
 
 def tables(scan: Scan) -> list[Table]:
     """Group a scan's records into tables, rows in order of rank."""
-    groups: dict[tuple[str, str, str], dict[tuple[str, int, str], Row]] = defaultdict(dict)
-    first: dict[tuple[str, str, str], Record] = {}
+    groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
+    first: dict[TableKey, Record] = {}
     seen: set[str] = set()
     for record in scan.records:
         if record.run_id in seen:
             continue  # the same experiment, asked for by two suites
         seen.add(record.run_id)
-        spec = record.spec
-        table = (spec.task, canonical(spec.budget.model_dump()), record.teacher.checksum)
+        table, key = _keys(record)
         first.setdefault(table, record)
-        key = (spec.method, spec.method_version, canonical(spec.params))
         row = groups[table].setdefault(
             key,
             Row(
-                spec.method,
+                record.spec.method,
                 record.method.title,
                 record.method.access,
                 record.method.changed,
-                spec.method_version,
+                record.spec.method_version,
                 record.teacher.chance,
             ),
         )
         row.records.append(record)
         row.planned.add(record.run_id)
-    for (task, budget, teacher), rows in groups.items():
-        name = first[task, budget, teacher].spec.budget.name
-        for run_id, entry in _planned(scan):
-            key = (entry["method"], entry["version"], canonical(entry["params"]))
-            same = (entry["task"], entry["budget"], entry["teacher"]) == (task, name, teacher)
-            if same and key in rows:
-                rows[key].planned.add(run_id)
-    result = []
-    for table, rows in sorted(groups.items()):
-        record = first[table]
-        ordered = sorted(rows.values(), key=_order)
-        result.append(
-            Table(
-                record.spec.task,
-                record.spec.budget,
-                record.teacher.checksum,
-                record.teacher.accuracy,
-                ordered,
-            )
+    missing: dict[TableKey, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for run_id, table, key in _planned(scan):
+        if key in groups.get(table, {}):
+            groups[table][key].planned.add(run_id)
+        else:
+            missing[table][key[0]] += 1
+    return [
+        Table(
+            first[table].spec.task,
+            first[table].spec.budget,
+            first[table].teacher.checksum,
+            first[table].teacher.accuracy,
+            sorted(rows.values(), key=_order),
+            dict(missing[table]),
         )
-    return result
+        for table, rows in sorted(groups.items())
+    ]
 
 
-def _planned(scan: Scan) -> Iterable[tuple[str, dict[str, Any]]]:
+def _keys(record: Record) -> tuple[TableKey, RowKey]:
+    spec = record.spec
+    budget = canonical(spec.budget.model_dump(mode="json"))
+    table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
+    return table, (spec.method, spec.method_version, canonical(spec.params))
+
+
+def _planned(scan: Scan) -> Iterable[tuple[str, TableKey, RowKey]]:
+    """Every planned run with the table and the row it belongs to."""
     for suite in sorted(scan.planned):
-        yield from sorted(scan.planned[suite].items())
+        for run_id, entry in sorted(scan.planned[suite].items()):
+            table = (
+                entry["task"],
+                entry["task_version"],
+                entry["data"],
+                canonical(entry["budget"]),
+                entry["teacher"],
+            )
+            yield run_id, table, (entry["method"], entry["version"], canonical(entry["params"]))
 
 
 def _order(row: Row) -> tuple[Any, ...]:
@@ -197,12 +224,13 @@ def ranks(table: Table) -> list[str]:
         position = 1 + sum(other.score > row.score for other in peers)
         if not row.scored:
             result.append("–")
-        elif row.interval is None:
+        elif row.score_interval is None:
             result.append(f"{position} (insufficient)")
         else:
-            low, high = row.score - row.interval, row.score + row.interval
-            better = sum(o.score - (o.interval or 0) > high for o in peers if o is not row)
-            worse = sum(o.score + (o.interval or 0) < low for o in peers if o is not row)
+            low, high = row.score - row.score_interval, row.score + row.score_interval
+            others = [other for other in peers if other is not row]
+            better = sum(o.score - (o.score_interval or 0) > high for o in others)
+            worse = sum(o.score + (o.score_interval or 0) < low for o in others)
             best, last = 1 + better, len(peers) - worse
             result.append(str(best) if best == last else f"{best}–{last}")
     return result

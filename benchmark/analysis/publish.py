@@ -33,13 +33,17 @@ def leaderboard(results: Path, output: Path, check: bool, console: Console, erro
     stale = [path for path, text in wanted.items() if _read(path) != text]
     if check:
         for path in stale:
-            errors.print(f"'{path}' does not agree with '{results}'; run: dfkd leaderboard")
+            errors.print(
+                f"'{path}' does not agree with '{results}'; run: dfkd leaderboard", soft_wrap=True
+            )
     else:
         for path in stale:
             write_atomic(path, wanted[path].encode())
-        console.print(f"{output}: {len(scan.records)} records", highlight=False)
+        console.print(f"{output}: {len(scan.records)} records", highlight=False, soft_wrap=True)
     if scan.unreadable:
-        errors.print(f"{len(scan.unreadable)} unreadable file(s) in '{results}' left out")
+        errors.print(
+            f"{len(scan.unreadable)} unreadable file(s) in '{results}' left out", soft_wrap=True
+        )
     return int(bool(scan.unreadable) or (check and bool(stale)))
 
 

@@ -102,7 +102,7 @@ def fit(
         seed,
         precision=pick_precision(torch.device("cpu")),
         ledger=teacher.ledger,
-        reuse=remember,
+        find_samples=remember,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise)

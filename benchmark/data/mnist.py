@@ -1,4 +1,4 @@
-"""MNIST from torchvision's folder layout, ``MNIST/raw/*-ubyte`` (gzipped or not)."""
+"""MNIST from torchvision's folder layout: the four unpacked files in ``MNIST/raw``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ def find_mnist(data_dir: Path | None) -> Path:
         DataError: naming the missing files and the places searched.
     """
     places = search_paths(data_dir)
+    absent = list(FILES)
     for place in places:
-        if all((place / "MNIST" / "raw" / name).is_file() for name in FILES):
+        lacking = [name for name in FILES if not (place / "MNIST" / "raw" / name).is_file()]
+        if not lacking:
             return place
-    raise missing("MNIST", [f"MNIST/raw/{name}" for name in FILES], places, FETCH)
+        absent = min(absent, lacking, key=len)
+    raise missing("MNIST", [f"MNIST/raw/{name}" for name in absent], places, FETCH)
 
 
 def read_mnist(data_dir: Path | None = None) -> Dataset:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
 import multiprocessing
 import queue
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.queues import Queue as ProcessQueue
+from typing import TypeAlias
 
 import torch
 
-from benchmark.device import environment
 from benchmark.executors.base import Report
-from benchmark.records import MethodInfo, Record, Status
-from benchmark.run import Context, Job, execute
+from benchmark.records import Record, Status
+from benchmark.run import Context, Job, execute, one_line, to_record
 from methods.registry import discover
+
+Events: TypeAlias = "ProcessQueue[tuple[str, str, int, int, float] | None]"
 
 
 class InProcess:
@@ -49,78 +51,87 @@ class Processes:
         """See `Executor.run`."""
         threads = max(1, (context.threads or torch.get_num_threads()) // self.count)
         context = replace(context, threads=threads)
-        spawn = multiprocessing.get_context("spawn")
-        events: ProcessQueue[tuple[str, str, int, int, float] | None] = spawn.Queue()
-        listener = threading.Thread(target=_forward, args=(events, report), daemon=True)
-        listener.start()
         waiting = list(reversed(jobs))
-        try:
-            while waiting:
-                with ProcessPoolExecutor(
-                    min(self.count, len(waiting)), spawn, _start_worker, (events,)
-                ) as pool:
-                    yield from self._drain(pool, waiting, context)
-        finally:
-            events.put(None)
-            listener.join(timeout=5)
-            events.cancel_join_thread()
+        while waiting:
+            with _pool(min(self.count, len(waiting)), report) as pool:
+                suspects = yield from self._drain(pool, waiting, context)
+            # A dying worker takes its neighbours' results with it; alone, each shows whether it
+            # was the one.
+            for job in suspects:
+                with _pool(1, report) as pool:
+                    future = pool.submit(_work, job, context)
+                    wait([future])
+                    yield _record_of(future, job, context)
 
     def _drain(
         self, pool: ProcessPoolExecutor, waiting: list[Job], context: Context
-    ) -> Iterator[Record]:
-        """Feed the pool until nothing waits, or until a worker died and took the pool with it."""
+    ) -> Generator[Record, None, list[Job]]:
+        """Feed the pool until nothing waits; return the jobs in flight when a worker died."""
         running: dict[Future[Record], Job] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < self.count:
-                    job = waiting.pop()
-                    running[pool.submit(_work, job, context)] = job
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                broken = False
-                for future in done:
-                    job = running.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        broken = True
-                        reason = "the worker process died (killed, or out of memory)"
-                        yield unfinished(job, context, "error", reason)
-                if broken:
-                    # Innocent neighbours of the dead worker are simply run again.
-                    waiting.extend(running.values())
-                    return
-        except (KeyboardInterrupt, GeneratorExit):
-            for process in list(getattr(pool, "_processes", {}).values()):
-                process.terminate()
-            raise
+        while waiting or running:
+            while waiting and len(running) < self.count:
+                try:
+                    running[pool.submit(_work, waiting[-1], context)] = waiting[-1]
+                except BrokenProcessPool:
+                    return list(running.values())
+                waiting.pop()
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                return list(running.values())
+            for future in done:
+                yield _record_of(future, running.pop(future), context)
+        return []
+
+
+@contextmanager
+def _pool(count: int, report: Report) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes whose events reach ``report``; none outlives the block.
+
+    The queue of events belongs to one pool: a worker that is killed while it holds the queue's
+    lock must not silence the next ones.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    events: Events = spawn.Queue()
+    listener = threading.Thread(target=_forward, args=(events, report), daemon=True)
+    listener.start()
+    try:
+        with ProcessPoolExecutor(count, spawn, _start_worker, (events,)) as pool:
+            try:
+                yield pool
+            except (KeyboardInterrupt, GeneratorExit):
+                for process in list(getattr(pool, "_processes", {}).values()):
+                    process.terminate()
+                raise
+    finally:
+        events.put(None)
+        listener.join(timeout=1)
+        events.cancel_join_thread()
+        events.close()
+
+
+def _record_of(future: Future[Record], job: Job, context: Context) -> Record:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        reason = "the worker process died (killed, or out of memory)"
+    except Exception as error:
+        reason = one_line(error)
+    return unfinished(job, context, "error", reason)
 
 
 def unfinished(job: Job, context: Context, status: Status, reason: str) -> Record:
     """The record of a run whose process cannot write one any more."""
     method = discover(context.method_folders)[job.spec.method]
-    return Record(
-        run_id=job.run_id,
-        spec=job.spec,
-        status=status,
-        reason=reason,
-        method=MethodInfo(
-            title=method.title,
-            paper=method.paper,
-            access=method.access.describe(),
-            changed=job.changed,
-        ),
-        teacher=job.teacher.info,
-        environment=environment(torch.device(context.device), context.precision),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
+    return to_record(job, context, method, status, reason)
 
 
-_events: ProcessQueue[tuple[str, str, int, int, float] | None] | None = None
+_events: Events | None = None
 
 
-def _start_worker(events: ProcessQueue[tuple[str, str, int, int, float] | None]) -> None:
+def _start_worker(events: Events) -> None:
     global _events
     _events = events
+    events.cancel_join_thread()  # progress that nobody can read must not keep a worker alive
     # Ctrl-C reaches every process of the terminal; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -132,7 +143,7 @@ def _work(job: Job, context: Context) -> Record:
     return execute(job, context, lambda *event: events.put((job.run_id, *event)))
 
 
-def _forward(events: ProcessQueue[tuple[str, str, int, int, float] | None], report: Report) -> None:
+def _forward(events: Events, report: Report) -> None:
     while True:
         try:
             event = events.get()

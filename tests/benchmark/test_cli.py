@@ -196,7 +196,6 @@ def test_a_replay_of_nothing_is_answered_in_one_line(tmp_path: Path, run_id: str
     assert run_id in done.output
 
 
-@pytest.mark.xfail(strict=True, reason="planned[0] of an empty plan")
 def test_an_axis_without_values_is_answered_in_one_line(tmp_path: Path) -> None:
     content = SUITE.split("methods")[0] + '[[methods]]\nname = "noise"\naxes = { std = [] }\n'
     done = run_one(tmp_path, write_file(tmp_path / "mine.toml", content))

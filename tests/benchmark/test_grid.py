@@ -180,7 +180,6 @@ def test_one_failure_does_not_stop_the_others(grid: Grid) -> None:
     assert grid.watcher.reported == {record.run_id for record in records}
 
 
-@pytest.mark.xfail(strict=True, reason="only fit() is guarded, and its error must have a text")
 @pytest.mark.parametrize("method", ["misshapes", "unbuildable", "mumbles", "garbles"])
 def test_no_failure_of_a_method_stops_the_others(grid: Grid, method: str) -> None:
     failed, fine = grid.run(method, "fine")
@@ -306,7 +305,6 @@ def test_a_worker_that_is_killed_leaves_an_error_record(grid: Grid) -> None:
     assert grid.store.scan().records == [record]
 
 
-@pytest.mark.xfail(strict=False, reason="a race: a broken pool may break both futures in flight")
 def test_the_neighbour_of_a_killed_worker_finishes(grid: Grid) -> None:
     statuses = {
         record.spec.method: record.status

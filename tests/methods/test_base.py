@@ -248,7 +248,7 @@ def test_samples_are_made_in_the_synthesis_phase_unless_the_caller_knows_better(
     assert run.reuse(lambda: bank) is bank
     assert "synthesis" in run.ledger.seconds
     other = ImageBank(torch.zeros(4, *IMAGE_SHAPE), 1)
-    run = Run(tiny_budget(), reuse=lambda make: other)
+    run = Run(tiny_budget(), find_samples=lambda make: other)
     assert run.reuse(lambda: bank) is other
 
 

@@ -185,7 +185,7 @@ def test_diversity_seeking_loss_divides_whole_batch_norms() -> None:
     probs_a, probs_b = random(4, 5, seed=3).softmax(1), random(4, 5, seed=4).softmax(1)
     expected = frobenius(probs_a, probs_b) / frobenius(images_a, images_b)
     loss = diversity_seeking_loss(images_a, images_b, probs_a, probs_b)
-    assert loss.item() == pytest.approx(expected, rel=1e-10)
+    assert loss.item() == pytest.approx(expected, rel=1e-8)
     pairwise = np.mean(
         [frobenius(probs_a[i], probs_b[i]) / frobenius(images_a[i], images_b[i]) for i in range(4)]
     )
@@ -222,7 +222,7 @@ def test_mode_seeking_loss_offers_the_frobenius_norm() -> None:
     latents_a, latents_b = random(4, 6, seed=3), random(4, 6, seed=4)
     expected = frobenius(latents_a, latents_b) / frobenius(images_a, images_b)
     loss = mode_seeking_loss(images_a, images_b, latents_a, latents_b, norm="frobenius")
-    assert loss.item() == pytest.approx(expected, rel=1e-10)
+    assert loss.item() == pytest.approx(expected, rel=1e-8)
 
 
 def test_mode_seeking_loss_is_at_most_1e5_for_identical_images() -> None:
@@ -318,7 +318,6 @@ def test_gradients_agree_with_finite_differences() -> None:
     assert check(lambda a: increment_penalty(a, 0.3), (random(1).requires_grad_(),))
 
 
-@pytest.mark.xfail(strict=True, reason="0 · ∞ in the derivative of the ratio at a zero distance")
 @pytest.mark.parametrize("same", ["images", "predictions"])
 def test_diversity_seeking_gradient_stays_finite_at_a_zero_distance(same: str) -> None:
     images_a = random(4, 1, 3, 3, seed=1).float().requires_grad_()

@@ -109,7 +109,6 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "absent") in refusal(tmp_path / "absent")
 
 
-@pytest.mark.xfail(strict=True, reason="SystemExit is no Exception: the program would just end")
 def test_a_file_that_exits_while_it_is_imported_is_named(tmp_path: Path) -> None:
     write_file(tmp_path / "quitter.py", "raise SystemExit(0)\n")
     assert "quitter.py" in refusal(tmp_path)
