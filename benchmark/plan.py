@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from benchmark.errors import UserError
 from benchmark.records import Spec
@@ -34,10 +34,22 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _seed_list(value: Any) -> Any:
+    return parse_seeds(value) if isinstance(value, str) else value
+
+
+SeedRange = Annotated[list[int], BeforeValidator(_seed_list), Field(min_length=1)]
+"""Seeds, as a list or as text like ``"0-4"``."""
+
+
 class MethodEntry(_Strict):
-    """One method of a suite, with fixed parameters and axes to sweep."""
+    """One method of a suite, with fixed parameters and axes to sweep.
+
+    ``seeds`` replaces the suite's for this entry.
+    """
 
     name: str
+    seeds: SeedRange | None = None
     params: dict[str, Any] = {}
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
@@ -58,13 +70,8 @@ class Suite(_Strict):
     description: str = ""
     budget: str
     tasks: list[str] = Field(min_length=1)
-    seeds: list[int] = Field(min_length=1)
+    seeds: SeedRange
     methods: list[MethodEntry] = Field(min_length=1)
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _seed_range(cls, value: Any) -> Any:
-        return parse_seeds(value) if isinstance(value, str) else value
 
     @field_validator("name")
     @classmethod
@@ -215,9 +222,10 @@ def plan(
                 f"task '{task.name}' has no budget '{preset}'; "
                 f"{nearest(preset, list(task.budgets))}"
             )
-        for seed in seeds if seeds is not None else suite.seeds:
-            for entry in suite.methods:
-                if only and entry.name not in only:
+        of_entry = [set(seeds or entry.seeds or suite.seeds) for entry in suite.methods]
+        for seed in sorted(set().union(*of_entry)):
+            for entry, wanted in zip(suite.methods, of_entry, strict=True):
+                if seed not in wanted or (only and entry.name not in only):
                     continue
                 cls = methods[entry.name]
                 usual = cls.build_params({}, task.family)

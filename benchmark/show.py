@@ -33,8 +33,10 @@ def overview(console: Console, method_folders: Sequence[Path]) -> None:
     suites = _table("Suites", "suite", "runs", "what")
     for name in suite_names():
         suite = load_suite(name)
-        variants = sum(len(entry.variants()) for entry in suite.methods)
-        runs = len(suite.tasks) * len(suite.seeds) * variants
+        per_task = sum(
+            len(entry.variants()) * len(entry.seeds or suite.seeds) for entry in suite.methods
+        )
+        runs = len(suite.tasks) * per_task
         suites.add_row(name, str(runs), suite.description)
     for table in (tasks, methods, suites):
         console.print(table)
@@ -120,7 +122,8 @@ def _suite(name: str, console: Console) -> None:
     for entry in suite.methods:
         for variant in entry.variants():
             settings = ", ".join(f"{key}={format_value(value)}" for key, value in variant.items())
-            console.print(f"  {entry.name} {escape(settings)}".rstrip(), highlight=False)
+            seeds = f" (seeds {', '.join(map(str, entry.seeds))})" if entry.seeds else ""
+            console.print(f"  {entry.name} {escape(settings)}{seeds}", highlight=False)
 
 
 def _record(record: Record, console: Console) -> None:
