@@ -28,7 +28,7 @@ from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_see
 from benchmark.records import FAILED, Record, Scan, Store, write_atomic
 from benchmark.run import Context, Job, dataset, execute
 from benchmark.tasks.registry import get_task
-from benchmark.teachers import find_teacher
+from benchmark.teachers import find_teacher, teacher_folders
 from methods.params import nearest
 from methods.registry import discover
 
@@ -172,11 +172,6 @@ def compare(record: Record, again: Record) -> list[str]:
         if before != after:
             lines.append(f"{name}: {before} then, {after} now")
     return lines
-
-
-def teacher_folders(results: Path) -> tuple[Path, ...]:
-    """Where teachers are looked for: the cache, then those kept beside the records."""
-    return (cache_dir() / "teachers", results / "teachers")
 
 
 def make_context(request: Request) -> Context:

@@ -18,7 +18,7 @@ from benchmark.artifacts import CACHE_VARIABLE, cache_dir
 from benchmark.data.base import DATA_VARIABLE, DataError, search_paths
 from benchmark.device import code_version, pick_device, pick_precision
 from benchmark.tasks.registry import all_tasks, get_task
-from benchmark.teachers import find_teacher
+from benchmark.teachers import find_teacher, teacher_folders
 from methods.registry import RegistryError, discover
 
 PACKAGES = (
@@ -32,6 +32,9 @@ PACKAGES = (
     "rich",
     "ray",
 )
+
+
+RESULTS = Path("results")
 
 
 def report(console: Console, data_dir: Path | None, method_folders: Sequence[Path]) -> None:
@@ -61,8 +64,7 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
             tasks.add_row(name, f"[red]{escape(str(error))}[/red]", "–")
             continue
         counts = f"{len(data.train.labels):,} + {len(data.test.labels):,} images"
-        folders = (cache_dir() / "teachers", Path("results") / "teachers")
-        teacher = find_teacher(task, data.checksum(), folders, console.print)
+        teacher = find_teacher(task, data.checksum(), teacher_folders(RESULTS), console.print)
         tasks.add_row(
             name,
             f"{counts}, {data.checksum()}",
@@ -70,8 +72,13 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
         )
     console.print(tasks)
     places = ", ".join(str(path) for path in search_paths(data_dir))
-    console.print(f"Datasets were looked for in: {escape(places)} (--data-dir or {DATA_VARIABLE})")
-    console.print("No task here needs pretrained weights yet, so none were looked for.")
+    console.print(
+        f"Datasets were looked for in: {escape(places)} (--data-dir or {DATA_VARIABLE})",
+        soft_wrap=True,
+    )
+    teachers = ", ".join(str(folder) for folder in teacher_folders(RESULTS))
+    console.print(f"Teachers were looked for in: {escape(teachers)}", soft_wrap=True)
+    console.print("No task here needs other pretrained weights, so none were looked for.")
 
 
 def _device_name(device: torch.device) -> str:

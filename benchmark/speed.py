@@ -111,7 +111,7 @@ def plain_generator(steps: int, device: torch.device) -> list[float]:
     teacher = problem(device).teacher.network
     with run.seeded("generator"):
         generator = UpsamplingGenerator(LATENT, SHAPE).to(device)
-    optimizer = torch.optim.Adam(generator.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=RDSKD().params.generator_lr)
     stream = run.stream("generator-latents")
     previous = {"oh": 0.0, "ie": 0.0}
     losses = []

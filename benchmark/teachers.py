@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.artifacts import Corrupted, checksum, load_tensors, save_tensors
+from benchmark.artifacts import Corrupted, cache_dir, checksum, load_tensors, save_tensors
 from benchmark.data.base import Dataset, Split
 from benchmark.metrics.classification import accuracy, constant_share
 from benchmark.records import TeacherInfo, digest
@@ -48,6 +48,11 @@ def teacher_file(task: Task, data_checksum: str) -> str:
         "recipe": task.teacher_recipe.model_dump(mode="json"),
     }
     return f"{task.name}-{digest(made_from)}.safetensors"
+
+
+def teacher_folders(results: Path) -> tuple[Path, ...]:
+    """Where teachers are looked for: the cache, then those kept beside the records."""
+    return (cache_dir() / "teachers", results / "teachers")
 
 
 def find_teacher(
