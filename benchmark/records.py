@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from benchmark.errors import UserError
 from methods.budget import Budget
@@ -158,6 +158,38 @@ class Record(_Strict):
         return record
 
 
+class PlannedEntry(_Strict):
+    """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
+
+    task: str
+    task_version: int
+    data: str
+    teacher: str
+    method: str
+    version: int
+    params: dict[str, Any]
+    budget: Budget
+    seed: int
+
+    @classmethod
+    def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
+        """The entry of a specification and its teacher's checksum."""
+        return cls(
+            task=spec.task,
+            task_version=spec.task_version,
+            data=spec.data,
+            teacher=teacher,
+            method=spec.method,
+            version=spec.method_version,
+            params=spec.params,
+            budget=spec.budget,
+            seed=spec.seed,
+        )
+
+
+Plan = TypeAdapter(dict[str, PlannedEntry])
+
+
 def canonical(value: Any, indent: int | None = None) -> str:
     """JSON text that is equal for equal values; NaN and infinity are refused."""
     separators = (",", ":") if indent is None else (",", ": ")
@@ -219,7 +251,7 @@ class Scan:
 
     records: list[Record] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
-    planned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    planned: dict[str, dict[str, PlannedEntry]] = field(default_factory=dict)
 
 
 class Store:
@@ -278,23 +310,23 @@ class Store:
             planned: specifications, each with the checksum of its teacher.
         """
         path = self.root / suite / "plan.json"
-        entries = {spec.run_id(teacher): _plan_entry(spec, teacher) for spec, teacher in planned}
-        plan = self._read_plan(path) | entries
+        entries = {s.run_id(teacher): PlannedEntry.of(s, teacher) for s, teacher in planned}
+        plan = Plan.dump_python(self._read_plan(path) | entries, mode="json")
         text = canonical(plan, indent=1) + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_atomic(path, text.encode())
 
     @staticmethod
-    def _read_plan(path: Path) -> dict[str, Any]:
+    def _read_plan(path: Path) -> dict[str, PlannedEntry]:
         try:
-            plan = json.loads(path.read_text(encoding="utf-8"))
+            return Plan.validate_json(path.read_bytes())
         except FileNotFoundError:
             return {}
-        except ValueError:
-            raise UserError(f"'{path}' is not JSON; restore or delete it") from None
-        if not isinstance(plan, dict):
-            raise UserError(f"'{path}' is not a plan; restore or delete it")
-        return plan
+        except ValidationError:
+            raise UserError(
+                f"'{path}' is not a plan of this version; restore it, or delete it and run the "
+                "suite again"
+            ) from None
 
     def scan(self) -> Scan:
         """Read everything; files that are no records are named, never fatal."""
@@ -316,17 +348,3 @@ class Store:
 
     def _record_paths(self) -> Iterator[Path]:
         yield from sorted(self.root.glob("*/*/*/*.json"))
-
-
-def _plan_entry(spec: Spec, teacher: str) -> dict[str, Any]:
-    return {
-        "task": spec.task,
-        "teacher": teacher,
-        "method": spec.method,
-        "version": spec.method_version,
-        "params": spec.params,
-        "task_version": spec.task_version,
-        "data": spec.data,
-        "budget": spec.budget.model_dump(mode="json"),
-        "seed": spec.seed,
-    }

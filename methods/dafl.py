@@ -26,7 +26,7 @@ from methods.generators import (
 from methods.losses import activation_loss, information_entropy_loss, one_hot_loss
 from methods.params import param
 from methods.sources import Batch, OnlineSource, SampleSource
-from methods.student import checkpoint_steps, student_optimizer
+from methods.student import StudentTraining
 
 TWO_PHASE = {"schedule": ("two-phase",)}
 JOINT = {"schedule": ("joint",)}
@@ -166,28 +166,16 @@ class DAFL(Method):
         ``student_steps_per_batch``): the generator is what the budget limits.
         """
         per_batch: int = self.params.student_steps_per_batch
-        total = run.budget.synthesis_steps * per_batch
-        student = problem.make_student().to(run.device)
-        optimizer, schedule = student_optimizer(student.parameters(), run.budget, total)
-        evaluate_at = checkpoint_steps(total, run.budget.evaluations)
-        objective = self.objective(problem)
+        steps = run.budget.synthesis_steps * per_batch
+        training = StudentTraining(problem, self.objective(problem), run, steps)
         generator = build_generator(self.params, problem, run)
         source = OnlineSource(drawing_from(generator, "train", run))
-        student.train()
 
         def step_both(batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
-            for taught in range(step * per_batch, (step + 1) * per_batch):
-                seen = Batch(batch.images.detach(), teacher_logits=batch.logits.detach())
-                loss = objective(student, seen)
-                run.log("distillation", taught, total, loss=loss.detach())
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                run.ledger.student_steps += 1
-                if taught + 1 in evaluate_at:
-                    run.checkpoint(student, taught + 1, source)
+            seen = Batch(batch.images.detach(), teacher_logits=batch.logits.detach())
+            for _ in range(per_batch):
+                training.step(seen, source)
             return self._generator_loss(batch, step)
 
         train_generator(problem, run, generator, self.params.generator_lr, step_both)
-        return student
+        return training.student

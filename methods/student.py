@@ -51,6 +51,48 @@ def with_teacher(batch: Batch, teacher: nn.Module) -> Batch:
         return batch._replace(teacher_logits=teacher(batch.images).float())
 
 
+class StudentTraining:
+    """A student in training: its optimiser, its schedule and where it is shown.
+
+    Args:
+        problem: gives the student and the teacher.
+        objective: what is minimised.
+        run: budget, logging, checkpoints.
+        steps: how many steps there will be.
+    """
+
+    def __init__(self, problem: Problem, objective: Objective, run: Run, steps: int) -> None:
+        self.student = problem.make_student().to(run.device).train()
+        self.steps = steps
+        self.taken = 0
+        self._teacher = problem.teacher
+        self._objective = objective
+        self._run = run
+        self._optimizer, self._schedule = student_optimizer(
+            self.student.parameters(), run.budget, steps
+        )
+        self._shown_at = checkpoint_steps(steps, run.budget.evaluations)
+
+    def step(self, batch: Batch, samples: SampleSource) -> None:
+        """One optimisation step on ``batch``, which came from ``samples``.
+
+        Raises:
+            Diverged: when the loss is NaN or infinite.
+        """
+        if self._objective.needs_teacher:
+            batch = with_teacher(batch, self._teacher)
+        loss = self._objective(self.student, batch)
+        self._run.log("distillation", self.taken, self.steps, loss=loss.detach())
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        self._run.ledger.student_steps += 1
+        self.taken += 1
+        if self.taken in self._shown_at:
+            self._run.checkpoint(self.student, self.taken, samples)
+
+
 def train_student(
     problem: Problem, samples: SampleSource, objective: Objective, run: Run
 ) -> nn.Module:
@@ -65,24 +107,11 @@ def train_student(
     Raises:
         Diverged: when the loss is NaN or infinite.
     """
-    budget = run.budget
-    student = problem.make_student().to(run.device)
-    optimizer, schedule = student_optimizer(student.parameters(), budget, budget.student_steps)
+    steps = run.budget.student_steps
+    training = StudentTraining(problem, objective, run, steps)
     if objective.needs_teacher:
         samples = samples.label(problem.teacher)
-    batches = samples.batches(budget.student_batch, run.stream("student-batches"))
-    evaluate_at = checkpoint_steps(budget.student_steps, budget.evaluations)
-    student.train()
-    for step, batch in zip(range(budget.student_steps), batches, strict=False):
-        if objective.needs_teacher:
-            batch = with_teacher(batch, problem.teacher)
-        loss = objective(student, batch)
-        run.log("distillation", step, budget.student_steps, loss=loss.detach())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        run.ledger.student_steps += 1
-        if step + 1 in evaluate_at:
-            run.checkpoint(student, step + 1, samples)
-    return student
+    batches = samples.batches(run.budget.student_batch, run.stream("student-batches"))
+    for _, batch in zip(range(steps), batches, strict=False):
+        training.step(batch, samples)
+    return training.student

@@ -202,14 +202,9 @@ def _planned(scan: Scan) -> Iterable[tuple[str, TableKey, RowKey]]:
     """Every planned run with the table and the row it belongs to."""
     for suite in sorted(scan.planned):
         for run_id, entry in sorted(scan.planned[suite].items()):
-            table = (
-                entry["task"],
-                entry["task_version"],
-                entry["data"],
-                canonical(entry["budget"]),
-                entry["teacher"],
-            )
-            yield run_id, table, (entry["method"], entry["version"], canonical(entry["params"]))
+            budget = canonical(entry.budget.model_dump(mode="json"))
+            table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
+            yield run_id, table, (entry.method, entry.version, canonical(entry.params))
 
 
 def _order(row: Row) -> tuple[Any, ...]:

@@ -327,16 +327,17 @@ def test_a_plan_grows_and_is_read_back(tmp_path: Path) -> None:
         store.add_plan("suite", [(record.spec, record.teacher.checksum)])
     planned = store.scan().planned["suite"]
     assert planned.keys() == {record.run_id for record in records}
-    assert planned[records[1].run_id]["seed"] == 1
+    assert planned[records[1].run_id].seed == 1
 
 
-def test_a_damaged_plan_is_named_not_fatal_for_a_scan(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "[]", '{"0": {"task": "digits"}}'])
+def test_a_damaged_or_foreign_plan_is_named_not_fatal_for_a_scan(tmp_path: Path, text: str) -> None:
     store = Store(tmp_path)
     store.put(make_record())
-    path = write_file(tmp_path / "suite" / "plan.json", "{")
+    path = write_file(tmp_path / "suite" / "plan.json", text)
     scan = store.scan()
     assert len(scan.records) == 1
     assert [bad.path for bad in scan.unreadable] == [path]
     assert isinstance(scan.unreadable[0], Unreadable)
-    with pytest.raises(UserError, match="not JSON; restore or delete it"):
+    with pytest.raises(UserError, match="not a plan of this version"):
         store.add_plan("suite", [])
