@@ -48,6 +48,7 @@ class Agenda:
 
     jobs: list[Job] = field(default_factory=list)
     kept: list[Record] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
 
 
 def prepare(
@@ -104,10 +105,13 @@ def add(
     """Sort one planned run into what is to do and what is already there."""
     spec = run.spec(data_checksum)
     run_id = spec.run_id(teacher.info.checksum)
+    if run_id in agenda.ids:
+        return  # two entries of a suite that mean the same experiment
+    agenda.ids.add(run_id)
     record = store.get(spec, run_id)
     if record is not None and not repeat(record, overwrite):
         agenda.kept.append(record)
-    elif all(job.run_id != run_id for job in agenda.jobs):
+    else:
         agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher))
 
 

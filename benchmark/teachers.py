@@ -51,8 +51,12 @@ def teacher_file(task: Task, data_checksum: str) -> str:
 
 
 def teacher_folders(results: Path) -> tuple[Path, ...]:
-    """Where teachers are looked for: the cache, then those kept beside the records."""
-    return (cache_dir() / "teachers", results / "teachers")
+    """Where teachers are looked for: beside the records, then in the cache.
+
+    In this order, because a record's teacher is part of its identity: with another one of the same
+    recipe, trained on this machine, every committed record would seem to be missing.
+    """
+    return (results / "teachers", cache_dir() / "teachers")
 
 
 def find_teacher(
@@ -82,13 +86,13 @@ def obtain_teacher(
     say: Say = print,
     progress: TeacherProgress = lambda phase, step, total, loss: None,
 ) -> TrainedTeacher:
-    """The task's teacher, from a folder or freshly trained and saved in the first one."""
+    """The task's teacher, from a folder or freshly trained and saved in the last one."""
     data_checksum = dataset.checksum()
     found = find_teacher(task, data_checksum, folders, say)
     if found is not None:
         return found
     teacher = train_teacher(task, dataset, progress)
-    keep_teacher(teacher, folders[0] / teacher_file(task, data_checksum))
+    keep_teacher(teacher, folders[-1] / teacher_file(task, data_checksum))
     return teacher
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -38,7 +39,11 @@ class Dataset:
     test: Split
 
     def checksum(self) -> str:
-        """16 hexadecimal digits."""
+        """16 hexadecimal digits, computed once."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         hasher = hashlib.sha256()
         for split in (self.train, self.test):
             for tensor in (split.images, split.labels):
