@@ -65,10 +65,6 @@ class Job:
     teacher: TrainedTeacher
 
 
-class TeacherTampered(RuntimeError):
-    """The teacher is not bit-identical to what it was before the run."""
-
-
 def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None) -> Record:
     """Run one specification. Whatever the method does becomes a record with a status."""
     if context.threads is not None:
@@ -184,12 +180,18 @@ def attempt(method: Method, problem: Problem, run: Run) -> tuple[Status, str, nn
         return "ok", "", student
     except Diverged as error:
         return "diverged", str(error), None
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return "out_of_memory", one_line(error), None
     except KeyboardInterrupt:
         return "interrupted", "stopped by the user", None
     except (Exception, SystemExit) as error:
-        return "error", one_line(error), None
+        status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
+        return status, one_line(error), None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out. torch's CPU allocator says so in the text of a RuntimeError only."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def one_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from benchmark.metrics.classification import (
 )
 from benchmark.plan import MethodEntry, Suite, plan
 from benchmark.records import Record
-from benchmark.run import Context, Job, attempt, execute, one_line, pose
+from benchmark.run import Context, Job, attempt, execute, is_out_of_memory, one_line, pose
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import TrainedTeacher
 from methods.base import AccessError
@@ -254,3 +254,10 @@ def test_chance_is_the_share_of_the_most_frequent_class() -> None:
     assert constant_share(labels) == pytest.approx(0.7)
     assert collapse_threshold(labels) == pytest.approx(0.7 + 2 * math.sqrt(0.7 * 0.3 / 100))
     assert collapse_threshold(torch.zeros(5, dtype=torch.long)) == 1.0
+
+
+def test_the_cpu_allocator_s_complaint_is_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
