@@ -1,9 +1,9 @@
 """``make bench``: our steps beside a plain eager loop, and what the harness itself costs.
 
-The plain loop is written the way RDSKD's algorithm reads: float32, default memory layout, a fresh
-image for every student step. Both are run in turn in one process, from the same weights and the
-same latents, so that their losses can be compared too. Quote the ratios; absolute times belong to
-one machine.
+The plain loop is written the way RDSKD's algorithm reads: float32, default memory layout and
+allocator, a fresh image for every student step. Both are run in turn in one process, from the same
+weights and the same latents, so that their losses can be compared too. Quote the ratios; absolute
+times belong to one machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmark.device import keep_freed_memory, pick_device, pick_precision
+from benchmark.device import keep_freed_memory, pick_device, pick_precision, return_freed_memory
 from benchmark.models.lenet import lenet5, lenet5_half
 from benchmark.plan import MethodEntry, Suite, plan
 from benchmark.run import Context, Job, dataset, execute
@@ -173,6 +173,8 @@ def side_by_side(
     timings = (Timing([], []), Timing([], []))
     for turn in range(ROUNDS + 1):
         for timing, work, steps in zip(timings, (ours, plain), (our_steps, STEPS), strict=True):
+            # The allocator's settings are part of ours, not of the plain loop.
+            (keep_freed_memory if work is ours else return_freed_memory)()
             started = time.perf_counter()
             losses = work(steps)
             if torch.cuda.is_available():
@@ -230,7 +232,6 @@ def apart(timings: tuple[Timing, Timing]) -> float:
 def main() -> None:
     """Print the table."""
     console = Console()
-    keep_freed_memory()
     device = pick_device()
     where = f"{device.type}, {torch.get_num_threads()} threads, {pick_precision(device)}"
     console.print(f"RDSKD, MNIST pair, batch {BATCH}, {where}; {ROUNDS} rounds in turn")
