@@ -152,6 +152,11 @@ def _silent(phase: str, step: int, total: int, loss: float) -> None:
     pass
 
 
+def _stride(total: int, points: int) -> int:
+    """Every how many of ``total`` steps a curve gets a point."""
+    return max(1, math.ceil(total / points))
+
+
 def derive_seed(seed: int, name: str) -> int:
     """A 63-bit seed for one named purpose, independent of every other name."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
@@ -173,6 +178,7 @@ class Run:
     """
 
     POINTS_PER_CURVE = 50
+    UNREAD_STEPS = 16
 
     def __init__(
         self,
@@ -196,6 +202,7 @@ class Run:
         self.on_checkpoint = on_checkpoint
         self.find_samples = find_samples
         self._inner_seconds = 0.0
+        self._unread: list[tuple[str, int, int, list[str], Tensor]] = []
 
     def stream(self, name: str) -> torch.Generator:
         """A fresh random stream on the CPU, the same for the same seed and name."""
@@ -231,21 +238,35 @@ class Run:
             return make()
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 where the run's precision says so. Losses belong outside, in float32."""
+        """bfloat16 where the run's precision says so. Losses are computed in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def log(self, phase: str, step: int, total: int, **scalars: Tensor | float) -> None:
         """Record scalars of step ``step`` (from 0) of ``total``; the first is shown as the loss.
 
+        Scalars on an accelerator are read a few steps later, so that it is never waited for.
+
         Raises:
-            Diverged: when one of them is NaN or infinite.
+            Diverged: when one of them is NaN or infinite, at once on a CPU, and at most
+                `UNREAD_STEPS` steps late elsewhere.
         """
-        values = {name: float(value) for name, value in scalars.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise Diverged(f"{name} became {value} at step {step} of {total} in {phase}")
-        stride = max(1, math.ceil(total / self.POINTS_PER_CURVE))
-        if step % stride == 0 or step == total - 1:
+        values = torch.stack(
+            [torch.as_tensor(v, dtype=torch.float64, device=self.device) for v in scalars.values()]
+        ).detach()
+        self._unread.append((phase, step, total, list(scalars), values))
+        due = step % _stride(total, self.POINTS_PER_CURVE) == 0 or step == total - 1
+        if due or values.device.type == "cpu" or len(self._unread) >= self.UNREAD_STEPS:
+            self._read_scalars()
+
+    def _read_scalars(self) -> None:
+        unread, self._unread = self._unread, []
+        for phase, step, total, names, tensor in unread:
+            values = dict(zip(names, tensor.tolist(), strict=True))
+            for name, value in values.items():
+                if not math.isfinite(value):
+                    raise Diverged(f"{name} became {value} at step {step} of {total} in {phase}")
+            if step % _stride(total, self.POINTS_PER_CURVE) and step != total - 1:
+                continue
             for name, value in values.items():
                 curve = self.curves.setdefault(f"{phase}/{name}", {"step": [], "value": []})
                 curve["step"].append(step)

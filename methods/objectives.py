@@ -31,7 +31,7 @@ class Distillation(Objective):
 
     def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
         assert batch.teacher_logits is not None
-        return kd_loss(student(batch.images), batch.teacher_logits, self.temperature)
+        return kd_loss(student(batch.images).float(), batch.teacher_logits, self.temperature)
 
 
 class Supervised(Objective):
@@ -41,4 +41,4 @@ class Supervised(Objective):
 
     def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
         assert batch.labels is not None
-        return F.cross_entropy(student(batch.images), batch.labels)
+        return F.cross_entropy(student(batch.images).float(), batch.labels)

@@ -108,7 +108,7 @@ class _IncrementalMethod(Method):
             for name, term in terms.items():
                 previous = history.before(name, step)
                 total = total + (increment_penalty(term, previous) if p.exponential else term)
-                history.after(name, step, term.item())
+                history.after(name, step, term.detach())
             return {"loss": total, **terms, "diversity": diversity}
 
         train_generator(problem, run, generator, p.generator_lr, loss)
@@ -124,13 +124,13 @@ class _PreviousLoss:
         # The released code overwrites it after iteration index 1 of every epoch, so most of an
         # epoch is measured against its own second step.
         self.stored_at = min(1, epoch_steps - 1)
-        self.value: dict[str, float] = {}
-        self.sum: dict[str, float] = {}
+        self.value: dict[str, Tensor] = {}
+        self.sum: dict[str, Tensor] = {}
 
-    def before(self, name: str, step: int) -> float:
+    def before(self, name: str, step: int) -> Tensor | float:
         return self.value.get(name, 0.0)
 
-    def after(self, name: str, step: int, loss: float) -> None:
+    def after(self, name: str, step: int, loss: Tensor) -> None:
         position = step % self.epoch_steps
         if self.rule == "released":
             if position == self.stored_at:

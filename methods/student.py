@@ -81,7 +81,8 @@ class StudentTraining:
         """
         if self._objective.needs_teacher:
             batch = with_teacher(batch, self._teacher)
-        loss = self._objective(self.student, batch)
+        with self._run.autocast():
+            loss = self._objective(self.student, batch)
         self._run.log("distillation", self.taken, self.steps, loss=loss.detach())
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark.models.banded import conv_max_pool2
+
 
 class LeNet5(nn.Module):
     """conv5×5 6, max-pool, conv5×5 16, max-pool, conv5×5 120, fc 84, fc K; ReLU throughout.
@@ -31,10 +33,24 @@ class LeNet5(nn.Module):
         self.fc2 = nn.Linear(hidden, num_classes)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """B×1×32×32 to B×120×1×1."""
+        """B×1×32×32 to B×120×1×1; a CPU computes the banded form of the same function."""
+        return self.banded(images) if images.device.type == "cpu" else self.plain(images)
+
+    def plain(self, images: Tensor) -> Tensor:
+        """The features as described above."""
         x = F.max_pool2d(F.relu(self.conv1(images)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
         return F.relu(self.conv3(x))
+
+    def banded(self, images: Tensor) -> Tensor:
+        """The same features by matrix products (`benchmark.models.banded`)."""
+        x = images.transpose(1, 2)
+        for conv in (self.conv1, self.conv2):
+            # ReLU and maximum commute, and after the pool there is a quarter left to rectify.
+            x = F.relu(conv_max_pool2(x, conv.weight, conv.bias))
+        # The third convolution sees its whole input once: a product with the flattened image.
+        weight = self.conv3.weight.transpose(1, 2).flatten(1)
+        return F.relu(F.linear(x.flatten(1), weight, self.conv3.bias))[:, :, None, None]
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """B×120×1×1 to logits B×K, or to the flattened B×120 with ``pre_logits``."""

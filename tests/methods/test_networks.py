@@ -20,7 +20,7 @@ def test_generator_doubles_twice_between_its_convolutions(
         module.register_forward_hook(
             lambda module, inputs, output, name=name: shapes.update({name: tuple(output.shape)})
         )
-    images = generator(torch.randn(2, 5))
+    images = generator.plain(torch.randn(2, 5))
     assert images.shape == (2, *image_shape)
     assert shapes["project"] == (2, width * (height // 4) * (image_width // 4))
     assert shapes["norm_in"] == (2, width, height // 4, image_width // 4)
