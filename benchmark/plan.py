@@ -177,7 +177,7 @@ class PlannedRun:
             method=self.method.name,
             method_version=self.method.version,
             params=self.params.model_dump(mode="json"),
-            budget=self.budget,
+            budget=self.budget.of_method(self.method.inverts_pixels),
             seed=self.seed,
         )
 

@@ -59,8 +59,8 @@ class Spec(_Strict):
 
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it is not part of it."""
-        identity = self.model_dump(mode="json", exclude={"suite"})
-        return digest({**identity, "teacher": teacher_checksum})
+        identity = self.model_dump(mode="json", exclude={"suite", "budget"})
+        return digest({**identity, "budget": self.budget.identity(), "teacher": teacher_checksum})
 
 
 class TeacherInfo(_Strict):

@@ -288,6 +288,8 @@ class Method(ABC):
         paper: citation, or what the baseline stands for.
         access: what it may see beyond the teacher.
         version: raise it when the same parameters start to mean something else.
+        inverts_pixels: it optimises the pixels of every image, and so spends the budget's
+            ``inversion_images`` and ``inversion_steps`` where others train a generator.
         Params: its hyper-parameters; defaults are the paper's.
         settings: the paper's settings by task family, where they differ from the defaults.
     """
@@ -297,6 +299,7 @@ class Method(ABC):
     paper: ClassVar[str]
     access: ClassVar[Access] = DATA_FREE
     version: ClassVar[int] = 1
+    inverts_pixels: ClassVar[bool] = False
     Params: ClassVar[type[MethodParams]] = MethodParams
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 

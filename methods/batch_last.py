@@ -11,14 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-
-def to_batch_last(images: Tensor) -> Tensor:
-    """B×C×H×W to contiguous C×H×W×B."""
-    return images.permute(1, 2, 3, 0).contiguous()
 
 
 def to_batch_first(x: Tensor) -> Tensor:
@@ -34,24 +28,24 @@ def batch_norm(module: nn.BatchNorm2d, x: Tensor, activation: nn.Module | None =
     return out.view_as(x)
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor, padding: int = 0) -> Tensor:
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0) -> Tensor:
     """Convolution of stride 1, for many channels and few outputs.
 
     Args:
         x: C×H×W×B.
         weight: O×C×k×k.
-        bias: O.
+        bias: O, or None.
         padding: zeros added on every side.
 
     Returns:
         O×H'×W'×B.
     """
-    x, weight, bias = _as_autocast(x, weight, bias)
-    out: Tensor = _ScatteredConv.apply(x, weight, padding)  # type: ignore[no-untyped-call]
+    x, weight, bias = _as_autocast(x, weight, _or_zeros(bias, weight))
+    out: Tensor = _ScatteredConv.apply(x, weight, padding)
     return out + bias.view(-1, 1, 1, 1)
 
 
-def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """3×3 convolution with padding 1 of the nearest-neighbour ×2 upsampling of ``x``.
 
     A quarter of the multiplications, the same function. In one dimension, with d[i] = x[i] − x[i−1]
@@ -65,13 +59,18 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Args:
         x: C×h×w×B.
         weight: O×C×3×3, the plain convolution's.
-        bias: O.
+        bias: O, or None.
 
     Returns:
         O×2h×2w×B.
     """
-    out: Tensor = _UpsampledConv.apply(*_as_autocast(x, weight, bias))  # type: ignore[no-untyped-call]
+    x, weight, bias = _as_autocast(x, weight, _or_zeros(bias, weight))
+    out: Tensor = _UpsampledConv.apply(x, weight, bias)
     return out
+
+
+def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
+    return weight.new_zeros(len(weight)) if bias is None else bias
 
 
 def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -25,6 +25,10 @@ class Budget(BaseModel):
     validation_images: int = Field(
         ge=1, description="images kept apart to measure teacher-student agreement"
     )
+    inversion_images: int = Field(
+        0, ge=0, description="images made by methods that optimise the pixels of each"
+    )
+    inversion_steps: int = Field(0, ge=0, description="optimisation steps those images get")
     student_steps: int = Field(ge=1, description="student optimisation steps")
     student_batch: int = Field(ge=1, description="images per student step")
     student_optimizer: Literal["adam", "sgd"] = Field(description="student optimiser")
@@ -38,4 +42,19 @@ class Budget(BaseModel):
     def synthesis_part(self) -> dict[str, Any]:
         """The numbers that decide which images are made, for the identity of a synthesis."""
         names = ("synthesis_steps", "synthesis_batch", "epoch_steps", "images", "validation_images")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | self._inversion()
+
+    def of_method(self, inverts_pixels: bool) -> Budget:
+        """These numbers without those that a method has no use for."""
+        if inverts_pixels:
+            return self
+        return self.model_copy(update={"inversion_images": 0, "inversion_steps": 0})
+
+    def identity(self) -> dict[str, Any]:
+        """The numbers that identify a run; unused ones are left out."""
+        numbers = self.model_dump(mode="json", exclude={"inversion_images", "inversion_steps"})
+        return numbers | self._inversion()
+
+    def _inversion(self) -> dict[str, Any]:
+        names = ("inversion_images", "inversion_steps")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}

@@ -15,6 +15,11 @@ every published number of these methods was obtained with it.
 """
 
 
+def has_hooks(network: nn.Module) -> bool:
+    """Whether somebody listens to a layer: then the layers themselves must be called."""
+    return any(layer._forward_hooks or layer._forward_pre_hooks for layer in network.modules())
+
+
 class UpsamplingGenerator(nn.Module):
     """The generator of DAFL and RDSKD: two nearest-neighbour upsamplings between convolutions.
 
@@ -64,10 +69,11 @@ class UpsamplingGenerator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents (B×Z) to images (B×C×H×W) in the teacher's normalised input space.
 
-        A CPU computes the batch-last form, which is the same function in a third of the time; a GPU
-        the plain one.
+        A CPU computes the batch-last form, the same function in half the time, unless hooks want
+        to see the layers; a GPU the plain one.
         """
-        return self.batch_last(latents) if latents.device.type == "cpu" else self.plain(latents)
+        faster = latents.device.type == "cpu" and not has_hooks(self)
+        return self.batch_last(latents) if faster else self.plain(latents)
 
     def plain(self, latents: Tensor) -> Tensor:
         """The network as it is described above."""

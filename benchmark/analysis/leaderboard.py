@@ -133,9 +133,20 @@ class Table:
         devices = sorted({r.environment.device for row in self.rows for r in row.records})
         absent = ", ".join(f"{name} ({count} runs)" for name, count in sorted(self.missing.items()))
         where = " and ".join(devices) + ", " + "/".join(str(n) for n in threads) + " threads a run"
+        inverting = [
+            record.spec.budget
+            for row in self.rows
+            for record in row.records
+            if record.spec.budget.inversion_images
+        ]
+        pixels = "".join(
+            f"; methods that optimise pixels: {i.inversion_images:,} images, "
+            f"{i.inversion_steps:,} steps each"
+            for i in inverting[:1]
+        )
         return (
             f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
-            f"images, {images}, {b.student_steps:,} student steps of {b.student_batch} images "
+            f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} images "
             f"({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
             f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
             f"Run on: {where}." + (f" Planned, but without any record: {absent}." if absent else "")
@@ -193,16 +204,21 @@ def tables(scan: Scan) -> list[Table]:
 
 def _keys(record: Record) -> tuple[TableKey, RowKey]:
     spec = record.spec
-    budget = canonical(spec.budget.model_dump(mode="json"))
+    budget = _common(spec.budget)
     table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
     return table, (spec.method, spec.method_version, canonical(spec.params))
+
+
+def _common(budget: Budget) -> str:
+    """What the methods of a table have in common; only some of them optimise pixels."""
+    return canonical(budget.of_method(inverts_pixels=False).identity())
 
 
 def _planned(scan: Scan) -> Iterable[tuple[str, TableKey, RowKey]]:
     """Every planned run with the table and the row it belongs to."""
     for suite in sorted(scan.planned):
         for run_id, entry in sorted(scan.planned[suite].items()):
-            budget = canonical(entry.budget.model_dump(mode="json"))
+            budget = _common(entry.budget)
             table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
             yield run_id, table, (entry.method, entry.version, canonical(entry.params))
 

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def conv_max_pool2(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def conv_max_pool2(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``max_pool2d(conv2d(images, weight, bias), 2)`` without padding, images kept row by row.
 
     Args:
         rows: B×H×C×W.
         weight: O×C×k×k, with k odd and H and W even.
-        bias: O.
+        bias: O, or None.
 
     Returns:
         B×(H−k+1)/2×O×(W−k+1)/2.
@@ -47,8 +47,9 @@ def conv_max_pool2(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         0, places.flatten(), weight.reshape(-1, 1).expand(places.shape).flatten()
     )
     corners = windows.view(-1, (size + 1) * line) @ band.view(-1, 4 * pooled_line)
-    pooled: Tensor = _MaxOfCorners.apply(corners.view(-1, 2, 2, pooled_line))  # type: ignore[no-untyped-call]
-    pooled = pooled + bias.to(pooled.dtype).repeat_interleave(wide // 2)
+    pooled: Tensor = _MaxOfCorners.apply(corners.view(-1, 2, 2, pooled_line))
+    if bias is not None:
+        pooled = pooled + bias.to(pooled.dtype).repeat_interleave(wide // 2)
     return pooled.view(batch, high // 2, outputs, wide // 2)
 
 

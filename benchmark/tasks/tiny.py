@@ -33,6 +33,8 @@ class Tiny(Task):
             epoch_steps=2,
             images=32,
             validation_images=8,
+            inversion_images=32,
+            inversion_steps=4,
             student_steps=6,
             student_batch=8,
             student_optimizer="adam",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def test_a_spec_carries_everything_the_run_needs() -> None:
     (run,) = plan(suite(), discover())
     spec = run.spec("checksum")
     assert (spec.suite, spec.task, spec.data, spec.method) == ("s", "digits", "checksum", "noise")
-    assert spec.budget == run.task.budgets["smoke"]
+    assert spec.budget == run.task.budgets["smoke"].of_method(inverts_pixels=False)
     assert spec.params == run.params.model_dump(mode="json")
 
 
@@ -256,3 +257,13 @@ def test_parameters_are_checked_before_anything_runs() -> None:
     ):
         entries = [MethodEntry(name="noise"), MethodEntry(name="rdskd", params=params)]
         assert says in plan_refusal(ParameterError, methods=entries)
+
+
+def test_numbers_that_a_method_does_not_use_are_not_part_of_its_identity() -> None:
+    (run,) = plan(suite(), discover())
+    more = run.budget.model_copy(update={"inversion_steps": 999})
+    spec = run.spec("checksum")
+    again = dataclasses.replace(run, budget=more).spec("checksum")
+    assert spec.run_id("teacher") == again.run_id("teacher")
+    assert run.budget.identity() != more.identity()
+    assert "inversion_steps" not in spec.budget.identity()
