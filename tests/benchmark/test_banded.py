@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmark.models.banded import conv_max_pool2
+from benchmark.models.lenet import lenet5, lenet5_half
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "size", "height", "width"),
+    [(1, 3, 5, 32, 32), (3, 8, 5, 14, 14), (2, 4, 3, 8, 6), (2, 2, 1, 4, 6)],
+)
+def test_one_product_is_convolution_and_pooling(
+    channels: int, outputs: int, size: int, height: int, width: int
+) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(3, channels, height, width, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(outputs, channels, size, size, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(outputs, dtype=torch.float64, requires_grad=True)
+    ours = conv_max_pool2(images.transpose(1, 2), weight, bias).transpose(1, 2)
+    plain = F.max_pool2d(F.conv2d(images, weight, bias), 2)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
+    gradient = torch.randn_like(plain)
+    inputs = (images, weight, bias)
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, inputs, gradient),
+        torch.autograd.grad(plain, inputs, gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+
+
+def test_of_equal_outputs_the_first_gets_the_gradient() -> None:
+    images = torch.ones(1, 1, 2, 2, requires_grad=True)
+    conv_max_pool2(images.transpose(1, 2), torch.ones(1, 1, 1, 1), None).sum().backward()
+    assert images.grad is not None
+    assert images.grad.flatten().tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("side", "size"), [(9, 5), (8, 4), (7, 3)])
+def test_what_cannot_be_pooled_in_pairs_is_refused(side: int, size: int) -> None:
+    with pytest.raises(ValueError, match="even sides"):
+        conv_max_pool2(torch.ones(1, side, 1, side), torch.ones(1, 1, size, size), None)
+
+
+@pytest.mark.parametrize("build", [lenet5, lenet5_half])
+def test_both_forms_of_lenet_are_one_function(build: type) -> None:
+    torch.manual_seed(0)
+    network = build().double()
+    images = torch.randn(4, 1, 32, 32, dtype=torch.float64, requires_grad=True)
+    ours, plain = network.banded(images), network.plain(images)
+    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
+    inputs = [images, *list(network.parameters())[:6]]
+    gradient = torch.randn_like(plain)
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, inputs, gradient),
+        torch.autograd.grad(plain, inputs, gradient),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+
+
+def test_lenet_calls_its_layers_when_somebody_listens() -> None:
+    network = lenet5()
+    heard: list[tuple[int, ...]] = []
+    network.conv2.register_forward_hook(lambda m, i, out: heard.append(tuple(out.shape)))
+    network(torch.randn(2, 1, 32, 32))
+    assert heard == [(2, 16, 10, 10)]
