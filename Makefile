@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 quickstart: setup ## set up, run every method on digits (3 minutes), print the ranked table
-	$(BIN)/dfkd run quickstart --results runs/quickstart --jobs 2
+	$(BIN)/dfkd run quickstart --results runs/quickstart
 
 test: setup lint types check ## set up, then lint, types and tests
 

@@ -124,7 +124,23 @@ def run(
     results: Results = Path("results"),
     data_dir: DataDir = None,
     methods_dir: MethodsDir = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, on this machine.")] = 1,
+    jobs: Annotated[
+        str,
+        typer.Option(
+            help="Runs at the same time, each in a process: a number, or auto for what cores and "
+            "memory allow (one on a GPU)."
+        ),
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of a run; measured once per machine when not given."),
+    ] = None,
+    seeds_at_once: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Train the students of so many seeds as one batched program (for a GPU)."
+        ),
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     overwrite: Annotated[
         str,
@@ -157,6 +173,8 @@ def run(
         data_dir=data_dir,
         method_folders=tuple(methods_dir or ()),
         jobs=jobs,
+        threads=threads,
+        seeds_at_once=seeds_at_once,
         device=device,
         overwrite=overwrite,
     )

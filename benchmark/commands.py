@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
@@ -29,6 +29,7 @@ from benchmark.records import FAILED, Record, Scan, Store, write_atomic
 from benchmark.run import Context, Job, dataset, execute
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import find_teacher, teacher_folders
+from benchmark.threads import best_threads, physical_memory, runs_at_once
 from methods.params import nearest
 from methods.registry import discover
 
@@ -47,7 +48,9 @@ class Request:
     results: Path
     data_dir: Path | None
     method_folders: tuple[Path, ...]
-    jobs: int
+    jobs: str
+    threads: int | None
+    seeds_at_once: int
     device: str
     overwrite: str
 
@@ -62,7 +65,7 @@ def run(request: Request, console: Console) -> int:
     keep_freed_memory()  # a teacher may have to be trained here
     with _terminate_like_interrupt():
         agenda = prepare(planned, store, context, overwrite, TeacherDisplay(console))
-        executor: Executor = Processes(request.jobs) if request.jobs > 1 else InProcess()
+        executor, context = choose_executor(request, context, len(agenda.jobs))
         display = GridDisplay(agenda.jobs, len(agenda.kept), console)
         if agenda.kept:
             display.say(f"{len(agenda.kept)} of {len(planned)} runs are already there")
@@ -187,6 +190,30 @@ def make_context(request: Request) -> Context:
         device=str(device),
         precision=pick_precision(device),
     )
+
+
+def choose_executor(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
+    """Where the request's runs are executed, and with how many threads each.
+
+    Processes times threads never exceed the threads torch found on this machine.
+
+    Raises:
+        UserError: when ``--jobs`` is not a number, or contradicts ``--seeds-at-once``.
+    """
+    cores = torch.get_num_threads()
+    if request.jobs == "auto":
+        alone = context.device != "cpu" or request.seeds_at_once > 1
+        jobs = 1 if alone else runs_at_once(runs, cores, physical_memory())
+    elif request.jobs.isdecimal() and int(request.jobs):
+        jobs = int(request.jobs)
+    else:
+        raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
+    if jobs > 1 and request.seeds_at_once > 1:
+        raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
+    limit = max(1, cores // jobs)
+    threads = min(request.threads, limit) if request.threads else best_threads(limit, context.cache)
+    context = replace(context, threads=threads)
+    return (Processes(jobs) if jobs > 1 else InProcess(request.seeds_at_once)), context
 
 
 def _overwrite(text: str) -> Overwrite:

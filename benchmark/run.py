@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ from methods.registry import discover
 from methods.sources import ImageBank, SampleSource
 from methods.teacher import Ledger, Teacher
 
+Result = TypeVar("Result")
 RunProgress = Callable[[str, int, int, float], None]
 """Called with phase, step, total and loss."""
 
@@ -67,41 +69,88 @@ class Job:
 
 def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None) -> Record:
     """Run one specification. Whatever the method does becomes a record with a status."""
+    prepare_process(context)
+    trial = Trial(job, context, progress)
+    try:
+        trial.set_up()
+        status, reason, student = attempt(lambda: trial.method.fit(trial.problem, trial.run), trial)
+        return trial.conclude(status, reason, student)
+    except Exception as error:
+        # The method's constructor, or a student that cannot be evaluated.
+        return trial.record("error", one_line(error))
+
+
+def prepare_process(context: Context) -> None:
+    """Threads and allocator, which belong to the process and not to a run."""
     if context.threads is not None:
         torch.set_num_threads(context.threads)
     keep_freed_memory()
-    spec = job.spec
-    task = get_task(spec.task)
-    method_class = discover(context.method_folders)[spec.method]
-    ledger = Ledger()
-    run = Run(
-        spec.budget,
-        spec.seed,
-        device=context.device,
-        precision=context.precision,
-        ledger=ledger,
-        progress=progress,
-    )
-    metrics: dict[str, float] = {}
-    try:
-        method = method_class(method_class.Params(**spec.params))
-        teacher = Teacher(job.teacher.build(task).to(context.device), ledger)
-        problem = pose(task, method, teacher, spec.seed, context)
-        checkpoints = Checkpoints(teacher.network, run)
-        run.on_checkpoint = checkpoints.take
-        if context.reuse_samples:
-            run.find_samples = SampleCache(context, spec, method, job.teacher.info, run).reuse
-        status, reason, student = attempt(method, problem, run)
-        if checksum(teacher.network.state_dict()) != job.teacher.info.checksum:
+
+
+class Trial:
+    """One job while it runs: what the method is given, and what becomes of its student.
+
+    Args:
+        job: what to run.
+        context: where and how.
+        progress: told of every phase's steps.
+    """
+
+    method: Method
+    problem: Problem
+
+    def __init__(self, job: Job, context: Context, progress: RunProgress) -> None:
+        self.job = job
+        self.context = context
+        self.task = get_task(job.spec.task)
+        self.method_class = discover(context.method_folders)[job.spec.method]
+        self.run = Run(
+            job.spec.budget,
+            job.spec.seed,
+            device=context.device,
+            precision=context.precision,
+            ledger=Ledger(),
+            progress=progress,
+        )
+
+    def set_up(self) -> None:
+        """Build the method, pose its problem, and watch its checkpoints."""
+        spec, run = self.job.spec, self.run
+        self.method = self.method_class(self.method_class.Params(**spec.params))
+        network = self.job.teacher.build(self.task).to(self.context.device)
+        self.problem = pose(
+            self.task, self.method, Teacher(network, run.ledger), spec.seed, self.context
+        )
+        self.checkpoints = Checkpoints(network, run)
+        run.on_checkpoint = self.checkpoints.take
+        if self.context.reuse_samples:
+            cache = SampleCache(self.context, spec, self.method, self.job.teacher.info, run)
+            run.find_samples = cache.reuse
+
+    def conclude(self, status: Status, reason: str, student: object) -> Record:
+        """Check the teacher, evaluate the student, write the record."""
+        metrics: dict[str, float] = {}
+        weights = self.problem.teacher.network.state_dict()
+        if checksum(weights) != self.job.teacher.info.checksum:
             status = "error"
             reason = "the method changed the teacher's weights or BatchNorm statistics"
-        if status == "ok" and student is not None:
-            with run.phase("evaluation"):
-                status, reason, metrics = evaluate(task, student, checkpoints, run, context)
-    except Exception as error:
-        # The method's constructor, or a student that cannot be evaluated.
-        status, reason, metrics = "error", one_line(error), {}
-    return to_record(job, context, method_class, status, reason, metrics, run)
+        if status == "ok" and not isinstance(student, nn.Module):
+            kind = type(student).__name__
+            status, reason = "error", f"fit returned {kind}, not the trained student"
+        if status == "ok" and isinstance(student, nn.Module):
+            with self.run.phase("evaluation"):
+                status, reason, metrics = evaluate(
+                    self.task, student, self.checkpoints, self.run, self.context
+                )
+        return self.record(status, reason, metrics)
+
+    def record(
+        self, status: Status, reason: str, metrics: Mapping[str, float] | None = None
+    ) -> Record:
+        """The record of this trial."""
+        return to_record(
+            self.job, self.context, self.method_class, status, reason, metrics, self.run
+        )
 
 
 def to_record(
@@ -168,16 +217,12 @@ def dataset(task: str, data_dir: Path | None) -> Dataset:
     return get_task(task).load(data_dir)
 
 
-def attempt(method: Method, problem: Problem, run: Run) -> tuple[Status, str, nn.Module | None]:
-    """Fit, and turn whatever happens into a status and a reason."""
+def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:
+    """Do a method's work, and turn whatever happens into a status and a reason."""
     try:
-        if reason := method.supports(problem):
+        if reason := trial.method.supports(trial.problem):
             return "skipped", reason, None
-        student: object = method.fit(problem, run)
-        if not isinstance(student, nn.Module):
-            kind = type(student).__name__
-            return "error", f"fit returned {kind}, not the trained student", None
-        return "ok", "", student
+        return "ok", "", work()
     except Diverged as error:
         return "diverged", str(error), None
     except KeyboardInterrupt:

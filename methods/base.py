@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from methods.budget import Budget
 from methods.objectives import Distillation, Objective
+from methods.objectives import Diverged as Diverged
 from methods.params import MethodParams
 from methods.sources import SampleSource
 from methods.student import train_student
@@ -47,10 +48,6 @@ DATA_FREE = Access(0)
 
 class AccessError(RuntimeError):
     """A method reached for data it did not declare."""
-
-
-class Diverged(RuntimeError):
-    """A logged scalar is NaN or infinite; the run is stopped at once."""
 
 
 @dataclass(frozen=True)

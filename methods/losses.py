@@ -41,7 +41,9 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
     """
     student = F.log_softmax(_samples_by_class(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(_samples_by_class(teacher_logits) / temperature, dim=1)
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+    # Written out, because kl_div cannot be batched over seeds (`torch.vmap`).
+    divergence = (teacher.exp() * (teacher - student)).sum() / len(teacher)
+    return divergence * temperature**2
 
 
 def one_hot_loss(logits: Tensor) -> Tensor:

@@ -12,6 +12,10 @@ from methods.losses import kd_loss
 from methods.sources import Batch
 
 
+class Diverged(RuntimeError):
+    """A logged scalar is NaN or infinite; the run is stopped at once."""
+
+
 class Objective(ABC):
     """A loss of the student on one batch."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
 
-from methods.objectives import Objective
+from methods.objectives import Diverged, Objective
 from methods.sources import Batch, SampleSource
 
 if TYPE_CHECKING:
@@ -116,3 +118,108 @@ def train_student(
     for _, batch in zip(range(steps), batches, strict=False):
         training.step(batch, samples)
     return training.student
+
+
+def train_students(
+    problems: Sequence[Problem],
+    samples: Sequence[SampleSource],
+    objective: Objective,
+    runs: Sequence[Run],
+) -> list[nn.Module | Diverged]:
+    """Train the students of several seeds as one batched program.
+
+    Each sees the batches, the initialisation and the schedule it would have had alone. What is
+    summed is summed in another order, so that losses agree to rounding and not to the bit.
+
+    Args:
+        problems: one per seed, alike but for it.
+        samples: one source per seed.
+        objective: what each student minimises.
+        runs: one per seed, on one device and with one budget.
+
+    Returns:
+        The trained student of each seed, or why it diverged; the others are none the worse.
+    """
+    run, steps = runs[0], runs[0].budget.student_steps
+    students = [problem.make_student().to(run.device).train() for problem in problems]
+    skeleton = copy.deepcopy(students[0]).to("meta")
+    parameters, buffers = stack_module_state(students)
+    optimizer, schedule = student_optimizer(parameters.values(), run.budget, steps)
+    shown_at = checkpoint_steps(steps, run.budget.evaluations)
+    sources = [
+        source.label(problem.teacher) if objective.needs_teacher else source
+        for source, problem in zip(samples, problems, strict=True)
+    ]
+    streams = [
+        source.batches(run.budget.student_batch, own.stream("student-batches"))
+        for source, own in zip(sources, runs, strict=True)
+    ]
+
+    def loss_of(
+        weights: dict[str, Tensor], state: dict[str, Tensor], fields: dict[str, Tensor]
+    ) -> Tensor:
+        student = _Stateless(skeleton, weights, state)
+        return objective(student, Batch(**fields))
+
+    stopped: dict[int, Diverged] = {}
+    for step in range(steps):
+        batches = [next(stream) for stream in streams]
+        if objective.needs_teacher:
+            batches = [
+                with_teacher(batch, problem.teacher)
+                for batch, problem in zip(batches, problems, strict=True)
+            ]
+        with run.autocast():
+            losses = torch.vmap(loss_of, randomness="different")(
+                parameters, buffers, _stacked(batches)
+            )
+        optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        optimizer.step()
+        schedule.step()
+        for i, own in enumerate(runs):
+            if i in stopped:
+                continue
+            try:
+                own.log("distillation", step, steps, loss=losses[i].detach())
+            except Diverged as error:
+                stopped[i] = error
+                continue
+            own.ledger.student_steps += 1
+            if step + 1 in shown_at:
+                _take_out(students[i], parameters, buffers, i)
+                own.checkpoint(students[i], step + 1, sources[i])
+        if len(stopped) == len(runs):
+            break
+    for i, student in enumerate(students):
+        _take_out(student, parameters, buffers, i)
+    return [stopped.get(i, student) for i, student in enumerate(students)]
+
+
+class _Stateless(nn.Module):
+    """A network that is called with given weights, so that an objective can take it for one."""
+
+    def __init__(
+        self, skeleton: nn.Module, weights: dict[str, Tensor], state: dict[str, Tensor]
+    ) -> None:
+        super().__init__()
+        object.__setattr__(self, "call", lambda *x: functional_call(skeleton, (weights, state), x))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        out: Tensor = self.call(*inputs)  # type: ignore[operator]
+        return out
+
+
+def _stacked(batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """The fields that the batches have, with the seed as a new first dimension."""
+    present = [name for name, value in batches[0]._asdict().items() if value is not None]
+    return {name: torch.stack([getattr(batch, name) for batch in batches]) for name in present}
+
+
+@torch.no_grad()
+def _take_out(
+    student: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor], index: int
+) -> None:
+    """Copy one seed's weights out of the stack."""
+    for name, value in student.state_dict(keep_vars=True).items():
+        value.copy_({**parameters, **buffers}[name][index])

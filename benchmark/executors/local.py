@@ -18,27 +18,45 @@ import torch
 
 from benchmark.executors.base import Report
 from benchmark.records import Record, Status
-from benchmark.run import Context, Job, execute, one_line, to_record
+from benchmark.run import Context, Job, RunProgress, execute, one_line, to_record
+from benchmark.together import execute_together, groups
 from methods.registry import discover
 
 Events: TypeAlias = "ProcessQueue[tuple[str, str, int, int, float] | None]"
 
 
 class InProcess:
-    """One run after the other in this process."""
+    """One run after the other in this process, or a few seeds of one specification together.
+
+    Args:
+        seeds_at_once: how many seeds are trained as one batched program, where the method lets.
+    """
+
+    def __init__(self, seeds_at_once: int = 1) -> None:
+        self.seeds_at_once = seeds_at_once
 
     def run(self, jobs: Sequence[Job], context: Context, report: Report) -> Iterator[Record]:
         """See `Executor.run`."""
-        for job in jobs:
+
+        def progress(job: Job) -> RunProgress:
             report(job.run_id, "starting", 0, 0, 0.0)
-            record = execute(job, context, lambda *event, id=job.run_id: report(id, *event))
-            yield record
-            if record.status == "interrupted":
-                raise KeyboardInterrupt
+            return lambda *event: report(job.run_id, *event)
+
+        known = discover(context.method_folders)
+        for group in groups(jobs, known) if self.seeds_at_once > 1 else [[job] for job in jobs]:
+            for start in range(0, len(group), self.seeds_at_once):
+                part = group[start : start + self.seeds_at_once]
+                if len(part) > 1:
+                    records = execute_together(part, context, progress)
+                else:
+                    records = [execute(part[0], context, progress(part[0]))]
+                yield from records
+                if any(record.status == "interrupted" for record in records):
+                    raise KeyboardInterrupt
 
 
 class Processes:
-    """Several runs at once, each in a process with an equal share of the threads.
+    """Several runs at once, each in a process with the context's number of threads.
 
     Args:
         count: number of processes.
@@ -49,8 +67,9 @@ class Processes:
 
     def run(self, jobs: Sequence[Job], context: Context, report: Report) -> Iterator[Record]:
         """See `Executor.run`."""
-        threads = max(1, (context.threads or torch.get_num_threads()) // self.count)
-        context = replace(context, threads=threads)
+        if context.threads is None:
+            share = max(1, torch.get_num_threads() // self.count)
+            context = replace(context, threads=share)
         waiting = list(reversed(jobs))
         while waiting:
             with _pool(min(self.count, len(waiting)), report) as pool:

@@ -47,7 +47,7 @@ def conv_max_pool2(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         0, places.flatten(), weight.reshape(-1, 1).expand(places.shape).flatten()
     )
     corners = windows.view(-1, (size + 1) * line) @ band.view(-1, 4 * pooled_line)
-    pooled: Tensor = _MaxOfCorners.apply(corners.view(-1, 2, 2, pooled_line))
+    pooled: Tensor = _MaxOfCorners.apply(corners.view(-1, 2, 2, pooled_line))[0]
     if bias is not None:
         pooled = pooled + bias.to(pooled.dtype).repeat_interleave(wide // 2)
     return pooled.view(batch, high // 2, outputs, wide // 2)
@@ -57,17 +57,28 @@ class _MaxOfCorners(torch.autograd.Function):
     """The maximum of N×2×2×M over its corners; of equal ones the first gets the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, corners: Tensor) -> Tensor:
+    def forward(corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         left, right = corners.unbind(2)
         in_row = torch.maximum(left, right)
         upper, lower = in_row.unbind(1)
         # Compared in place, the answers are 0 and 1 of the same dtype, ready to be factors.
-        ctx.save_for_backward(left.clone().ge_(right), upper.clone().ge_(lower))
-        return torch.maximum(upper, lower)
+        is_left, is_upper = left.clone().ge_(right), upper.clone().ge_(lower)
+        return torch.maximum(upper, lower), is_left, is_upper
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int], corners: Tensor) -> tuple[tuple[Tensor, ...], int]:
+        many = corners.movedim(in_dims[0], 0)
+        out = _MaxOfCorners.apply(many.flatten(0, 1))
+        return tuple(tensor.unflatten(0, many.shape[:2]) for tensor in out), 0
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> Tensor:
         is_left, is_upper = ctx.saved_tensors
         in_row = gradient.new_empty(is_left.shape)
         torch.mul(gradient, is_upper, out=in_row[:, 0])

@@ -289,7 +289,7 @@ def test_banks_of_real_images_are_not_stored(grid: Grid) -> None:
 def test_two_processes_give_the_numbers_of_one(grid: Grid, tmp_path: Path) -> None:
     entries = ("rdskd", "raises", "student-supervised")
     alone = {record.run_id: facts(record) for record in grid.run(*entries)}
-    elsewhere = dataclasses.replace(grid.context, cache=tmp_path / "other-cache", threads=2)
+    elsewhere = dataclasses.replace(grid.context, cache=tmp_path / "other-cache")
     pair = Grid(elsewhere, tmp_path / "other-results")
     records = pair.run(*entries, executor=Processes(2))
     assert {record.run_id: facts(record) for record in records} == alone

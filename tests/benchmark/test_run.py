@@ -18,14 +18,14 @@ from benchmark.metrics.classification import (
 )
 from benchmark.plan import MethodEntry, Suite, plan
 from benchmark.records import Record
-from benchmark.run import Context, Job, attempt, execute, is_out_of_memory, one_line, pose
+from benchmark.run import Context, Job, Trial, attempt, execute, is_out_of_memory, one_line, pose
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import TrainedTeacher
 from methods.base import AccessError
 from methods.baselines import KDReal, Noise, StudentSupervised
 from methods.registry import discover
 from methods.teacher import Teacher
-from tests.helpers import FAULTY_METHODS, tiny_network, tiny_run
+from tests.helpers import FAULTY_METHODS, tiny_network
 
 DATA = read_digits().checksum()
 
@@ -206,11 +206,16 @@ def test_a_diverged_run_keeps_its_curves_and_an_error_does_not(
     assert failed.curves == {}
 
 
-def test_an_interruption_is_a_status_of_its_own() -> None:
-    problem, run = tiny_run()
-    method = Noise()
-    method.synthesize = lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[method-assign]
-    assert attempt(method, problem, run) == ("interrupted", "stopped by the user", None)
+def test_an_interruption_is_a_status_of_its_own(
+    faulty: Context, digits_teacher: TrainedTeacher
+) -> None:
+    trial = Trial(job_of(digits_teacher, "noise"), faulty, lambda *_: None)
+    trial.set_up()
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    assert attempt(stop, trial) == ("interrupted", "stopped by the user", None)
 
 
 def test_a_reason_is_one_short_line() -> None:
