@@ -1,0 +1,190 @@
+"""Measure, print, and write ``docs/performance.md``."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+from benchmark.device import environment, keep_freed_memory, pick_device, pick_precision
+from benchmark.models.lenet import lenet5, lenet5_half
+from benchmark.records import Store
+from benchmark.speed import clock, steps
+from benchmark.speed.report import Growth, Report, Row, markdown, seconds
+from benchmark.tasks.registry import all_tasks, get_task
+
+PAGE = Path("docs") / "performance.md"
+BATCH, CIFAR_BATCH = 512, 64
+
+
+def main(page: Path = PAGE) -> None:
+    """Run every measurement; a few minutes on two cores."""
+    console = Console()
+    device = pick_device()
+    machine = environment(device, pick_precision(device))
+    dtype = torch.bfloat16 if machine.precision == "bf16" else torch.float32
+    peak = clock.matrix_peak(device, dtype)
+    name = (
+        f"{machine.processor}, {machine.threads} threads, {machine.precision} "
+        f"({peak / 1e9:,.0f} GFLOP/s in a matrix product), torch {machine.torch}"
+    )
+    console.print(name)
+    published = steps.mnist(BATCH, device)
+    rows = [generator_row("generator step, MNIST, batch 512", published, peak)]
+    console.print(" | ".join(rows[-1].cells()))
+    rows.append(student_row("student step, MNIST, batch 512", published, peak))
+    console.print(" | ".join(rows[-1].cells()))
+    if "cifar10" in all_tasks():
+        rows.append(cifar_row(device, peak))
+        console.print(" | ".join(rows[-1].cells()))
+    total, overhead = clock.harness_overhead()
+    notes = [
+        f"Harness overhead: {100 * overhead:.2f} % of a digits run of {total:.1f} s were spent "
+        "outside synthesis, distillation and evaluation."
+    ]
+    growth = [whole_runs(device, rows), by_batch(device), by_seeds(device), by_method()]
+    text = markdown(Report(name, rows, [g for g in growth if g[1]], notes))
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(text, encoding="utf-8")
+    console.print(Markdown(text))
+    console.print(f"written: {page}")
+
+
+def generator_row(name: str, setting: steps.Setting, peak: float, rounds: int = 3) -> Row:
+    """A generator step of RDSKD."""
+    timings = clock.side_by_side(
+        lambda n: steps.our_generator(setting, n),
+        lambda n: steps.plain_generator(setting, n),
+        rounds=rounds,
+    )
+    flops = clock.flops_of(lambda n: steps.plain_generator(setting, n))
+    return Row(name, timings, flops, peak)
+
+
+def student_row(name: str, setting: steps.Setting, peak: float) -> Row:
+    """A student step: ours from a bank, the plain one on fresh images."""
+    bank, generator = steps.draw_bank(setting, 8), setting.generator().eval()
+    timings = clock.side_by_side(
+        lambda n: steps.our_student(setting, n, bank),
+        lambda n: steps.plain_student(setting, n, generator),
+        our_steps=100,
+    )
+    return Row(name, timings, None, peak, steps.student_loss_apart(setting, bank))
+
+
+def cifar_row(device: torch.device, peak: float) -> Row:
+    """A generator step against the ResNet-34 of CIFAR-10."""
+    task = get_task("cifar10")
+    setting = steps.Setting(
+        task.make_teacher, task.make_student, task.image_shape, 1000, CIFAR_BATCH, device
+    )
+    return generator_row("generator step, CIFAR-10, ResNet-34, batch 64", setting, peak, rounds=1)
+
+
+def whole_runs(device: torch.device, rows: list[Row]) -> Growth:
+    """A run of RDSKD on MNIST, from its steps' measured costs."""
+    (our_g, plain_g), (our_s, plain_s) = rows[0].timings, rows[1].timings
+    cpu = get_task("mnist").budgets["cpu"]
+    at_128, at_256 = steps.mnist(128, device), steps.mnist(256, device)
+    synthesis = clock.side_by_side(
+        lambda n: steps.our_generator(at_128, n),
+        lambda n: steps.plain_generator(at_128, n),
+        our_steps=6,
+    )
+    bank, generator = steps.draw_bank(at_256, 8), at_256.generator().eval()
+    student = clock.side_by_side(
+        lambda n: steps.our_student(at_256, n, bank),
+        lambda n: steps.plain_student(at_256, n, generator),
+        our_steps=100,
+    )
+
+    def cost(which: int) -> float:
+        return (
+            cpu.synthesis_steps * synthesis[which].median
+            + cpu.student_steps * student[which].median
+        )
+
+    paper = get_task("mnist").budgets["paper"]
+    # At the paper's budget there is no bank: both make fresh images at each of the steps.
+    online = clock.seconds_a_step(lambda n: our_online(steps.mnist(BATCH, device), n), 3)[0]
+    ours = paper.synthesis_steps * our_g.median + paper.student_steps * online
+    plain = paper.synthesis_steps * plain_g.median + paper.student_steps * plain_s.median
+    banked = paper.synthesis_steps * our_g.median + paper.student_steps * our_s.median
+    return (
+        "Whole runs, projected from the steps: RDSKD on MNIST, ours, plain, ratio",
+        [
+            ("budget `cpu`", seconds(cost(0)), seconds(cost(1)), f"{cost(1) / cost(0):.1f}×"),
+            ("budget `paper`, online", seconds(ours), seconds(plain), f"{plain / ours:.1f}×"),
+            (
+                "as many steps from a bank",
+                seconds(banked),
+                seconds(plain),
+                f"{plain / banked:.1f}×",
+            ),
+        ],
+    )
+
+
+def our_online(setting: steps.Setting, count: int) -> list[float]:
+    """Student steps on fresh images, through the common loop."""
+    from methods.generators import drawing_from
+    from methods.objectives import Distillation
+    from methods.sources import OnlineSource
+    from methods.student import train_student
+
+    run = setting.run(count)
+    source = OnlineSource(drawing_from(setting.generator(), "eval", run))
+    train_student(setting.problem(), source, Distillation(steps.TEMPERATURE), run)
+    return run.curves["distillation/loss"]["value"]
+
+
+def by_batch(device: torch.device) -> Growth:
+    """A generator step as the batch grows."""
+    cells = []
+    for batch in (64, 128, 256, 512, 1024):
+        setting = steps.mnist(batch, device)
+        steps.our_generator(setting, 1)
+        took, _ = clock.seconds_a_step(lambda n, s=setting: steps.our_generator(s, n), 4)  # type: ignore[misc]
+        cells.append((str(batch), seconds(took), f"{1e3 * took / batch:.2f}"))
+    return ("As the batch grows: batch, generator step (s), ms an image", cells)
+
+
+def by_seeds(device: torch.device) -> Growth:
+    """A student step as more seeds share one program."""
+    setting = steps.Setting(lenet5, lenet5_half, (1, 32, 32), 100, 256, device)
+    bank, cells = steps.draw_bank(setting, 4), []
+    for seeds in (1, 2, 4, 8):
+        steps.our_students(setting, 3, bank, seeds)
+        took, _ = clock.seconds_a_step(
+            lambda n, count=seeds: steps.our_students(setting, n, bank, count),  # type: ignore[misc]
+            40,
+        )
+        alone, _ = clock.seconds_a_step(lambda n: steps.our_student(setting, n, bank), 40)
+        cells.append((str(seeds), f"{1e3 * took:.1f}", f"{1e3 * seeds * alone:.1f}"))
+    return (
+        "As seeds share one program: seeds, together (ms a step of all), one after the other (ms)",
+        cells,
+    )
+
+
+def by_method(results: Path = Path("results")) -> Growth:
+    """Median seconds of the committed runs of MNIST's `cpu` budget."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    for record in Store(results).scan().records:
+        if (record.spec.task, record.spec.budget.name) == ("mnist", "cpu"):
+            spent[record.spec.method].append(sum(record.ledger.seconds.values()))
+    cells = [
+        (name, str(len(values)), f"{statistics.median(values):.0f}")
+        for name, values in sorted(spent.items(), key=lambda item: statistics.median(item[1]))
+    ]
+    return ("As methods are added: method, runs, median seconds (committed records, cpu)", cells)
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    main(*(Path(argument) for argument in sys.argv[1:]))

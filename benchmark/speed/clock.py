@@ -1,0 +1,110 @@
+"""Clocks: two pieces of work in turn, the hardware's matrix peak, the harness's own cost."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark.device import keep_freed_memory, pick_precision, return_freed_memory
+from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.run import Context, Job, dataset, execute
+from benchmark.tasks.registry import get_task
+from benchmark.teachers import train_teacher
+from methods.registry import discover
+
+Work = Callable[[int], list[float]]
+"""Takes a number of steps, returns their losses."""
+
+
+@dataclass
+class Timing:
+    """Seconds a step, one value per round, and the losses of the steps."""
+
+    seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """Median seconds a step."""
+        return statistics.median(self.seconds)
+
+
+def side_by_side(
+    ours: Work, plain: Work, our_steps: int = 3, plain_steps: int = 3, rounds: int = 3
+) -> tuple[Timing, Timing]:
+    """Run both in turn, after a warm-up of each."""
+    timings = (Timing(), Timing())
+    for turn in range(rounds + 1):
+        for timing, work, steps in zip(
+            timings, (ours, plain), (our_steps, plain_steps), strict=True
+        ):
+            # The allocator's settings are part of ours, not of the plain loop.
+            (keep_freed_memory if work is ours else return_freed_memory)()
+            seconds, losses = seconds_a_step(work, steps)
+            if turn:
+                timing.seconds.append(seconds)
+            timing.losses = losses
+    keep_freed_memory()
+    return timings
+
+
+def seconds_a_step(work: Work, steps: int) -> tuple[float, list[float]]:
+    """Time ``steps`` steps as one piece."""
+    started = time.perf_counter()
+    losses = work(steps)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) / steps, losses
+
+
+def apart(timings: tuple[Timing, Timing]) -> float:
+    """Largest relative difference of the losses of the same steps."""
+    pairs = zip(timings[0].losses, timings[1].losses, strict=False)
+    return max(abs(a - b) / abs(b) for a, b in pairs)
+
+
+def flops_of(work: Work) -> int:
+    """Floating-point operations of one step as it is written, forward and backward."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        work(1)
+    return counter.get_total_flops()
+
+
+def matrix_peak(device: torch.device, dtype: torch.dtype, size: int = 4096) -> float:
+    """FLOP/s of the best of a few large matrix products."""
+    a = torch.ones(size, size, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(4):
+        seconds, _ = seconds_a_step(lambda steps: [float((a @ a)[0, 0])], 1)
+        best = min(best, seconds)
+    return 2 * size**3 / best
+
+
+def harness_overhead() -> tuple[float, float]:
+    """Seconds of a digits run, and the share of them outside steps and evaluations."""
+    task = get_task("digits")
+    suite = Suite(
+        name="bench",
+        budget="cpu",
+        tasks=["digits"],
+        seeds=[0],
+        methods=[MethodEntry(name="rdskd")],
+    )
+    (planned,) = plan(suite, discover())
+    data = dataset(task.name, None)
+    teacher = train_teacher(task, data, lambda *_: None)
+    spec = planned.spec(data.checksum())
+    with tempfile.TemporaryDirectory() as folder:
+        context = Context(Path(folder), (), precision=pick_precision(torch.device("cpu")))
+        started = time.perf_counter()
+        record = execute(Job(spec, spec.run_id(teacher.info.checksum), {}, teacher), context)
+        total = time.perf_counter() - started
+    return total, 1 - sum(record.ledger.seconds.values()) / total
