@@ -290,7 +290,11 @@ class Metadata(Method):
         return AllLayers(records, p.sampling, dropout)
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        """A bank of reconstructed images, as many of each class, in random order."""
+        """A bank of reconstructed images, as many of each class, in random order.
+
+        Raises:
+            ValueError: when the budget has no pixel optimisation.
+        """
         count = run.budget.inversion_images
         if count < 2 or run.budget.inversion_steps < 1:
             raise ValueError(
@@ -309,7 +313,7 @@ class Metadata(Method):
         ]
         run.ledger.synthetic_images += count
         held_out = max(1, min(run.budget.validation_images, count // 10))
-        return ImageBank(torch.cat(images), held_out, device=run.device)
+        return ImageBank(torch.cat(images), held_out, labels, run.device)
 
     def reconstruct(
         self,
