@@ -173,6 +173,8 @@ def listening(
 ) -> Iterator[dict[str, Tensor]]:
     """Within the block the outputs of the named modules appear in the yielded dictionary.
 
+    A ReLU that works in place rectifies what is heard, when records are collected and afterwards.
+
     Args:
         network: its hooks are removed at the end of the block, whatever happens there.
         names: of modules.
