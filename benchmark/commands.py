@@ -24,12 +24,14 @@ from benchmark.errors import UserError
 from benchmark.executors.base import Executor
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
+from benchmark.metadata import obtain_metadata
 from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
 from benchmark.records import FAILED, Record, Scan, Store, write_atomic
 from benchmark.run import Context, Job, dataset, execute
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import find_teacher, teacher_folders
 from benchmark.threads import best_threads, physical_memory, runs_at_once
+from methods.base import Access
 from methods.params import nearest
 from methods.registry import discover
 
@@ -133,6 +135,8 @@ def replay(
             f"the record's teacher {record.teacher.checksum} is not here: neither in the cache nor "
             f"in '{results / 'teachers'}'"
         )
+    if Access.METADATA in known[spec.method].access:
+        obtain_metadata(task, data, teacher.build(task), context.teacher_folders, console.print)
     job = Job(spec, record.run_id, record.method.changed, teacher)
     console.print(f"replaying {label(job)}", highlight=False)
     display = GridDisplay([job], 0, console)

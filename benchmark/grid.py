@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from benchmark.executors.base import Executor
+from benchmark.metadata import ship_metadata
 from benchmark.plan import PlannedRun
 from benchmark.records import FAILED, Record, Store, write_atomic
 from benchmark.run import Context, Job, dataset
@@ -21,6 +22,7 @@ from benchmark.teachers import (
     teacher_file,
     weight_bytes,
 )
+from methods.base import Access
 
 Overwrite = Literal["never", "failed", "always"]
 OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
@@ -60,9 +62,11 @@ def prepare(
 ) -> Agenda:
     """Read the data, find or train the teachers, and see which records are missing.
 
-    A teacher small enough is kept beside the records, as part of the evidence.
+    A teacher small enough is kept beside the records, as part of the evidence, and so are its
+    metadata, which are collected only where a planned method may see them.
     """
     teachers: dict[str, TrainedTeacher] = {}
+    described: set[str] = set()
     agenda = Agenda()
     for run in planned:
         data = dataset(run.task.name, context.data_dir)
@@ -72,6 +76,10 @@ def prepare(
             )
             teachers[run.task.name] = teacher
             _keep_beside_records(teacher, run.task, data.checksum(), store.root)
+        if Access.METADATA in run.method.access and run.task.name not in described:
+            network = teachers[run.task.name].build(run.task)
+            ship_metadata(run.task, data, network, store.root, context.teacher_folders, display.say)
+            described.add(run.task.name)
         add(agenda, run, data.checksum(), teachers[run.task.name], store, overwrite)
     return agenda
 

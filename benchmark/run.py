@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from benchmark.device import (
     keep_freed_memory,
     peak_memory_mib,
 )
+from benchmark.metadata import obtain_metadata
 from benchmark.metrics.classification import accuracy, collapse_threshold, predictions
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.samples import SampleCache
@@ -186,13 +187,22 @@ def to_record(
 
 def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Context) -> Problem:
     """The problem as the method may see it: only the data it declared is even loaded."""
-    granted: dict[Access, Tensor] = {}
+    granted: dict[Access, Any] = {}
     if method.access & (Access.TRAIN_IMAGES | Access.TRAIN_LABELS):
         train = dataset(task.name, context.data_dir).train
         if Access.TRAIN_IMAGES in method.access:
             granted[Access.TRAIN_IMAGES] = task.preprocess(train.images)
         if Access.TRAIN_LABELS in method.access:
             granted[Access.TRAIN_LABELS] = train.labels
+    if Access.METADATA in method.access:
+        # Damage is said where a grid or a replay is prepared, not from within a worker.
+        granted[Access.METADATA] = obtain_metadata(
+            task,
+            dataset(task.name, context.data_dir),
+            teacher.network,
+            context.teacher_folders,
+            lambda message: None,
+        )
 
     def make_student() -> nn.Module:
         with torch.random.fork_rng(devices=[]):

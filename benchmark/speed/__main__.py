@@ -182,7 +182,10 @@ def by_method(results: Path = Path("results")) -> Growth:
         (name, str(len(values)), f"{statistics.median(values):.0f}")
         for name, values in sorted(spent.items(), key=lambda item: statistics.median(item[1]))
     ]
-    return ("As methods are added: method, runs, median seconds of the committed `cpu` records", cells)
+    return (
+        "As methods are added: method, runs, median seconds of the committed `cpu` records",
+        cells,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,355 @@
+"""Metadata: images whose activations in the teacher look like those of the training data.
+
+Lopes, Fenu and Starner, "Data-Free Knowledge Distillation for Deep Neural Networks", 2017.
+
+Algorithm: the teacher comes with records of its activations by class
+(`methods.activation_records`). For every image (1) draw a class and, from the class's records,
+activations a*; (2) start from noise and change the pixels by Adam until the teacher's activations
+come close to a*. The student then learns from the teacher on these images.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.activation_records import (
+    TEMPERATURE,
+    ActivationRecords,
+    GraphRecord,
+    LayerRecord,
+    listening,
+)
+from methods.base import Access, Method, Problem, Run
+from methods.params import MethodParams, param
+from methods.sources import ImageBank, SampleSource
+
+Sampling = Literal["cholesky", "legacy"]
+Variant = Literal["top-layer", "all-layers", "all-layers-dropout", "spectral-all", "spectral-pairs"]
+
+
+def rectified_distance(targets: Tensor, activations: Tensor) -> Tensor:
+    """mean[(ReLU(a*) − ReLU(a))²] over samples and units: the top-layer objective.
+
+    Args:
+        targets: a*, B×U, before ReLU.
+        activations: a, B×U, before ReLU.
+    """
+    return F.mse_loss(F.relu(activations), F.relu(targets))
+
+
+def all_layers_distance(targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+    """Σ_l 1/n_l · mean[(ReLU(a*_l) − ReLU(a_l))²], with n_l units in layer l.
+
+    Args:
+        targets: B×n_l by layer.
+        activations: B×n_l by layer.
+    """
+    distances = [
+        rectified_distance(wanted, actual) / wanted.shape[1]
+        for wanted, actual in zip(targets, activations, strict=True)
+    ]
+    return torch.stack(distances).sum()
+
+
+def spectral_distance(targets: Sequence[Tensor], coefficients: Sequence[Tensor]) -> Tensor:
+    """Σ_g mean[(c*_g − c_g)²] over the graphs; each counts alike, however many coefficients.
+
+    Args:
+        targets: drawn coefficients, B×D_g by graph.
+        coefficients: those of the images, B×D_g by graph.
+    """
+    distances = [F.mse_loss(c, wanted) for wanted, c in zip(targets, coefficients, strict=True)]
+    return torch.stack(distances).sum()
+
+
+class ClassGaussians:
+    """A normal distribution for each of K classes, to draw activations from.
+
+    Args:
+        record: K×U means, with K×U×U covariances or else K×U standard deviations.
+        sampling: ``cholesky`` draws μ + ε·R with RᵀR = Σ, whose covariance is Σ; ``legacy`` draws
+            μ + ε·Σ as the released code does, whose covariance is Σ². Without a covariance both
+            draw μ + ε∘σ.
+    """
+
+    def __init__(self, record: LayerRecord | GraphRecord, sampling: Sampling) -> None:
+        self.mean = record.mean
+        self.std = record.std if isinstance(record, LayerRecord) else None
+        self.spread = record.covariance
+        if self.spread is not None and sampling == "cholesky":
+            self.spread = cholesky_factor(self.spread)
+
+    def draw(self, labels: Tensor, stream: torch.Generator) -> Tensor:
+        """One draw for each label, B×U."""
+        noise = torch.randn(len(labels), self.mean.shape[1], generator=stream)
+        if self.spread is None:
+            assert self.std is not None
+            return self.mean[labels] + noise * self.std[labels]
+        drawn = self.mean[labels]
+        for label in labels.unique():
+            own = labels == label
+            drawn[own] += noise[own] @ self.spread[label]
+        return drawn
+
+
+def cholesky_factor(covariance: Tensor) -> Tensor:
+    """Upper triangular R with RᵀR = Σ, for K×U×U positive semi-definite Σ.
+
+    By eigenvalues and QR, because a unit that never changes makes Σ singular, where Cholesky's own
+    algorithm stops.
+    """
+    values, vectors = torch.linalg.eigh(covariance.double())
+    root = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT
+    factor: Tensor = torch.linalg.qr(root).R
+    return factor.float()
+
+
+class Reconstruction(ABC):
+    """What the activations of a batch are drawn to be, and how far they are from it.
+
+    Attributes:
+        listens_to: hidden modules whose outputs `distance` needs.
+        masks: by module, multiplied into its outputs; drawn anew with the targets.
+    """
+
+    listens_to: Sequence[str] = ()
+    masks: dict[str, Tensor]
+
+    @abstractmethod
+    def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
+        """Targets for a batch of these classes."""
+
+    @abstractmethod
+    def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+        """The scalar to minimise; activations are the hidden layers' and the scaled logits."""
+
+
+class TopLayer(Reconstruction):
+    """The logits alone."""
+
+    def __init__(self, records: ActivationRecords, sampling: Sampling) -> None:
+        self.masks = {}
+        self.logits = ClassGaussians(records.layers[-1], sampling)
+
+    def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
+        return [self.logits.draw(labels, stream)]
+
+    def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+        return rectified_distance(targets[0], activations[0])
+
+
+class AllLayers(Reconstruction):
+    """Every layer; with dropout, a random part of the hidden units is silent in each batch."""
+
+    def __init__(self, records: ActivationRecords, sampling: Sampling, dropout: float) -> None:
+        self.listens_to = records.hidden
+        self.dropout = dropout
+        self.masks = {}
+        self.layers = [ClassGaussians(layer, sampling) for layer in records.layers]
+
+    def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
+        targets = [layer.draw(labels, stream) for layer in self.layers]
+        if self.dropout:
+            kept = 1 - self.dropout
+            for i, name in enumerate(self.listens_to):
+                alive = torch.rand(targets[i].shape[1], generator=stream) < kept
+                self.masks[name] = alive / kept
+                targets[i] *= self.masks[name]
+        return targets
+
+    def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+        return all_layers_distance(targets, [values.flatten(1) for values in activations])
+
+
+class Spectral(Reconstruction):
+    """Coefficients of the activations in the eigenvectors of one or several graphs."""
+
+    def __init__(
+        self, records: ActivationRecords, graphs: Sequence[GraphRecord], sampling: Sampling
+    ) -> None:
+        self.masks = {}
+        self.listens_to = records.hidden
+        self.records = records
+        self.graphs = graphs
+        self.gaussians = [ClassGaussians(graph, sampling) for graph in graphs]
+
+    def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
+        return [gaussian.draw(labels, stream) for gaussian in self.gaussians]
+
+    def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
+        units = self.records.graph_units(activations)
+        return spectral_distance(targets, [graph.coefficients(units) for graph in self.graphs])
+
+
+class MetadataParams(MethodParams):
+    """Hyper-parameters."""
+
+    variant: Variant = param(
+        "all-layers",
+        "which activations are reconstructed: the logits, every layer's, every layer's under "
+        "dropout, or spectral coefficients of all layers jointly or of consecutive pairs",
+        source="paper, Section 3",
+        tune=("top-layer", "all-layers", "all-layers-dropout", "spectral-all", "spectral-pairs"),
+    )
+    sampling: Sampling = param(
+        "cholesky",
+        "how activations are drawn: with the recorded covariance, or with its square as the "
+        "released code does by multiplying noise with the covariance matrix",
+        source="paper, Section 3; released code",
+        tune=("cholesky", "legacy"),
+    )
+    dropout: float = param(
+        0.5,
+        "share of hidden units that are silent in a batch",
+        source="Srivastava et al., 2014, hidden units",
+        tune=(0.1, 0.5),
+        active_when={"variant": ("all-layers-dropout",)},
+        gt=0,
+        lt=1,
+    )
+    pixel_lr: float = param(
+        0.07,
+        "Adam learning rate of the pixels",
+        source="released code, top layer",
+        unit="intensity in [0, 1]",
+        tune=(0.01, 0.2),
+        gt=0,
+    )
+    batch: int = param(
+        64,
+        "images optimised at a time; they do not influence each other",
+        source="released code",
+        tune=(16, 512),
+        ge=1,
+    )
+    initial_mean: float = param(
+        0.15,
+        "mean of the pixels an image starts from",
+        source="released code, MNIST",
+        unit="intensity in [0, 1]",
+        tune=(0.0, 0.5),
+        ge=0,
+        le=1,
+    )
+    initial_std: float = param(
+        0.1,
+        "their standard deviation",
+        source="released code, MNIST",
+        unit="intensity in [0, 1]",
+        tune=(0.05, 0.3),
+        gt=0,
+    )
+    clamp: bool = param(
+        True,
+        "keep the pixels in [0, 1], where images lie",
+        source="not in the released code",
+        tune=(True, False),
+    )
+    temperature: float = param(
+        8.0,
+        "temperature τ of the student's KD loss",
+        source="released code",
+        phase="distillation",
+        tune=(1.0, 20.0),
+        gt=0,
+    )
+
+
+class Metadata(Method):
+    """Reconstruct images from activation records, then distil on them."""
+
+    name = "metadata"
+    title = "Metadata"
+    paper = "Lopes et al., 2017"
+    access = Access.METADATA
+    inverts_pixels = True
+    Params = MetadataParams
+
+    def supports(self, problem: Problem) -> str | None:
+        if problem.task_type != "classification":
+            return "activation records are kept by class of a whole image"
+        return None
+
+    def reconstruction(self, records: ActivationRecords) -> Reconstruction:
+        """The objective of the parameter ``variant``."""
+        p = self.params
+        match p.variant:
+            case "top-layer":
+                return TopLayer(records, p.sampling)
+            case "spectral-all":
+                return Spectral(records, [records.joint], p.sampling)
+            case "spectral-pairs":
+                return Spectral(records, records.pairs, p.sampling)
+        dropout = p.dropout if p.variant == "all-layers-dropout" else 0.0
+        return AllLayers(records, p.sampling, dropout)
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        """A bank of reconstructed images, as many of each class, in random order.
+
+        Raises:
+            ValueError: when the budget has no pixel optimisation.
+        """
+        count = run.budget.inversion_images
+        if count < 2 or run.budget.inversion_steps < 1:
+            raise ValueError(
+                f"method '{self.name}' optimises pixels, but budget '{run.budget.name}' has "
+                f"inversion_images={count}, inversion_steps={run.budget.inversion_steps}; set them"
+            )
+        labels = torch.randperm(count, generator=run.stream("metadata-labels"))
+        labels %= problem.num_classes
+        reconstruction = self.reconstruction(problem.metadata)
+        stream = run.stream("metadata-reconstruction")
+        batches = labels.split(self.params.batch)
+        total = len(batches) * run.budget.inversion_steps
+        images = [
+            self.reconstruct(problem, run, reconstruction, batch, stream, (i, total))
+            for i, batch in enumerate(batches)
+        ]
+        run.ledger.synthetic_images += count
+        held_out = max(1, min(run.budget.validation_images, count // 10))
+        return ImageBank(torch.cat(images), held_out, labels, run.device)
+
+    def reconstruct(
+        self,
+        problem: Problem,
+        run: Run,
+        reconstruction: Reconstruction,
+        labels: Tensor,
+        stream: torch.Generator,
+        position: tuple[int, int],
+    ) -> Tensor:
+        """Images of the given classes, B×C×H×W, normalised, float16, on the CPU.
+
+        Args:
+            problem: gives the teacher and the normalisation.
+            run: budget and logging.
+            reconstruction: draws the targets and measures the distance.
+            labels: B.
+            stream: of the initial pixels and of the targets.
+            position: number of this batch, and steps of all batches, for the log.
+        """
+        p, steps = self.params, run.budget.inversion_steps
+        noise = torch.randn(len(labels), *problem.image_shape, generator=stream)
+        pixels = (p.initial_mean + p.initial_std * noise).to(run.device).requires_grad_()
+        targets = [target.to(run.device) for target in reconstruction.draw(labels, stream)]
+        optimizer = torch.optim.Adam([pixels], lr=p.pixel_lr)
+        network, names = problem.teacher.network, reconstruction.listens_to
+        with listening(network, names, reconstruction.masks) as heard:
+            for step in range(steps):
+                with run.autocast():
+                    logits = problem.teacher(problem.normalization.normalize(pixels))
+                hidden = [heard[name].float() for name in names]
+                loss = reconstruction.distance(targets, [*hidden, logits.float() / TEMPERATURE])
+                run.log("synthesis", position[0] * steps + step, position[1], loss=loss.detach())
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                if p.clamp:
+                    pixels.data.clamp_(0, 1)
+        return problem.normalization.normalize(pixels.detach()).to("cpu", torch.float16)

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from benchmark.artifacts import checksum, load_tensors
+from benchmark.commands import compare, replay
+from benchmark.data.digits import read_digits
+from benchmark.device import pick_precision
+from benchmark.executors.local import InProcess, Processes
+from benchmark.grid import Agenda, prepare, run_grid
+from benchmark.metadata import (
+    find_metadata,
+    keep_metadata,
+    metadata_bytes,
+    metadata_file,
+    obtain_metadata,
+    ship_metadata,
+)
+from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.records import Store
+from benchmark.run import Context, pose
+from benchmark.tasks.digits import Digits
+from benchmark.teachers import SHIPPED_LIMIT, TrainedTeacher, teacher_file
+from methods.activation_records import ActivationRecords
+from methods.base import AccessError
+from methods.baselines import Noise
+from methods.metadata import Metadata
+from methods.registry import discover
+from methods.teacher import Teacher
+from tests.benchmark.test_grid import Watcher
+from tests.helpers import one_line
+
+DATA = read_digits()
+NAME = metadata_file(Digits(), DATA.checksum())
+
+
+@pytest.fixture
+def network(digits_teacher: TrainedTeacher) -> nn.Module:
+    return digits_teacher.build(Digits()).eval()
+
+
+@pytest.fixture(scope="session")
+def records(digits_teacher: TrainedTeacher) -> ActivationRecords:
+    network = digits_teacher.build(Digits())
+    return obtain_metadata(Digits(), DATA, network, [], lambda message: None)
+
+
+def obtained(network: nn.Module, *folders: Path) -> tuple[ActivationRecords, list[str]]:
+    """The metadata, and what was said."""
+    said: list[str] = []
+    return obtain_metadata(Digits(), DATA, network, folders, said.append), said
+
+
+def equal(first: ActivationRecords, second: ActivationRecords) -> bool:
+    one, other = first.to_tensors(), second.to_tensors()
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_metadata_lie_beside_the_teacher_they_describe() -> None:
+    stem = teacher_file(Digits(), DATA.checksum()).removesuffix(".safetensors")
+    assert f"{stem}.metadata.safetensors" == NAME
+
+
+def test_metadata_are_collected_once_and_found_again(network: nn.Module, tmp_path: Path) -> None:
+    first, said = obtained(network, tmp_path)
+    assert "collecting" in one_line(said[0])
+    assert len(said) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    again, said = obtained(network, tmp_path)
+    assert said == []
+    assert equal(first, again)
+
+
+@pytest.mark.parametrize("damage", ["flipped byte", "truncated", "empty"])
+def test_damaged_metadata_are_said_and_collected_anew(
+    network: nn.Module, records: ActivationRecords, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / NAME
+    keep_metadata(records, network, path)
+    content = bytearray(path.read_bytes())
+    if damage == "flipped byte":
+        content[len(content) // 2] ^= 0xFF
+    else:
+        content = content[: len(content) // 2 if damage == "truncated" else 0]
+    path.write_bytes(content)
+    again, said = obtained(network, tmp_path)
+    assert str(path) in one_line(said[0])
+    assert "damaged" in said[0]
+    assert len(said) == 2
+    assert equal(again, records)
+    assert obtained(network, tmp_path)[1] == []
+
+
+def test_metadata_of_another_teacher_are_not_taken(
+    network: nn.Module, records: ActivationRecords, tmp_path: Path
+) -> None:
+    other = Digits().make_teacher()
+    keep_metadata(records, other, tmp_path / NAME)
+    said: list[str] = []
+    assert find_metadata(Digits(), DATA.checksum(), network, [tmp_path], said.append) is None
+    assert "another teacher" in one_line(said[0])
+
+
+def test_small_metadata_are_kept_beside_the_records_and_mended_there(
+    network: nn.Module, records: ActivationRecords, tmp_path: Path
+) -> None:
+    cache, results = tmp_path / "cache", tmp_path / "results"
+    shipped = results / "teachers" / NAME
+    folders = (shipped.parent, cache)
+    assert metadata_bytes(records) < SHIPPED_LIMIT
+    for prepare_damage in (lambda: None, lambda: shipped.write_bytes(b"broken")):
+        prepare_damage()
+        ship_metadata(Digits(), DATA, network, results, folders, lambda message: None)
+        found = find_metadata(Digits(), DATA.checksum(), network, [shipped.parent])
+        assert found is not None
+        assert equal(found, records)
+
+
+def test_only_a_method_that_declares_metadata_sees_them(
+    context: Context, network: nn.Module, records: ActivationRecords
+) -> None:
+    teacher = Teacher(network)
+    problem = pose(Digits(), Metadata(), teacher, 0, context)
+    assert equal(problem.metadata, records)
+    assert teacher.ledger.teacher_forward == 0
+    with pytest.raises(AccessError, match="METADATA"):
+        _ = pose(Digits(), Noise(), teacher, 0, context).metadata
+
+
+def agenda(context: Context, root: Path, method: str, **params: Any) -> tuple[Agenda, Watcher]:
+    suite = Suite(
+        name="s",
+        budget="smoke",
+        tasks=["digits"],
+        seeds=[0],
+        methods=[MethodEntry(name=method, params=params)],
+    )
+    watcher = Watcher()
+    return prepare(plan(suite, discover()), Store(root), context, "never", watcher), watcher
+
+
+def test_metadata_are_collected_only_where_a_planned_method_may_see_them(
+    context: Context, tmp_path: Path
+) -> None:
+    cache, shipped = context.cache / "teachers" / NAME, tmp_path / "teachers" / NAME
+    _, watcher = agenda(context, tmp_path, "noise")
+    assert watcher.said == []
+    assert not cache.exists()
+    assert not shipped.exists()
+    _, watcher = agenda(context, tmp_path, "metadata")
+    assert len(watcher.said) == 1
+    assert checksum(load_tensors(cache)[0]) == checksum(load_tensors(shipped)[0])
+
+
+def test_a_worker_process_gives_the_record_of_this_process_and_replay_agrees(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = dataclasses.replace(
+        context, reuse_samples=False, precision=pick_precision(torch.device("cpu"))
+    )
+    made = []
+    for executor in (InProcess(), Processes(1)):
+        results = tmp_path / type(executor).__name__
+        todo, watcher = agenda(own, results, "metadata")
+        made += run_grid(todo, Store(results), own, executor, watcher)
+    here, there = made
+    assert here.status in {"ok", "collapsed"}
+    assert here.method.access == "metadata"
+    assert compare(here, there) == []
+
+    # The folder of records is enough to replay: teacher and metadata were shipped with it.
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "empty"))
+    assert replay(here.run_id, tmp_path / "InProcess", None, [], Console(quiet=True)) == 0
+    assert not (tmp_path / "empty" / "teachers").exists()

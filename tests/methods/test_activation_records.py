@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor, nn
+
+from methods.activation_records import (
+    GRAPH_UNITS,
+    ActivationRecords,
+    collect_records,
+    hidden_layers,
+    listening,
+)
+from methods.networks import has_hooks
+from tests.helpers import one_line, tiny_network
+
+Array = np.ndarray
+NUM_CLASSES = 3
+
+
+class Small(nn.Module):
+    """conv 1→2, ReLU, linear 5, ReLU, linear 3, on 1×6×6 images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.fc = nn.Linear(32, 5)
+        self.classifier = nn.Linear(5, NUM_CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.conv(images)).flatten(1)
+        logits: Tensor = self.classifier(F.relu(self.fc(x)))
+        return logits
+
+
+def small_network() -> Small:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Small().double().eval()
+
+
+def activations_of(network: Small, images: Array) -> list[Array]:
+    """N×U pre-ReLU activations by layer, the logits divided by 8, in numpy."""
+    p = {name: value.detach().numpy() for name, value in network.named_parameters()}
+    windows = sliding_window_view(images[:, 0], (3, 3), axis=(1, 2))
+    conv = np.einsum("nhwij,oij->nohw", windows, p["conv.weight"][:, 0])
+    flat = (conv + p["conv.bias"][:, None, None]).reshape(len(images), -1)
+    fc = np.maximum(flat, 0) @ p["fc.weight"].T + p["fc.bias"]
+    logits = np.maximum(fc, 0) @ p["classifier.weight"].T + p["classifier.bias"]
+    return [flat, fc, logits / 8]
+
+
+class Case(NamedTuple):
+    """A network, its data, its records and the activations worked out in numpy."""
+
+    network: Small
+    images: Tensor
+    labels: Tensor
+    records: ActivationRecords
+    activations: list[Array]
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    stream = torch.Generator().manual_seed(1)
+    images = 2 * torch.randn(90, 1, 6, 6, generator=stream, dtype=torch.float64)
+    labels = torch.randint(0, NUM_CLASSES, (90,), generator=stream)
+    images += labels[:, None, None, None]
+    network = small_network()
+    records = collect_records(network, images, labels, NUM_CLASSES, covariance_limit=20)
+    return Case(network, images, labels, records, activations_of(network, images.numpy()))
+
+
+def close(actual: Tensor, expected: Array, tolerance: float = 2e-3) -> None:
+    """Equal but for float16, relative to the largest value."""
+    np.testing.assert_allclose(actual.numpy(), expected, atol=tolerance * np.abs(expected).max())
+
+
+def units_of(case: Case) -> list[Array]:
+    """What graphs are made of: the convolution, above the limit, enters by channel."""
+    conv, fc, logits = case.activations
+    return [conv.reshape(-1, 2, 16).mean(2), fc, logits]
+
+
+# Layers
+
+
+def test_records_are_the_moments_of_every_class(case: Case) -> None:
+    assert [layer.name for layer in case.records.layers] == ["conv", "fc", "logits"]
+    for layer, values in zip(case.records.layers, case.activations, strict=True):
+        for label in range(NUM_CLASSES):
+            own = values[case.labels.numpy() == label]
+            close(layer.mean[label], own.mean(0))
+            close(layer.std[label], own.std(0))
+            if layer.covariance is not None:
+                close(layer.covariance[label], np.cov(own.T, bias=True))
+
+
+def test_only_small_layers_keep_a_covariance(case: Case) -> None:
+    kept = {layer.name: layer.covariance is not None for layer in case.records.layers}
+    assert kept == {"conv": False, "fc": True, "logits": True}
+
+
+def test_records_do_not_depend_on_the_batch_size(case: Case) -> None:
+    parts = collect_records(
+        case.network, case.images, case.labels, NUM_CLASSES, covariance_limit=20, batch=7
+    )
+    whole = case.records.to_tensors()
+    for key, value in parts.to_tensors().items():
+        close(value.float(), whole[key].float().numpy())
+
+
+def test_a_class_without_images_is_named(case: Case) -> None:
+    with pytest.raises(ValueError, match="class 3") as error:
+        collect_records(case.network, case.images, case.labels, 4)
+    one_line(str(error.value))
+
+
+def test_a_batch_norm_stands_for_the_convolution_that_feeds_it() -> None:
+    assert hidden_layers(tiny_network().eval(), torch.zeros(1, 1, 8, 8)) == ["norm"]
+    assert hidden_layers(small_network(), torch.zeros(1, 1, 6, 6).double()) == ["conv", "fc"]
+
+
+# Graphs
+
+
+def test_graphs_join_all_layers_and_consecutive_pairs(case: Case) -> None:
+    assert case.records.joint.layers == (0, 1, 2)
+    assert [graph.layers for graph in case.records.pairs] == [(0, 1), (1, 2)]
+
+
+def test_a_basis_is_orthonormal_and_as_short_as_its_share_of_the_variance_allows(
+    case: Case,
+) -> None:
+    units = units_of(case)
+    for graph in (case.records.joint, *case.records.pairs):
+        size = graph.basis.shape[1]
+        close(graph.basis.T @ graph.basis, np.eye(size))
+        signal = np.concatenate([units[layer] for layer in graph.layers], axis=1)
+        values = np.sort(np.linalg.eigvalsh(np.corrcoef(signal.T)))[::-1]
+        share = np.cumsum(values) / values.sum()
+        assert share[size - 1] >= 0.9
+        assert size == 1 or share[size - 2] < 0.9
+        standard = (signal - signal.mean(0)) / signal.std(0)
+        explained = np.square(standard @ graph.basis.numpy()).sum() / np.square(standard).sum()
+        assert explained == pytest.approx(share[size - 1], rel=2e-3)
+
+
+def test_coefficients_have_the_recorded_moments_by_class(case: Case) -> None:
+    shaped = [torch.from_numpy(values) for values in case.activations]
+    shaped[0] = shaped[0].view(-1, 2, 4, 4)
+    units = case.records.graph_units(shaped)
+    for actual, expected in zip(units, units_of(case), strict=True):
+        close(actual, expected)
+    for graph in (case.records.joint, *case.records.pairs):
+        coefficients = graph.coefficients(units).numpy()
+        for label in range(NUM_CLASSES):
+            own = coefficients[case.labels.numpy() == label]
+            np.testing.assert_allclose(graph.mean[label], own.mean(0), atol=0.01)
+            np.testing.assert_allclose(graph.covariance[label], np.cov(own.T, bias=True), atol=0.02)
+
+
+def test_a_graph_of_wide_layers_averages_neighbours_and_a_constant_unit_does_no_harm() -> None:
+    network = nn.Sequential(nn.Linear(4, 2 * GRAPH_UNITS), nn.ReLU(), nn.Linear(2 * GRAPH_UNITS, 2))
+    with torch.no_grad():
+        network[0].weight[0] = 0
+    images = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    records = collect_records(network.eval(), images, torch.arange(12) % 2, 2)
+    assert len(records.joint.center) == GRAPH_UNITS // 2 + 2
+    assert all(value.isfinite().all() for value in records.to_tensors().values())
+
+
+# Files
+
+
+def test_records_survive_a_file_unchanged(case: Case) -> None:
+    tensors = case.records.to_tensors()
+    assert {value.dtype for value in tensors.values()} == {torch.float16}
+    shuffled = dict(sorted(tensors.items(), reverse=True))
+    again = ActivationRecords.from_tensors(shuffled)
+    assert again.hidden == case.records.hidden
+    for key, value in again.to_tensors().items():
+        assert torch.equal(value, tensors[key])
+    del tensors["graphs/1/basis"]
+    with pytest.raises(KeyError):
+        ActivationRecords.from_tensors(tensors)
+
+
+def test_a_value_too_large_for_float16_is_kept() -> None:
+    network = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+    images = torch.tensor([[1e7], [1e7], [3e7], [3e7]])
+    records = collect_records(network, images, torch.tensor([0, 0, 1, 1]), 2)
+    expected = network[0](images[[0, 2]])
+    torch.testing.assert_close(records.layers[0].mean, expected)
+
+
+# Hooks
+
+
+def test_a_listener_hears_only_within_its_block_and_leaves_nothing(case: Case) -> None:
+    with listening(case.network, ["conv", "fc"]) as heard:
+        case.network(case.images[:5])
+        assert {name: tuple(value.shape) for name, value in heard.items()} == {
+            "conv": (5, 2, 4, 4),
+            "fc": (5, 5),
+        }
+    assert not has_hooks(case.network)
+
+
+def test_hooks_are_removed_when_the_network_fails(case: Case) -> None:
+    wrong = torch.zeros(1, 3, 6, 6).double()
+    with pytest.raises(RuntimeError), listening(case.network, ["conv"]):
+        case.network(wrong)
+    with pytest.raises(AttributeError), listening(case.network, ["conv", "absent"]):
+        pass
+    with pytest.raises(RuntimeError):
+        hidden_layers(case.network, wrong)
+    with pytest.raises(RuntimeError):
+        collect_records(case.network, wrong, torch.tensor([0]), 1)
+    assert not has_hooks(case.network)
+
+
+def test_a_mask_silences_units_for_the_listener_and_the_layers_behind(case: Case) -> None:
+    mask = torch.tensor([0.0, 2.0, 0.0, 2.0, 1.0])
+    with listening(case.network, ["fc"]) as plain:
+        case.network(case.images[:4])
+    with listening(case.network, ["fc"], {"fc": mask}) as masked:
+        logits = case.network(case.images[:4])
+    torch.testing.assert_close(masked["fc"], plain["fc"] * mask)
+    torch.testing.assert_close(logits, case.network.classifier(F.relu(plain["fc"] * mask)))

@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.activation_records import ActivationRecords, collect_records
+from methods.base import Access, Problem, Run
+from methods.metadata import (
+    ClassGaussians,
+    Metadata,
+    all_layers_distance,
+    cholesky_factor,
+    rectified_distance,
+    spectral_distance,
+)
+from methods.networks import has_hooks
+from methods.sources import ImageBank
+from methods.teacher import Ledger, Teacher
+from tests.helpers import (
+    IMAGE_SHAPE,
+    NUM_CLASSES,
+    one_line,
+    tiny_budget,
+    tiny_network,
+    tiny_problem,
+)
+
+Array = np.ndarray
+VARIANTS = ["top-layer", "all-layers", "all-layers-dropout", "spectral-all", "spectral-pairs"]
+
+
+class TwoHidden(nn.Module):
+    """conv, ReLU, linear, ReLU, linear: a teacher with two hidden layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_classes = NUM_CLASSES
+        self.conv = nn.Conv2d(1, 5, 3)  # 5·6·6 = 180 units
+        self.fc = nn.Linear(180, 12)
+        self.classifier = nn.Linear(12, NUM_CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.fc(F.relu(self.conv(images)).flatten(1)))
+        logits: Tensor = self.classifier(x)
+        return logits
+
+
+@pytest.fixture(scope="module")
+def teacher() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return TwoHidden().eval()
+
+
+@pytest.fixture(scope="module")
+def records(teacher: nn.Module) -> ActivationRecords:
+    stream = torch.Generator().manual_seed(5)
+    labels = torch.arange(60) % NUM_CLASSES
+    images = torch.randn(60, *IMAGE_SHAPE, generator=stream) + labels.view(-1, 1, 1, 1)
+    # A limit below the convolution's 180 units, so that both kinds of record are there.
+    return collect_records(teacher, images, labels, NUM_CLASSES, covariance_limit=100)
+
+
+def posed(teacher: nn.Module, records: ActivationRecords, **numbers: Any) -> tuple[Problem, Run]:
+    base = tiny_problem()
+    ledger = Ledger()
+    problem = Problem(
+        teacher=Teacher(teacher, ledger),
+        make_student=lambda: tiny_network(seed=1),
+        image_shape=base.image_shape,
+        num_classes=base.num_classes,
+        normalization=base.normalization,
+        access=Access.METADATA,
+        granted={Access.METADATA: records},
+    )
+    budget = tiny_budget(**{"inversion_images": 31, "inversion_steps": 4, **numbers})
+    return problem, Run(budget, 0, ledger=ledger)
+
+
+def method(**params: Any) -> Metadata:
+    return Metadata(Metadata.build_params(params))
+
+
+def synthesized(
+    teacher: nn.Module, records: ActivationRecords, numbers: Any = None, **params: Any
+) -> tuple[ImageBank, Run]:
+    problem, run = posed(teacher, records, **(numbers or {}))
+    bank = method(**params).synthesize(problem, run)
+    assert isinstance(bank, ImageBank)
+    return bank, run
+
+
+# Drawing activations
+
+
+DRAWS = 40_000
+
+
+def moments_of_draws(record: Any, sampling: Any, label: int) -> tuple[Array, Array]:
+    stream = torch.Generator().manual_seed(11)
+    labels = torch.full((DRAWS,), label)
+    drawn = ClassGaussians(record, sampling).draw(labels, stream).double().numpy()
+    return drawn.mean(0), np.cov(drawn.T)
+
+
+@pytest.mark.parametrize(("sampling", "power"), [("cholesky", 1), ("legacy", 2)])
+def test_draws_have_the_recorded_covariance_or_its_square(
+    records: ActivationRecords, sampling: Any, power: int
+) -> None:
+    for record in (records.layers[1], records.layers[2], records.joint, records.pairs[0]):
+        assert record.covariance is not None
+        recorded = record.covariance[1].double().numpy()
+        expected = np.linalg.matrix_power(recorded, power)
+        mean, covariance = moments_of_draws(record, sampling, label=1)
+        deviation = np.sqrt(np.diag(expected))
+        # Standard errors: σ/√n of a mean, at most σ_i σ_j √(2/n) of a covariance.
+        assert (np.abs(mean - record.mean[1].numpy()) <= 5 * deviation / DRAWS**0.5 + 1e-6).all()
+        error = np.abs(covariance - expected) / (np.outer(deviation, deviation) + 1e-9)
+        assert error.max() < 5 * (2 / DRAWS) ** 0.5 + 2e-3
+
+
+def test_a_layer_without_covariance_is_drawn_by_its_standard_deviations(
+    records: ActivationRecords,
+) -> None:
+    record = records.layers[0]
+    assert record.covariance is None
+    for sampling in ("cholesky", "legacy"):
+        mean, covariance = moments_of_draws(record, sampling, label=2)
+        np.testing.assert_allclose(np.sqrt(np.diag(covariance)), record.std[2], rtol=0.03)
+        np.testing.assert_allclose(mean, record.mean[2], atol=0.05)
+
+
+def test_every_label_gets_a_draw_of_its_own_class(records: ActivationRecords) -> None:
+    labels = torch.tensor([2, 0, 1, 0, 2] * 400)
+    drawn = ClassGaussians(records.layers[1], "cholesky").draw(
+        labels, torch.Generator().manual_seed(0)
+    )
+    for label in range(NUM_CLASSES):
+        np.testing.assert_allclose(
+            drawn[labels == label].mean(0), records.layers[1].mean[label], atol=0.15
+        )
+
+
+def test_cholesky_factor_is_triangular_and_exact_for_singular_covariances_too() -> None:
+    rows = torch.randn(2, 4, 6, generator=torch.Generator().manual_seed(2))  # rank 4 of 6
+    rows[:, :, 3] = 0
+    covariance = rows.mT @ rows
+    factor = cholesky_factor(covariance)
+    torch.testing.assert_close(factor.mT @ factor, covariance, atol=1e-5, rtol=1e-5)
+    assert torch.equal(factor, factor.triu())
+
+
+# Distances against their formulas in float64
+
+
+def rectified(wanted: Array, actual: Array) -> float:
+    total = 0.0
+    for a, b in zip(wanted.ravel(), actual.ravel(), strict=True):
+        total += (max(a, 0.0) - max(b, 0.0)) ** 2
+    return total / wanted.size
+
+
+def random_pairs(*sizes: int, batch: int = 4) -> tuple[list[Tensor], list[Tensor]]:
+    stream = torch.Generator().manual_seed(sum(sizes))
+
+    def draw() -> list[Tensor]:
+        return [torch.randn(batch, size, generator=stream).double() for size in sizes]
+
+    return draw(), draw()
+
+
+def test_distances_follow_their_formulas() -> None:
+    wanted, actual = random_pairs(7, 3, 5)
+    plain = [(w.numpy(), a.numpy()) for w, a in zip(wanted, actual, strict=True)]
+    assert float(rectified_distance(wanted[0], actual[0])) == pytest.approx(rectified(*plain[0]))
+    assert float(all_layers_distance(wanted, actual)) == pytest.approx(
+        sum(rectified(w, a) / w.shape[1] for w, a in plain)
+    )
+    assert float(spectral_distance(wanted, actual)) == pytest.approx(
+        sum(np.square(w - a).sum() / w.size for w, a in plain)
+    )
+
+
+@pytest.mark.parametrize("distance", [all_layers_distance, spectral_distance])
+def test_distances_do_not_grow_with_the_batch(distance: Any) -> None:
+    wanted, actual = random_pairs(7, 3)
+    twice = distance([w.repeat(2, 1) for w in wanted], [a.repeat(2, 1) for a in actual])
+    assert float(twice) == pytest.approx(float(distance(wanted, actual)))
+
+
+@pytest.mark.parametrize(
+    ("distance", "factor"), [(all_layers_distance, 0.5), (spectral_distance, 1)]
+)
+def test_a_layer_of_twice_the_units_weighs_half_and_a_graph_as_before(
+    distance: Any, factor: float
+) -> None:
+    wanted, actual = random_pairs(6)
+    wide = distance([wanted[0].repeat(1, 2)], [actual[0].repeat(1, 2)])
+    assert float(wide) == pytest.approx(factor * float(distance(wanted, actual)))
+
+
+def expected_distance(
+    variant: str, records: ActivationRecords, targets: list[Array], layers: list[Array]
+) -> float:
+    """The loss of a variant from pre-ReLU activations N×U by layer, in float64."""
+    if variant == "top-layer":
+        return rectified(targets[0], layers[-1])
+    if variant.startswith("all-layers"):
+        return sum(rectified(w, a) / w.shape[1] for w, a in zip(targets, layers, strict=True))
+    units = [layers[0].reshape(len(layers[0]), 5, 36).mean(2), *layers[1:]]
+    graphs = [records.joint] if variant == "spectral-all" else list(records.pairs)
+    total = 0.0
+    for graph, wanted in zip(graphs, targets, strict=True):
+        signal = np.concatenate([units[i] for i in graph.layers], axis=1)
+        center, scale, basis = (
+            t.double().numpy() for t in (graph.center, graph.scale, graph.basis)
+        )
+        coefficients = (signal - center) / scale @ basis
+        total += np.square(wanted - coefficients).mean()
+    return total
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_first_logged_loss_is_the_variants_formula(
+    teacher: nn.Module, records: ActivationRecords, variant: str
+) -> None:
+    problem, run = posed(teacher, records, inversion_images=6, inversion_steps=1)
+    chosen = method(variant=variant, clamp=False)
+    reconstruction = chosen.reconstruction(records)
+    labels = torch.tensor([0, 2, 1, 1, 0, 2])
+    chosen.reconstruct(
+        problem, run, reconstruction, labels, torch.Generator().manual_seed(4), (0, 1)
+    )
+    (logged,) = run.curves["synthesis/loss"]["value"]
+
+    stream = torch.Generator().manual_seed(4)
+    pixels = 0.15 + 0.1 * torch.randn(6, *IMAGE_SHAPE, generator=stream)
+    again = chosen.reconstruction(records)
+    targets = [target.double().numpy() for target in again.draw(labels, stream)]
+    images = ((pixels - 0.5) / 0.25).double()
+    masks = [m.double() for m in again.masks.values()] or [torch.ones(180), torch.ones(12)]
+    network = TwoHidden().double()
+    network.load_state_dict(teacher.state_dict())
+    with torch.no_grad():
+        conv = network.conv(images).flatten(1) * masks[0]
+        fc = network.fc(F.relu(conv)) * masks[1]
+        logits = network.classifier(F.relu(fc)) / 8
+    expected = expected_distance(variant, records, targets, [x.numpy() for x in (conv, fc, logits)])
+    assert logged == pytest.approx(expected, rel=1e-4)
+
+
+def test_dropout_silences_the_declared_share_anew_for_every_batch(
+    records: ActivationRecords,
+) -> None:
+    reconstruction = method(variant="all-layers-dropout", dropout=0.25).reconstruction(records)
+    stream = torch.Generator().manual_seed(0)
+    labels = torch.zeros(3, dtype=torch.long)
+    targets = reconstruction.draw(labels, stream)
+    first = dict(reconstruction.masks)
+    reconstruction.draw(labels, stream)
+    assert first.keys() == {"conv", "fc"}  # the logits are never masked
+    assert not torch.equal(first["conv"], reconstruction.masks["conv"])
+    assert sorted(first["conv"].unique().tolist()) == pytest.approx([0.0, 1 / 0.75])
+    assert float((first["conv"] == 0).float().mean()) == pytest.approx(0.25, abs=0.1)
+    assert (targets[0][:, first["conv"] == 0] == 0).all()
+
+
+# The whole method
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_pixels_approach_the_drawn_activations(
+    teacher: nn.Module, records: ActivationRecords, variant: str
+) -> None:
+    numbers = {"inversion_images": 32, "inversion_steps": 40}
+    _, run = synthesized(teacher, records, numbers, variant=variant)
+    losses = run.curves["synthesis/loss"]["value"]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_bank_is_balanced_shuffled_and_counted(
+    teacher: nn.Module, records: ActivationRecords
+) -> None:
+    bank, run = synthesized(teacher, records, batch=8)
+    assert bank.images.shape == (31, *IMAGE_SHAPE)
+    assert bank.held_out == 3
+    assert bank.labels is not None
+    assert sorted(bank.labels.bincount().tolist()) == [10, 10, 11]
+    assert bank.labels.tolist() != sorted(bank.labels.tolist())
+    assert run.ledger.synthetic_images == 31
+    assert run.ledger.teacher_forward == run.ledger.teacher_backward == 31 * 4
+    assert not has_hooks(teacher)
+
+
+def test_pixels_stay_in_the_range_of_images_unless_told_otherwise(
+    teacher: nn.Module, records: ActivationRecords
+) -> None:
+    def pixels(clamp: bool) -> Tensor:
+        bank, _ = synthesized(teacher, records, clamp=clamp, pixel_lr=0.3)
+        return bank.images.float() * 0.25 + 0.5
+
+    assert float(pixels(True).min()) >= -1e-3
+    assert float(pixels(True).max()) <= 1 + 1e-3
+    assert float(pixels(False).min()) < -0.1
+
+
+def test_an_image_does_not_depend_on_the_others_of_its_batch(
+    teacher: nn.Module, records: ActivationRecords
+) -> None:
+    problem, run = posed(teacher, records)
+    chosen = method()
+
+    class Fixed:
+        listens_to = records.hidden
+        masks: dict[str, Tensor] = {}
+
+        def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
+            return [layer.mean[labels] for layer in records.layers]
+
+        distance = staticmethod(chosen.reconstruction(records).distance)
+
+    def first_image(labels: list[int]) -> Tensor:
+        images = chosen.reconstruct(
+            problem, run, Fixed(), torch.tensor(labels), torch.Generator().manual_seed(0), (0, 4)
+        )
+        return images[0].float()
+
+    torch.testing.assert_close(first_image([1]), first_image([1, 2, 0]), atol=2e-2, rtol=0)
+
+
+def test_hooks_are_removed_when_a_run_is_interrupted(
+    teacher: nn.Module, records: ActivationRecords
+) -> None:
+    problem, run = posed(teacher, records)
+
+    def interrupt(*event: Any) -> None:
+        raise KeyboardInterrupt
+
+    run._progress = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        method().synthesize(problem, run)
+    assert not has_hooks(teacher)
+
+
+def test_a_budget_without_pixel_optimisation_is_refused_in_one_line(
+    teacher: nn.Module, records: ActivationRecords
+) -> None:
+    problem, run = posed(teacher, records, inversion_images=0, inversion_steps=0)
+    with pytest.raises(ValueError, match="inversion_images=0") as error:
+        method().synthesize(problem, run)
+    assert "'metadata'" in one_line(str(error.value))
+
+
+def test_a_segmentation_teacher_is_not_supported(
+    teacher: nn.Module, records: ActivationRecords
+) -> None:
+    problem, _ = posed(teacher, records)
+    assert method().supports(problem) is None
+    problem.task_type = "segmentation"
+    assert one_line(method().supports(problem) or "")
