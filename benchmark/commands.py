@@ -124,13 +124,15 @@ def replay(
         threads=record.environment.threads,
         reuse_samples=False,
     )
-    teacher = find_teacher(task, spec.data, context.teacher_folders, console.print)
+    teacher = find_teacher(
+        task, spec.data, context.teacher_folders, console.print, spec.budget.name
+    )
     if teacher is None or teacher.info.checksum != record.teacher.checksum:
         raise UserError(
             f"the record's teacher {record.teacher.checksum} is not here: neither in the cache nor "
             f"in '{results / 'teachers'}'"
         )
-    job = Job(spec, record.run_id, record.method.changed, teacher)
+    job = Job(spec, record.run_id, record.method.changed, teacher, record.data_note)
     console.print(f"replaying {label(job)}", highlight=False)
     display = GridDisplay([job], 0, console)
     with display:
