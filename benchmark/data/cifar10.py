@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import check_integrity
 
 from benchmark.data.base import Dataset, Split, damaged, missing, search_paths
 from benchmark.data.parquet import parquet_files, read_parquet_splits
@@ -42,6 +43,10 @@ def read_cifar10(data_dir: Path | None = None) -> Dataset:
 
 
 def _from_torchvision(root: Path, _: Tick) -> Dataset:
+    for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list):
+        path = root / FOLDER / name
+        if not check_integrity(path, md5):
+            raise damaged("CIFAR-10", path, "its md5 is not the published one", FETCH)
     splits = []
     for train in (True, False):
         try:

@@ -46,5 +46,6 @@ def _from_torchvision(folder: Path, _: Tick) -> Dataset:
             source = SVHN(str(folder), split=split, download=False)
         except Exception as error:  # torchvision raises whatever the bytes happen to trip over
             raise damaged("SVHN", folder / name, error, FETCH) from None
-        splits.append(Split(torch.from_numpy(source.data), torch.from_numpy(source.labels).long()))
+        images = torch.from_numpy(source.data).contiguous()
+        splits.append(Split(images, torch.from_numpy(source.labels)))
     return Dataset(*splits)
