@@ -19,7 +19,7 @@ from benchmark.records import TeacherInfo, digest
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.base import derive_seed
 
-SHIPPED_LIMIT = 1 << 20
+SHIPPED_LIMIT = 4 << 20
 """Weights up to this many bytes are kept beside the records they belong to."""
 
 Say = Callable[[str], None]

@@ -107,7 +107,8 @@ class _Bar:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        if self.bar.live.is_started:
+            self.bar.stop()
 
     def tick(self, done: int, total: int) -> None:
         """``done`` of ``total`` images are decoded."""
