@@ -129,7 +129,9 @@ def replay(
         threads=record.environment.threads,
         reuse_samples=False,
     )
-    teacher = find_teacher(task, spec.data, context.teacher_folders, console.print)
+    teacher = find_teacher(
+        task, spec.data, context.teacher_folders, console.print, spec.budget.name
+    )
     if teacher is None or teacher.info.checksum != record.teacher.checksum:
         raise UserError(
             f"the record's teacher {record.teacher.checksum} is not here: neither in the cache nor "
@@ -137,7 +139,7 @@ def replay(
         )
     if Access.METADATA in known[spec.method].access:
         obtain_metadata(task, data, teacher.build(task), context.teacher_folders, console.print)
-    job = Job(spec, record.run_id, record.method.changed, teacher)
+    job = Job(spec, record.run_id, record.method.changed, teacher, record.data_note)
     console.print(f"replaying {label(job)}", highlight=False)
     display = GridDisplay([job], 0, console)
     with display:

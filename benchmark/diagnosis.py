@@ -55,6 +55,7 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
         machine.add_row("methods", f"[red]{escape(str(error))}[/red]")
     console.print(machine)
 
+    folders = teacher_folders(RESULTS)
     tasks = _table("Tasks", "task", "dataset", "teacher")
     for name in sorted(all_tasks()):
         task = get_task(name)
@@ -64,11 +65,19 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
             tasks.add_row(name, f"[red]{escape(str(error))}[/red]", "–")
             continue
         counts = f"{len(data.train.labels):,} + {len(data.test.labels):,} images"
-        teacher = find_teacher(task, data.checksum(), teacher_folders(RESULTS), console.print)
+        note = f" {data.note}" if data.note else ""
+        teachers = [
+            (recipe, find_teacher(task, data.checksum(), folders, console.print, presets[0]))
+            for recipe, presets in task.recipes().items()
+        ]
         tasks.add_row(
             name,
-            f"{counts}, {data.checksum()}",
-            f"accuracy {teacher.info.accuracy:.4f}" if teacher else "trained at the first run",
+            f"{counts}, {data.checksum()}{note}",
+            "; ".join(
+                (f"{recipe.name}: " if recipe.name else "")
+                + (f"accuracy {found.info.accuracy:.4f}" if found else "trained at the first run")
+                for recipe, found in teachers
+            ),
         )
     console.print(tasks)
     places = ", ".join(str(path) for path in search_paths(data_dir))
@@ -76,8 +85,8 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
         f"Datasets were looked for in: {escape(places)} (--data-dir or {DATA_VARIABLE})",
         soft_wrap=True,
     )
-    teachers = ", ".join(str(folder) for folder in teacher_folders(RESULTS))
-    console.print(f"Teachers were looked for in: {escape(teachers)}", soft_wrap=True)
+    searched = ", ".join(str(folder) for folder in folders)
+    console.print(f"Teachers were looked for in: {escape(searched)}", soft_wrap=True)
     console.print("No task here needs other pretrained weights, so none were looked for.")
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from benchmark.data.base import Dataset
 from benchmark.executors.base import Executor
 from benchmark.metadata import ship_metadata
 from benchmark.plan import PlannedRun
 from benchmark.records import FAILED, Record, Store, write_atomic
 from benchmark.run import Context, Job, dataset
-from benchmark.tasks.base import Task
 from benchmark.teachers import (
     SHIPPED_LIMIT,
     TrainedTeacher,
@@ -70,17 +70,24 @@ def prepare(
     agenda = Agenda()
     for run in planned:
         data = dataset(run.task.name, context.data_dir)
-        if run.task.name not in teachers:
-            teacher = obtain_teacher(
-                run.task, data, context.teacher_folders, display.say, display.teacher
+        name = teacher_file(run.task, data.checksum(), run.budget.name)
+        if name not in teachers:
+            teachers[name] = obtain_teacher(
+                run.task,
+                data,
+                context.teacher_folders,
+                display.say,
+                display.teacher,
+                run.budget.name,
+                context.device,
+                context.precision,
             )
-            teachers[run.task.name] = teacher
-            _keep_beside_records(teacher, run.task, data.checksum(), store.root)
-        if Access.METADATA in run.method.access and run.task.name not in described:
-            network = teachers[run.task.name].build(run.task)
+            _keep_beside_records(teachers[name], store.root / "teachers" / name)
+        if Access.METADATA in run.method.access and name not in described:
+            network = teachers[name].build(run.task)
             ship_metadata(run.task, data, network, store.root, context.teacher_folders, display.say)
-            described.add(run.task.name)
-        add(agenda, run, data.checksum(), teachers[run.task.name], store, overwrite)
+            described.add(name)
+        add(agenda, run, data, teachers[name], store, overwrite)
     return agenda
 
 
@@ -94,24 +101,24 @@ def preview(
         data = dataset(run.task.name, context.data_dir)
         if run.task.name not in teachers:
             teachers[run.task.name] = find_teacher(
-                run.task, data.checksum(), context.teacher_folders
+                run.task, data.checksum(), context.teacher_folders, preset=run.budget.name
             )
         teacher = teachers[run.task.name]
         if teacher is not None:
-            add(agenda, run, data.checksum(), teacher, store, overwrite)
+            add(agenda, run, data, teacher, store, overwrite)
     return agenda, [name for name, teacher in teachers.items() if teacher is None]
 
 
 def add(
     agenda: Agenda,
     run: PlannedRun,
-    data_checksum: str,
+    data: Dataset,
     teacher: TrainedTeacher,
     store: Store,
     overwrite: Overwrite,
 ) -> None:
     """Sort one planned run into what is to do and what is already there."""
-    spec = run.spec(data_checksum)
+    spec = run.spec(data.checksum())
     run_id = spec.run_id(teacher.info.checksum)
     if run_id in agenda.ids:
         return  # two entries of a suite that mean the same experiment
@@ -120,7 +127,7 @@ def add(
     if record is not None and not repeat(record, overwrite):
         agenda.kept.append(record)
     else:
-        agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher))
+        agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher, data.note))
 
 
 def repeat(record: Record, overwrite: Overwrite) -> bool:
@@ -164,9 +171,6 @@ def check_writable(root: Path) -> None:
     probe.unlink()
 
 
-def _keep_beside_records(
-    teacher: TrainedTeacher, task: Task, data_checksum: str, results: Path
-) -> None:
-    path = results / "teachers" / teacher_file(task, data_checksum)
+def _keep_beside_records(teacher: TrainedTeacher, path: Path) -> None:
     if weight_bytes(teacher) <= SHIPPED_LIMIT and not path.exists():
         keep_teacher(teacher, path)

@@ -14,22 +14,22 @@ from torch import nn
 from benchmark.artifacts import Corrupted, checksum, load_tensors, save_tensors
 from benchmark.data.base import Dataset
 from benchmark.tasks.base import Task
-from benchmark.teachers import SHIPPED_LIMIT, Say, teacher_file
+from benchmark.teachers import SHIPPED_LIMIT, Say
 from methods.activation_records import FORMAT, ActivationRecords, collect_records
 
 
-def metadata_file(task: Task, data_checksum: str) -> str:
-    """File name of the metadata, beside the teacher's."""
-    return f"{Path(teacher_file(task, data_checksum)).stem}.metadata.safetensors"
+def metadata_file(task: Task, teacher: nn.Module) -> str:
+    """File name of a teacher's metadata: task, and the checksum of the teacher's weights."""
+    return f"{task.name}-{checksum(teacher.state_dict())}.metadata.safetensors"
 
 
 def find_metadata(
-    task: Task, data_checksum: str, teacher: nn.Module, folders: Sequence[Path], say: Say = print
+    task: Task, teacher: nn.Module, folders: Sequence[Path], say: Say = print
 ) -> ActivationRecords | None:
     """The teacher's metadata from the first folder that holds them undamaged; damage is said."""
     belongs_to = {"teacher": checksum(teacher.state_dict()), "format": str(FORMAT)}
     for folder in folders:
-        path = folder / metadata_file(task, data_checksum)
+        path = folder / metadata_file(task, teacher)
         try:
             tensors, header = load_tensors(path)
             if belongs_to.items() <= header.items():
@@ -55,15 +55,14 @@ def obtain_metadata(
         folders: where they are looked for; with none, they are collected and not kept.
         say: told what is ignored and what takes time.
     """
-    data_checksum = dataset.checksum()
-    found = find_metadata(task, data_checksum, teacher, folders, say)
+    found = find_metadata(task, teacher, folders, say)
     if found is not None:
         return found
     say(f"collecting the metadata of the teacher of '{task.name}' from its training data")
     images, labels = task.preprocess(dataset.train.images), dataset.train.labels
     records = collect_records(teacher.eval(), images, labels, task.num_classes)
     if folders:
-        keep_metadata(records, teacher, folders[-1] / metadata_file(task, data_checksum))
+        keep_metadata(records, teacher, folders[-1] / metadata_file(task, teacher))
     return records
 
 
@@ -91,5 +90,5 @@ def ship_metadata(
     shipped = results / "teachers"
     if metadata_bytes(records) > SHIPPED_LIMIT:
         return
-    if find_metadata(task, dataset.checksum(), teacher, [shipped], lambda message: None) is None:
-        keep_metadata(records, teacher, shipped / metadata_file(task, dataset.checksum()))
+    if find_metadata(task, teacher, [shipped], lambda message: None) is None:
+        keep_metadata(records, teacher, shipped / metadata_file(task, teacher))

@@ -117,6 +117,7 @@ class Record(_Strict):
     ledger: LedgerInfo = LedgerInfo()
     curves: dict[str, dict[str, list[float]]] = {}
     teacher: TeacherInfo
+    data_note: str = ""
     environment: Environment
     created: str
 

@@ -60,12 +60,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Job:
-    """A specification with what its record says about method and teacher."""
+    """A specification with what its record says about method, teacher and data."""
 
     spec: Spec
     run_id: str
     changed: dict[str, object]
     teacher: TrainedTeacher
+    data_note: str = ""
 
 
 def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None) -> Record:
@@ -180,6 +181,7 @@ def to_record(
         ledger=ledger_info(run.ledger) if run is not None else LedgerInfo(),
         curves=rounded(run.curves) if run is not None and keep_curves else {},
         teacher=job.teacher.info,
+        data_note=job.data_note,
         environment=environment(torch.device(context.device), context.precision),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )

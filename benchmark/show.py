@@ -104,8 +104,10 @@ def _task(task: Task, console: Console) -> None:
     console.print(f"[bold]{escape(task.title)}[/bold] ({task.name}, version {task.version})")
     console.print(f"{escape(inspect.getdoc(task) or '')}\n", highlight=False)
     console.print(f"pair: {task.pair}; images {task.image_shape}; {task.num_classes} classes")
-    recipe = ", ".join(f"{k}={v}" for k, v in task.teacher_recipe.model_dump().items())
-    console.print(f"teacher's recipe: {recipe}", highlight=False)
+    for recipe, presets in task.recipes().items():
+        numbers = ", ".join(f"{k}={v}" for k, v in recipe.identity().items())
+        where = f" (budgets {', '.join(presets)})" if task.teacher_recipes else ""
+        console.print(f"teacher's recipe{where}: {numbers}", highlight=False)
     table = _table("Budgets (--budget)", "number", *task.budgets)
     for name in next(iter(task.budgets.values())).model_dump():
         if name != "name":
@@ -137,6 +139,7 @@ def _record(record: Record, console: Console) -> None:
         "parameters": ", ".join(f"{k}={format_value(v)}" for k, v in spec.params.items()) or "–",
         "budget": spec.budget.name,
         "seed": spec.seed,
+        **({"data": record.data_note} if record.data_note else {}),
         "teacher": f"{record.teacher.checksum}, accuracy {record.teacher.accuracy:.4f}",
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
         "seconds": ", ".join(f"{k} {v:.1f}" for k, v in record.ledger.seconds.items()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.artifacts import Corrupted, cache_dir, checksum, load_tensors, save_tensors
-from benchmark.data.base import Dataset, Split
+from benchmark.data.augmentation import crop_flip
+from benchmark.data.base import Dataset
+from benchmark.device import Precision
 from benchmark.metrics.classification import accuracy, constant_share
 from benchmark.records import TeacherInfo, digest
-from benchmark.tasks.base import Task
+from benchmark.tasks.base import Task, TeacherRecipe
 from methods.base import derive_seed
 
-SHIPPED_LIMIT = 1 << 20
+SHIPPED_LIMIT = 4 << 20
 """Weights up to this many bytes are kept beside the records they belong to."""
 
 Say = Callable[[str], None]
@@ -39,13 +40,13 @@ class TrainedTeacher:
         return network
 
 
-def teacher_file(task: Task, data_checksum: str) -> str:
-    """File name of the teacher: task, and a hash of everything it is made from."""
+def teacher_file(task: Task, data_checksum: str, preset: str = "") -> str:
+    """File name of a budget preset's teacher: task, and a hash of everything it is made from."""
     made_from = {
         "task": task.name,
         "version": task.version,
         "data": data_checksum,
-        "recipe": task.teacher_recipe.model_dump(mode="json"),
+        "recipe": task.recipe(preset).identity(),
     }
     return f"{task.name}-{digest(made_from)}.safetensors"
 
@@ -60,11 +61,11 @@ def teacher_folders(results: Path) -> tuple[Path, ...]:
 
 
 def find_teacher(
-    task: Task, data_checksum: str, folders: Sequence[Path], say: Say = print
+    task: Task, data_checksum: str, folders: Sequence[Path], say: Say = print, preset: str = ""
 ) -> TrainedTeacher | None:
     """The teacher from the first folder that holds it undamaged; damage is said."""
     for folder in folders:
-        path = folder / teacher_file(task, data_checksum)
+        path = folder / teacher_file(task, data_checksum, preset)
         try:
             weights, header = load_tensors(path)
             info = TeacherInfo.model_validate_json(header["teacher"])
@@ -85,14 +86,17 @@ def obtain_teacher(
     folders: Sequence[Path],
     say: Say = print,
     progress: TeacherProgress = lambda phase, step, total, loss: None,
+    preset: str = "",
+    device: str = "cpu",
+    precision: Precision = "fp32",
 ) -> TrainedTeacher:
-    """The task's teacher, from a folder or freshly trained and saved in the last one."""
+    """The teacher of a budget preset, from a folder or freshly trained and saved in the last."""
     data_checksum = dataset.checksum()
-    found = find_teacher(task, data_checksum, folders, say)
+    found = find_teacher(task, data_checksum, folders, say, preset)
     if found is not None:
         return found
-    teacher = train_teacher(task, dataset, progress)
-    keep_teacher(teacher, folders[-1] / teacher_file(task, data_checksum))
+    teacher = train_teacher(task, dataset, progress, preset, device, precision)
+    keep_teacher(teacher, folders[-1] / teacher_file(task, data_checksum, preset))
     return teacher
 
 
@@ -106,39 +110,84 @@ def weight_bytes(teacher: TrainedTeacher) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in teacher.weights.values())
 
 
-def train_teacher(task: Task, dataset: Dataset, progress: TeacherProgress) -> TrainedTeacher:
-    """Train by the task's recipe; the weights after the last epoch are the teacher."""
-    recipe = task.teacher_recipe
-    images, labels = task.preprocess(dataset.train.images), dataset.train.labels
+def train_teacher(
+    task: Task,
+    dataset: Dataset,
+    progress: TeacherProgress,
+    preset: str = "",
+    device: str = "cpu",
+    precision: Precision = "fp32",
+) -> TrainedTeacher:
+    """Train by the task's recipe; the weights after the last epoch are the teacher.
+
+    Args:
+        task: gives the network and the recipe.
+        dataset: trained on one split, measured on the other.
+        progress: told ``"teacher"``, step, total and loss.
+        preset: the budget whose recipe is followed.
+        device: where it is trained.
+        precision: ``bf16`` is used by recipes of mixed precision.
+    """
+    recipe = task.recipe(preset)
+    images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.seed, "teacher-initialisation"))
-        network = task.make_teacher()
+        network = task.make_teacher().to(device)
     stream = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-batches"))
+    crops = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-augmentation"))
     steps_per_epoch = len(images) // recipe.batch
     total = recipe.epochs * steps_per_epoch
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+    optimizer, schedule = _optimization(recipe, network, total)
+    reduced = recipe.mixed_precision and precision == "bf16"
     network.train()
     for epoch in range(recipe.epochs):
-        order = torch.randperm(len(images), generator=stream)
+        order = torch.randperm(len(images), generator=stream).to(device)
         for i in range(steps_per_epoch):
             chosen = order[i * recipe.batch : (i + 1) * recipe.batch]
-            loss = F.cross_entropy(network(images[chosen]), labels[chosen])
+            batch = images[chosen]
+            if recipe.augmentation == "crop-flip":
+                batch = crop_flip(batch, crops)
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=reduced):
+                logits = network(task.preprocess(batch))
+            loss = F.cross_entropy(logits.float(), labels[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
-            progress("teacher", epoch * steps_per_epoch + i + 1, total, loss.item())
+            step = epoch * steps_per_epoch + i + 1
+            # Reading a loss from an accelerator waits for it.
+            if device == "cpu" or step % 50 == 0 or step == total:
+                progress("teacher", step, total, loss.item())
     network.eval()
-    weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    test = task.preprocess(dataset.test.images).to(device), dataset.test.labels.to(device)
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
     info = TeacherInfo(
         checksum=checksum(weights),
-        accuracy=accuracy(network, *_prepared(task, dataset.test)),
+        accuracy=accuracy(network, *test),
         chance=constant_share(dataset.test.labels),
-        recipe=json.loads(recipe.model_dump_json()),
+        recipe=recipe.identity(),
     )
     return TrainedTeacher(weights, info)
 
 
-def _prepared(task: Task, split: Split) -> tuple[Tensor, Tensor]:
-    return task.preprocess(split.images), split.labels
+def _optimization(
+    recipe: TeacherRecipe, network: nn.Module, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "adam":
+        optimizer = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay, fused=True)
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=rate,
+            momentum=recipe.momentum,
+            weight_decay=decay,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
+    if recipe.schedule == "cosine":
+        return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, steps, cycle_momentum=False
+    )

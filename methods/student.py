@@ -35,6 +35,8 @@ def student_optimizer(
     def factor(step: int) -> float:
         if budget.student_schedule == "constant":
             return 1.0
+        if budget.student_schedule == "step":
+            return 1.0 if step < 0.8 * steps else 0.1
         return 0.5 * (1 + math.cos(math.pi * step / steps))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -119,6 +119,7 @@ def make_record(
     budget: Budget | None = None,
     metrics: Mapping[str, float] | None = None,
     seconds: float = 1.0,
+    data_note: str = "",
 ) -> Record:
     """A record whose run id agrees with its spec; ``accuracy=None`` leaves the metrics empty."""
     spec = Spec(
@@ -147,6 +148,7 @@ def make_record(
         teacher=TeacherInfo(
             checksum=teacher, accuracy=teacher_accuracy, chance=chance, recipe={"epochs": 1}
         ),
+        data_note=data_note,
         environment=Environment(
             python="3.12",
             torch="2.6",

@@ -31,6 +31,11 @@ COLUMNS = (
     "seconds",
     "teacher queries",
 )
+SCHEDULES = {
+    "cosine": "cosine decay",
+    "constant": "constant rate",
+    "step": "a tenth of it after four fifths",
+}
 HEADER = """# Leaderboard
 
 Made by `dfkd leaderboard` from the records under `results/`; do not edit it by hand.
@@ -121,6 +126,7 @@ class Table:
     teacher_accuracy: float
     rows: list[Row]
     missing: dict[str, int] = field(default_factory=dict)
+    data_note: str = ""
 
     def caption(self) -> str:
         """What the numbers were obtained with."""
@@ -128,7 +134,7 @@ class Table:
         images = (
             f"a bank of {b.images:,} images" if b.images else "fresh images at every student step"
         )
-        schedule = "cosine decay" if b.student_schedule == "cosine" else "constant rate"
+        schedule = SCHEDULES[b.student_schedule]
         threads = sorted({r.environment.threads for row in self.rows for r in row.records})
         devices = sorted({r.environment.device for row in self.rows for r in row.records})
         absent = ", ".join(f"{name} ({count} runs)" for name, count in sorted(self.missing.items()))
@@ -149,7 +155,9 @@ class Table:
             f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
             f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
             f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
-            f"Run on: {where}." + (f" Planned, but without any record: {absent}." if absent else "")
+            f"Run on: {where}."
+            + (f" Data: {self.data_note}." if self.data_note else "")
+            + (f" Planned, but without any record: {absent}." if absent else "")
         )
 
 
@@ -197,6 +205,7 @@ def tables(scan: Scan) -> list[Table]:
             first[table].teacher.accuracy,
             sorted(rows.values(), key=_order),
             dict(missing[table]),
+            first[table].data_note,
         )
         for table, rows in sorted(groups.items())
     ]

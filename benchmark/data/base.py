@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -33,10 +33,23 @@ class Dataset:
     """A training and a test split, and a hash of their contents.
 
     The hash is of the decoded arrays, so the same data in another file layout is the same data.
+
+    Args:
+        train: what teachers are trained on.
+        test: what students are judged by.
+        note: what every table must say of this copy, such as ``CIFAR-10 (JPEG)``.
     """
 
     train: Split
     test: Split
+    note: str = field(default="", kw_only=True)
+
+    @classmethod
+    def known(cls, train: Split, test: Split, checksum: str, note: str = "") -> Dataset:
+        """A dataset whose checksum was computed before."""
+        dataset = cls(train, test, note=note)
+        dataset.__dict__["_digest"] = checksum
+        return dataset
 
     def checksum(self) -> str:
         """16 hexadecimal digits, computed once."""
@@ -68,4 +81,13 @@ def missing(name: str, files: Sequence[str], searched: Sequence[Path], fetch: st
     return DataError(
         f"{name} is not here: no {' / '.join(files)} in {places}; point at it with --data-dir "
         f"or {DATA_VARIABLE}, or fetch it with: {fetch}"
+    )
+
+
+def damaged(name: str, path: Path, why: Exception | str, fetch: str) -> DataError:
+    """The one-line error of a file that cannot be read."""
+    reason = " ".join(str(why).split())[:200] or "unexpected end of file"
+    kind = f"{type(why).__name__}: " if isinstance(why, Exception) else ""
+    return DataError(
+        f"{name} is damaged: '{path}' cannot be read ({kind}{reason}); fetch it again with: {fetch}"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from torchvision.datasets import MNIST
 
 from benchmark.data.base import DataError, Dataset, Split, missing, search_paths
+from benchmark.data.prepared import prepared
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -40,6 +41,11 @@ def read_mnist(data_dir: Path | None = None) -> Dataset:
         DataError: when a file is missing or truncated.
     """
     root = find_mnist(data_dir)
+    sources = [root / "MNIST" / "raw" / name for name in FILES]
+    return prepared("MNIST", sources, lambda tick: _decode(root))
+
+
+def _decode(root: Path) -> Dataset:
     raw = root / "MNIST" / "raw"
     splits = []
     for train, names in ((True, FILES[:2]), (False, FILES[2:])):

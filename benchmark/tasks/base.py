@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -22,11 +22,29 @@ class TeacherRecipe(BaseModel):
 
     epochs: int = Field(ge=1)
     batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    optimizer: Literal["adam"] = "adam"
-    schedule: Literal["cosine"] = "cosine"
-    augmentation: Literal["none"] = "none"
+    learning_rate: float = Field(gt=0, description="highest learning rate")
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="sgd has Nesterov's momentum")
+    schedule: Literal["cosine", "one-cycle"] = Field(
+        "cosine", description="from the highest rate to zero, with a warm-up in one-cycle"
+    )
+    augmentation: Literal["none", "crop-flip"] = "none"
     seed: int = 0
+    name: str = Field("", description="cpu or paper, where a task has recipes of both kinds")
+    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.0, ge=0)
+    mixed_precision: bool = Field(
+        False, description="train in bfloat16 where the device multiplies it natively"
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """The numbers that identify a teacher.
+
+        Those that later versions added are left out while they change nothing, so that teachers
+        trained before keep their names.
+        """
+        added = {"name", "momentum", "weight_decay", "mixed_precision"}
+        unused = {n for n in added if getattr(self, n) == type(self).model_fields[n].default}
+        return self.model_dump(mode="json", exclude=unused)
 
 
 class Task(ABC):
@@ -42,6 +60,7 @@ class Task(ABC):
         num_classes: K.
         normalization: of the input.
         teacher_recipe: how the teacher is trained.
+        teacher_recipes: by budget preset, where a preset's teacher is trained otherwise.
         budgets: preset name to numbers.
     """
 
@@ -54,7 +73,19 @@ class Task(ABC):
     num_classes: ClassVar[int]
     normalization: ClassVar[Normalization]
     teacher_recipe: ClassVar[TeacherRecipe]
+    teacher_recipes: ClassVar[Mapping[str, TeacherRecipe]] = {}
     budgets: ClassVar[Mapping[str, Budget]]
+
+    def recipe(self, preset: str = "") -> TeacherRecipe:
+        """How the teacher of a budget preset is trained."""
+        return self.teacher_recipes.get(preset, self.teacher_recipe)
+
+    def recipes(self) -> dict[TeacherRecipe, list[str]]:
+        """Every recipe with the budget presets that use it."""
+        presets: dict[TeacherRecipe, list[str]] = {}
+        for preset in self.budgets:
+            presets.setdefault(self.recipe(preset), []).append(preset)
+        return presets
 
     @abstractmethod
     def load(self, data_dir: Path | None) -> Dataset:

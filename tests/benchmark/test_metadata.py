@@ -27,7 +27,7 @@ from benchmark.plan import MethodEntry, Suite, plan
 from benchmark.records import Store
 from benchmark.run import Context, pose
 from benchmark.tasks.digits import Digits
-from benchmark.teachers import SHIPPED_LIMIT, TrainedTeacher, teacher_file
+from benchmark.teachers import SHIPPED_LIMIT, TrainedTeacher
 from methods.activation_records import ActivationRecords
 from methods.base import AccessError
 from methods.baselines import Noise
@@ -38,7 +38,6 @@ from tests.benchmark.test_grid import Watcher
 from tests.helpers import one_line
 
 DATA = read_digits()
-NAME = metadata_file(Digits(), DATA.checksum())
 
 
 @pytest.fixture
@@ -63,16 +62,16 @@ def equal(first: ActivationRecords, second: ActivationRecords) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_metadata_lie_beside_the_teacher_they_describe() -> None:
-    stem = teacher_file(Digits(), DATA.checksum()).removesuffix(".safetensors")
-    assert f"{stem}.metadata.safetensors" == NAME
+def test_metadata_are_named_after_the_teacher_they_describe(digits_teacher: TrainedTeacher) -> None:
+    name = metadata_file(Digits(), digits_teacher.build(Digits()))
+    assert name == f"digits-{digits_teacher.info.checksum}.metadata.safetensors"
 
 
 def test_metadata_are_collected_once_and_found_again(network: nn.Module, tmp_path: Path) -> None:
     first, said = obtained(network, tmp_path)
     assert "collecting" in one_line(said[0])
     assert len(said) == 1
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert [path.name for path in tmp_path.iterdir()] == [metadata_file(Digits(), network)]
     again, said = obtained(network, tmp_path)
     assert said == []
     assert equal(first, again)
@@ -82,7 +81,7 @@ def test_metadata_are_collected_once_and_found_again(network: nn.Module, tmp_pat
 def test_damaged_metadata_are_said_and_collected_anew(
     network: nn.Module, records: ActivationRecords, tmp_path: Path, damage: str
 ) -> None:
-    path = tmp_path / NAME
+    path = tmp_path / metadata_file(Digits(), network)
     keep_metadata(records, network, path)
     content = bytearray(path.read_bytes())
     if damage == "flipped byte":
@@ -102,9 +101,9 @@ def test_metadata_of_another_teacher_are_not_taken(
     network: nn.Module, records: ActivationRecords, tmp_path: Path
 ) -> None:
     other = Digits().make_teacher()
-    keep_metadata(records, other, tmp_path / NAME)
+    keep_metadata(records, other, tmp_path / metadata_file(Digits(), network))
     said: list[str] = []
-    assert find_metadata(Digits(), DATA.checksum(), network, [tmp_path], said.append) is None
+    assert find_metadata(Digits(), network, [tmp_path], said.append) is None
     assert "another teacher" in one_line(said[0])
 
 
@@ -112,13 +111,13 @@ def test_small_metadata_are_kept_beside_the_records_and_mended_there(
     network: nn.Module, records: ActivationRecords, tmp_path: Path
 ) -> None:
     cache, results = tmp_path / "cache", tmp_path / "results"
-    shipped = results / "teachers" / NAME
+    shipped = results / "teachers" / metadata_file(Digits(), network)
     folders = (shipped.parent, cache)
     assert metadata_bytes(records) < SHIPPED_LIMIT
     for prepare_damage in (lambda: None, lambda: shipped.write_bytes(b"broken")):
         prepare_damage()
         ship_metadata(Digits(), DATA, network, results, folders, lambda message: None)
-        found = find_metadata(Digits(), DATA.checksum(), network, [shipped.parent])
+        found = find_metadata(Digits(), network, [shipped.parent])
         assert found is not None
         assert equal(found, records)
 
@@ -147,9 +146,10 @@ def agenda(context: Context, root: Path, method: str, **params: Any) -> tuple[Ag
 
 
 def test_metadata_are_collected_only_where_a_planned_method_may_see_them(
-    context: Context, tmp_path: Path
+    context: Context, network: nn.Module, tmp_path: Path
 ) -> None:
-    cache, shipped = context.cache / "teachers" / NAME, tmp_path / "teachers" / NAME
+    name = metadata_file(Digits(), network)
+    cache, shipped = context.cache / "teachers" / name, tmp_path / "teachers" / name
     _, watcher = agenda(context, tmp_path, "noise")
     assert watcher.said == []
     assert not cache.exists()

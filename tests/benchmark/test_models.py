@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from benchmark.models.lenet import lenet5, lenet5_half
+from benchmark.models.resnet import resnet18, resnet34
 from benchmark.models.small_cnn import SmallCNN
+from benchmark.models.wide_resnet import WideResNet, wide_resnet
 from benchmark.tasks.registry import all_tasks, get_task
 
 
@@ -43,3 +45,62 @@ def test_the_student_is_smaller_than_its_teacher() -> None:
 def test_small_cnn_takes_any_size_divisible_by_four() -> None:
     network = SmallCNN(5, (3, 8, 12), width=2)
     assert network(torch.randn(2, 3, 8, 12)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [
+        (wide_resnet(40, 2), 2_248_954),
+        (wide_resnet(16, 1), 175_994),
+        (resnet34(), 21_299_146),
+        (resnet18(), 11_183_562),
+    ],
+    ids=["WRN-40-2", "WRN-16-1", "ResNet-34", "ResNet-18"],
+)
+def test_colour_networks_have_the_published_size(network: nn.Module, count: int) -> None:
+    """RDSKD counts parameters and BatchNorm's running statistics."""
+    state = network.state_dict()
+    counted = (v.numel() for name, v in state.items() if not name.endswith("num_batches_tracked"))
+    assert sum(counted) == count
+
+
+@pytest.mark.parametrize("network", [wide_resnet(10, 1, 7), resnet18(7)], ids=["wrn", "resnet"])
+def test_channels_last_is_a_layout_not_another_function(network: nn.Module) -> None:
+    images = torch.randn(2, 3, 32, 32)
+    convs = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    spatial = [conv for conv in convs if conv.kernel_size != (1, 1) and conv.in_channels > 1]
+    assert all(c.weight.is_contiguous(memory_format=torch.channels_last) for c in spatial)
+    network.eval()
+    logits = network(images)
+    assert logits.shape == (2, 7)
+    assert network.get_classifier().out_features == 7
+    logits.square().sum().backward()
+    gradient = spatial[0].weight.grad.clone()
+    network.zero_grad()
+    network.to(memory_format=torch.contiguous_format)
+    again = network(images)
+    again.square().sum().backward()
+    torch.testing.assert_close(again, logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(spatial[0].weight.grad, gradient, rtol=1e-3, atol=1e-3)
+
+
+def test_resnets_keep_the_resolution_in_the_stem() -> None:
+    assert resnet18().forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 512, 4, 4)
+
+
+def test_wide_resnets_have_the_groups_of_the_paper() -> None:
+    network = WideResNet(22, 3)
+    assert len(network.groups) == 3 * 3
+    assert network.forward_features(torch.zeros(1, 3, 32, 32)).shape == (1, 192, 8, 8)
+    block = network.groups[0]
+    x = torch.randn(2, 16, 8, 8)
+    block.eval()
+    activated = torch.relu(x / (1 + block.norm1.eps) ** 0.5)  # BatchNorm at initialisation
+    inner = torch.relu(block.conv1(activated) / (1 + block.norm2.eps) ** 0.5)
+    torch.testing.assert_close(block(x), block.conv2(inner) + block.shortcut(activated))
+
+
+@pytest.mark.parametrize("depth", [4, 18, 41])
+def test_a_depth_that_no_wide_resnet_has_is_refused(depth: int) -> None:
+    with pytest.raises(ValueError, match=f"no wide ResNet of depth {depth}.*such as"):
+        WideResNet(depth, 1)

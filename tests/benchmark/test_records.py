@@ -47,6 +47,14 @@ def test_a_record_survives_its_text() -> None:
     assert Record.from_json(record.to_json()) == record
 
 
+def test_a_record_from_before_data_notes_is_read_and_keeps_its_id() -> None:
+    record = make_record()
+    old = json.loads(record.to_json())
+    del old["data_note"]
+    assert Record.from_json(json.dumps(old)) == record
+    assert make_record(data_note="a copy").run_id == record.run_id
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     metrics=st.dictionaries(names, finite, max_size=4),

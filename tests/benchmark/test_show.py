@@ -52,6 +52,14 @@ def test_show_prints_a_task_with_its_budgets() -> None:
         assert word in output
 
 
+def test_show_prints_every_recipe_with_its_budgets() -> None:
+    output = " ".join(dfkd("show", "cifar10").output.split())
+    for words in ("ResNet-34 → ResNet-18", "budgets smoke, cpu", "budgets gpu, paper"):
+        assert words in output
+    assert "name=paper" in output
+    assert "budgets" not in dfkd("show", "mnist").output.split("recipe")[1].splitlines()[0]
+
+
 def test_show_prints_a_record_and_how_to_run_it_again(finished) -> None:
     results, path = finished
     output = dfkd("show", path.stem[:6], "--results", str(results)).output

@@ -140,6 +140,17 @@ def test_a_constant_schedule_leaves_the_rate_alone() -> None:
     assert optimizer.param_groups[0]["lr"] == 1e-2
 
 
+def test_a_step_schedule_falls_to_a_tenth_after_four_fifths() -> None:
+    budget = tiny_budget(student_schedule="step")
+    optimizer, schedule = student_optimizer(tiny_network().parameters(), budget, 10)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1e-2] * 8 + [1e-3] * 2)
+
+
 def test_student_batches_do_not_depend_on_what_the_method_drew_before() -> None:
     def seen(prelude: bool) -> list[torch.Tensor]:
         batches: list[torch.Tensor] = []

@@ -1,0 +1,58 @@
+"""CIFAR-10 from torchvision's folder ``cifar-10-batches-py``, or from parquet in ``cifar10``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import check_integrity
+
+from benchmark.data.base import Dataset, Split, damaged, missing, search_paths
+from benchmark.data.parquet import parquet_files, read_parquet_splits
+from benchmark.data.prepared import Tick, prepared
+
+FOLDER = CIFAR10.base_folder
+FILES = (
+    "batches.meta",
+    *(f"data_batch_{number}" for number in range(1, 6)),
+    "test_batch",
+)
+FETCH = "python -c \"from torchvision.datasets import CIFAR10; CIFAR10('data', download=True)\""
+
+
+def read_cifar10(data_dir: Path | None = None) -> Dataset:
+    """50,000 training and 10,000 test images, 32×32 in colour.
+
+    Raises:
+        DataError: when it is missing or damaged.
+    """
+    places = search_paths(data_dir)
+    for place in places:
+        pickled = [place / FOLDER / name for name in FILES]
+        if all(path.is_file() for path in pickled):
+            return prepared("CIFAR-10", pickled, partial(_from_torchvision, place))
+        folder = place / "cifar10"
+        train, test = (parquet_files(folder, split, "plain_text") for split in ("train", "test"))
+        if train and test:
+            decode = partial(read_parquet_splits, "CIFAR-10", train, test, FETCH)
+            return prepared("CIFAR-10", [*train, *test], decode)
+    wanted = [f"{FOLDER}/data_batch_1 …", "cifar10/train*.parquet and test*.parquet"]
+    raise missing("CIFAR-10", wanted, places, FETCH)
+
+
+def _from_torchvision(root: Path, _: Tick) -> Dataset:
+    for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list):
+        path = root / FOLDER / name
+        if not check_integrity(path, md5):
+            raise damaged("CIFAR-10", path, "its md5 is not the published one", FETCH)
+    splits = []
+    for train in (True, False):
+        try:
+            source = CIFAR10(str(root), train=train, download=False)
+            images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
+            splits.append(Split(images, torch.tensor(source.targets)))
+        except Exception as error:  # torchvision raises whatever the bytes happen to trip over
+            raise damaged("CIFAR-10", root / FOLDER, error, FETCH) from None
+    return Dataset(*splits)

@@ -1,0 +1,138 @@
+"""Image datasets as Hugging Face stores them: parquet files of encoded images and labels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmark.data.base import Dataset, Split, damaged
+from benchmark.data.prepared import Tick
+
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "labels")
+JPEG_START = b"\xff\xd8\xff"
+ROWS = 1000
+
+
+class ParquetImages(NamedTuple):
+    """What some parquet files hold: N×C×H×W in uint8, labels if there are any."""
+
+    images: Tensor
+    labels: Tensor | None
+    jpeg: bool
+    """Whether an image was stored as JPEG, and so is not quite the original."""
+
+
+def parquet_files(folder: Path, split: str, subfolder: str) -> list[Path]:
+    """The files of a split, ``train`` or ``test``, in ``folder`` or its ``subfolder``."""
+    for place in (folder, folder / subfolder):
+        if files := sorted(place.glob(f"{split}*.parquet")):
+            return files
+    return []
+
+
+def read_parquet_splits(
+    name: str, train: Sequence[Path], test: Sequence[Path], fetch: str, tick: Tick
+) -> Dataset:
+    """A labelled dataset of RGB images, with a note when they were stored as JPEG.
+
+    Raises:
+        DataError: naming the file that cannot be read.
+    """
+    total = sum(_rows(name, path, fetch) for path in (*train, *test))
+    done = 0
+
+    def decoded(count: int) -> None:
+        nonlocal done
+        done += count
+        tick(done, total)
+
+    splits, jpeg = [], False
+    for files in (train, test):
+        part = read_parquet(name, files, fetch, decoded)
+        if part.labels is None:
+            raise damaged(
+                name, files[0], f"no column is called {' or '.join(LABEL_COLUMNS)}", fetch
+            )
+        splits.append(Split(part.images, part.labels))
+        jpeg = jpeg or part.jpeg
+    return Dataset(*splits, note=f"{name} (JPEG)" if jpeg else "")
+
+
+def read_parquet(
+    name: str,
+    files: Sequence[Path],
+    fetch: str,
+    decoded: Callable[[int], None] = lambda count: None,
+    mode: str = "RGB",
+) -> ParquetImages:
+    """Decode every row of ``files``.
+
+    Args:
+        name: of the dataset, for messages.
+        files: in the order of their rows.
+        fetch: the command that gets them, for messages.
+        decoded: told how many images more are decoded, now and then.
+        mode: Pillow's name of the wanted colours, ``RGB`` or ``L``.
+
+    Raises:
+        DataError: naming the file that cannot be read.
+    """
+    images: list[np.ndarray[Any, Any]] = []
+    labels: list[int] = []
+    jpeg = False
+    for path in files:
+        try:
+            with pq.ParquetFile(path) as file:
+                image_column = _column(file, IMAGE_COLUMNS)
+                label_column = _column(file, LABEL_COLUMNS)
+                if image_column is None:
+                    raise ValueError(f"no column is called {' or '.join(IMAGE_COLUMNS)}")
+                columns = [column for column in (image_column, label_column) if column]
+                for batch in file.iter_batches(ROWS, columns=columns):
+                    for cell in batch.column(image_column).to_pylist():
+                        encoded = cell["bytes"] if isinstance(cell, dict) else cell
+                        jpeg = jpeg or encoded.startswith(JPEG_START)
+                        images.append(_pixels(encoded, mode))
+                    if label_column:
+                        labels.extend(batch.column(label_column).to_pylist())
+                    decoded(len(batch))
+        except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
+            raise damaged(name, path, error, fetch) from None
+    shapes = {image.shape for image in images}
+    if len(shapes) != 1:
+        raise damaged(name, files[0], f"its images have {len(shapes)} different sizes", fetch)
+    if labels and len(labels) != len(images):
+        raise damaged(name, files[0], "only some of its files have labels", fetch)
+    return ParquetImages(
+        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+        torch.tensor(labels) if labels else None,
+        jpeg,
+    )
+
+
+def _rows(name: str, path: Path, fetch: str) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(name, path, error, fetch) from None
+
+
+def _column(file: pq.ParquetFile, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in file.schema_arrow.names), None)
+
+
+def _pixels(encoded: bytes, mode: str) -> np.ndarray[Any, Any]:
+    """H×W×C."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        pixels = np.asarray(image.convert(mode))
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
