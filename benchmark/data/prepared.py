@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
 
-from benchmark.artifacts import Corrupted, cache_dir, save_tensors
+from benchmark.artifacts import CACHE_VARIABLE, Corrupted, cache_dir, save_tensors
 from benchmark.data.base import Dataset, Split
 from benchmark.errors import UserError
 from benchmark.records import digest
@@ -57,8 +57,12 @@ def prepared(name: str, sources: Sequence[Path], decode: Callable[[Tick], Datase
     info = {"sources": state, "data": dataset.checksum(), "note": dataset.note}
     try:
         save_tensors(path, tensors, info)
-    except UserError as error:
-        console.print(f"{name} is decoded at every start: {escape(str(error))}", soft_wrap=True)
+    except UserError:
+        console.print(
+            f"{name} is decoded at every start: the cache '{escape(str(cache_dir()))}' cannot be "
+            f"written; choose another with {CACHE_VARIABLE}",
+            soft_wrap=True,
+        )
         return dataset
     return _mapped(path, state)
 

@@ -104,7 +104,10 @@ def test_a_cache_that_cannot_be_written_is_said_and_done_without(
     blocked.write_text("not a folder")
     monkeypatch.setenv("DFKD_CACHE", str(blocked))
     assert source.read().train.images.unique().tolist() == [7]
-    assert "decoded at every start" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "decoded at every start" in said
+    assert str(blocked) in said
+    assert "DFKD_CACHE" in said
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
