@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 from benchmark.executors.base import Executor
 from benchmark.plan import PlannedRun
-from benchmark.records import FAILED, Record, Store, write_atomic
-from benchmark.run import Context, Job, dataset
+from benchmark.records import FAILED, Record, Spec, Store, write_atomic
+from benchmark.run import Context, Job, dataset, proxy_checksum
 from benchmark.tasks.base import Task
 from benchmark.teachers import (
     SHIPPED_LIMIT,
@@ -60,11 +60,13 @@ def prepare(
 ) -> Agenda:
     """Read the data, find or train the teachers, and see which records are missing.
 
-    A teacher small enough is kept beside the records, as part of the evidence.
+    A teacher small enough is kept beside the records, as part of the evidence. Missing proxy images
+    are noticed before any teacher is trained.
     """
     teachers: dict[str, TrainedTeacher] = {}
     agenda = Agenda()
-    for run in planned:
+    proxies = [proxy_checksum(run.method, run.task.name, context) for run in planned]
+    for run, proxy in zip(planned, proxies, strict=True):
         data = dataset(run.task.name, context.data_dir)
         if run.task.name not in teachers:
             teacher = obtain_teacher(
@@ -72,7 +74,8 @@ def prepare(
             )
             teachers[run.task.name] = teacher
             _keep_beside_records(teacher, run.task, data.checksum(), store.root)
-        add(agenda, run, data.checksum(), teachers[run.task.name], store, overwrite)
+        spec = run.spec(data.checksum(), proxy)
+        add(agenda, run, spec, teachers[run.task.name], store, overwrite)
     return agenda
 
 
@@ -84,26 +87,26 @@ def preview(
     agenda = Agenda()
     for run in planned:
         data = dataset(run.task.name, context.data_dir)
+        proxy = proxy_checksum(run.method, run.task.name, context)
         if run.task.name not in teachers:
             teachers[run.task.name] = find_teacher(
                 run.task, data.checksum(), context.teacher_folders
             )
         teacher = teachers[run.task.name]
         if teacher is not None:
-            add(agenda, run, data.checksum(), teacher, store, overwrite)
+            add(agenda, run, run.spec(data.checksum(), proxy), teacher, store, overwrite)
     return agenda, [name for name, teacher in teachers.items() if teacher is None]
 
 
 def add(
     agenda: Agenda,
     run: PlannedRun,
-    data_checksum: str,
+    spec: Spec,
     teacher: TrainedTeacher,
     store: Store,
     overwrite: Overwrite,
 ) -> None:
     """Sort one planned run into what is to do and what is already there."""
-    spec = run.spec(data_checksum)
     run_id = spec.run_id(teacher.info.checksum)
     if run_id in agenda.ids:
         return  # two entries of a suite that mean the same experiment
