@@ -45,6 +45,14 @@ DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the datasets (default: $DFKD_DATA, then ./data)."),
 ]
+ProxyDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--proxy-dir",
+        help="Folder of images, or of parquet files, for methods that see proxy images "
+        "(default: the task's proxy dataset in the data folder).",
+    ),
+]
 MethodsDir = Annotated[
     list[Path] | None,
     typer.Option(
@@ -123,6 +131,7 @@ def run(
     ] = None,
     results: Results = Path("results"),
     data_dir: DataDir = None,
+    proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
     jobs: Annotated[
         str,
@@ -177,6 +186,7 @@ def run(
         seeds_at_once=seeds_at_once,
         device=device,
         overwrite=overwrite,
+        proxy_dir=proxy_dir,
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
@@ -225,6 +235,7 @@ def replay(
     run_id: Annotated[str, typer.Argument(help="A record's run id, or the start of it.")],
     results: Results = Path("results"),
     data_dir: DataDir = None,
+    proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
 ) -> None:
     """Execute a record again and say whether it matches; nothing is written.
@@ -233,7 +244,9 @@ def replay(
     """
     from benchmark import commands
 
-    raise typer.Exit(commands.replay(run_id, results, data_dir, methods_dir or [], console))
+    raise typer.Exit(
+        commands.replay(run_id, results, data_dir, methods_dir or [], console, proxy_dir)
+    )
 
 
 @app.command()

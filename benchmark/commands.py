@@ -27,7 +27,7 @@ from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
 from benchmark.metadata import obtain_metadata
 from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
 from benchmark.records import FAILED, Record, Scan, Store, write_atomic
-from benchmark.run import Context, Job, dataset, execute
+from benchmark.run import Context, Job, dataset, execute, proxy_checksum
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import find_teacher, teacher_folders
 from benchmark.threads import best_threads, physical_memory, runs_at_once
@@ -55,6 +55,7 @@ class Request:
     seeds_at_once: int
     device: str
     overwrite: str
+    proxy_dir: Path | None = None
 
 
 def run(request: Request, console: Console) -> int:
@@ -105,6 +106,7 @@ def replay(
     data_dir: Path | None,
     method_folders: Sequence[Path],
     console: Console,
+    proxy_dir: Path | None = None,
 ) -> int:
     """Execute a record again without any cached samples; 0 on a match, 1 on a difference."""
     record = Store(results).find(run_id)
@@ -123,12 +125,19 @@ def replay(
         cache=cache_dir(),
         teacher_folders=teacher_folders(results),
         data_dir=data_dir,
+        proxy_dir=proxy_dir,
         method_folders=tuple(method_folders),
         device=record.environment.device,
         precision=pick_precision(pick_device(record.environment.device)),
         threads=record.environment.threads,
         reuse_samples=False,
     )
+    proxy = proxy_checksum(known[spec.method], task.name, context)
+    if proxy != spec.proxy:
+        raise UserError(
+            f"the proxy images here ({proxy or 'none'}) are not the record's "
+            f"({record.method.proxy or 'none'} {spec.proxy}); give theirs with --proxy-dir"
+        )
     teacher = find_teacher(
         task, spec.data, context.teacher_folders, console.print, spec.budget.name
     )
@@ -192,6 +201,7 @@ def make_context(request: Request) -> Context:
         cache=cache_dir(),
         teacher_folders=teacher_folders(request.results),
         data_dir=request.data_dir,
+        proxy_dir=request.proxy_dir,
         method_folders=request.method_folders,
         device=str(device),
         precision=pick_precision(device),
@@ -230,6 +240,15 @@ def _overwrite(text: str) -> Overwrite:
 
 
 def _planned(request: Request) -> list[PlannedRun]:
+    planned = _asked_for(request)
+    if request.proxy_dir and not any(Access.PROXY_IMAGES in run.method.access for run in planned):
+        raise UserError(
+            "--proxy-dir has no effect: no method of this command sees proxy images; leave it out"
+        )
+    return planned
+
+
+def _asked_for(request: Request) -> list[PlannedRun]:
     known = discover(request.method_folders)
     seeds = None
     if request.seeds is not None:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmark.artifacts import CACHE_VARIABLE, cache_dir
 from benchmark.data.base import DATA_VARIABLE, DataError, search_paths
+from benchmark.data.proxy import SOURCES, find_proxy
 from benchmark.device import code_version, pick_device, pick_precision
 from benchmark.tasks.registry import all_tasks, get_task
 from benchmark.teachers import find_teacher, teacher_folders
@@ -80,6 +81,7 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
             ),
         )
     console.print(tasks)
+    console.print(_proxies(data_dir))
     places = ", ".join(str(path) for path in search_paths(data_dir))
     console.print(
         f"Datasets were looked for in: {escape(places)} (--data-dir or {DATA_VARIABLE})",
@@ -88,6 +90,20 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
     searched = ", ".join(str(folder) for folder in folders)
     console.print(f"Teachers were looked for in: {escape(searched)}", soft_wrap=True)
     console.print("No task here needs other pretrained weights, so none were looked for.")
+
+
+def _proxies(data_dir: Path | None) -> Table:
+    """The proxy datasets tasks name, found but not decoded."""
+    table = _table("Proxy data", "dataset", "for tasks", "here")
+    for name in sorted(SOURCES):
+        users = sorted(task for task, cls in all_tasks().items() if cls.proxy == name)
+        try:
+            files = find_proxy(name, data_dir)
+            here = escape(f"{files[0].parent}: {len(files)} × train*.parquet")
+        except DataError as error:
+            here = f"[red]{escape(str(error))}[/red]"
+        table.add_row(name, ", ".join(users) or "–", here)
+    return table
 
 
 def _device_name(device: torch.device) -> str:

@@ -11,8 +11,8 @@ from benchmark.data.base import Dataset
 from benchmark.executors.base import Executor
 from benchmark.metadata import ship_metadata
 from benchmark.plan import PlannedRun
-from benchmark.records import FAILED, Record, Store, write_atomic
-from benchmark.run import Context, Job, dataset
+from benchmark.records import FAILED, Record, Spec, Store, write_atomic
+from benchmark.run import Context, Job, dataset, proxy_checksum
 from benchmark.teachers import (
     SHIPPED_LIMIT,
     TrainedTeacher,
@@ -63,12 +63,14 @@ def prepare(
     """Read the data, find or train the teachers, and see which records are missing.
 
     A teacher small enough is kept beside the records, as part of the evidence, and so are its
-    metadata, which are collected only where a planned method may see them.
+    metadata, which are collected only where a planned method may see them. Missing proxy images
+    are noticed before any teacher is trained.
     """
     teachers: dict[str, TrainedTeacher] = {}
     described: set[str] = set()
     agenda = Agenda()
-    for run in planned:
+    proxies = [proxy_checksum(run.method, run.task.name, context) for run in planned]
+    for run, proxy in zip(planned, proxies, strict=True):
         data = dataset(run.task.name, context.data_dir)
         name = teacher_file(run.task, data.checksum(), run.budget.name)
         if name not in teachers:
@@ -87,7 +89,8 @@ def prepare(
             network = teachers[name].build(run.task)
             ship_metadata(run.task, data, network, store.root, context.teacher_folders, display.say)
             described.add(name)
-        add(agenda, run, data, teachers[name], store, overwrite)
+        spec = run.spec(data.checksum(), proxy)
+        add(agenda, run, spec, data, teachers[name], store, overwrite)
     return agenda
 
 
@@ -99,26 +102,28 @@ def preview(
     agenda = Agenda()
     for run in planned:
         data = dataset(run.task.name, context.data_dir)
+        proxy = proxy_checksum(run.method, run.task.name, context)
         if run.task.name not in teachers:
             teachers[run.task.name] = find_teacher(
                 run.task, data.checksum(), context.teacher_folders, preset=run.budget.name
             )
         teacher = teachers[run.task.name]
         if teacher is not None:
-            add(agenda, run, data, teacher, store, overwrite)
+            spec = run.spec(data.checksum(), proxy)
+            add(agenda, run, spec, data, teacher, store, overwrite)
     return agenda, [name for name, teacher in teachers.items() if teacher is None]
 
 
 def add(
     agenda: Agenda,
     run: PlannedRun,
+    spec: Spec,
     data: Dataset,
     teacher: TrainedTeacher,
     store: Store,
     overwrite: Overwrite,
 ) -> None:
     """Sort one planned run into what is to do and what is already there."""
-    spec = run.spec(data.checksum())
     run_id = spec.run_id(teacher.info.checksum)
     if run_id in agenda.ids:
         return  # two entries of a suite that mean the same experiment

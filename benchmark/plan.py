@@ -157,7 +157,7 @@ def _suite_error(path: Path, text: str, error: ValidationError) -> str:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One cell of a suite, validated; what it lacks of a `Spec` is the data's checksum."""
+    """One cell of a suite, validated; what it lacks of a `Spec` are the data's checksums."""
 
     suite: str
     task: Task
@@ -167,8 +167,8 @@ class PlannedRun:
     budget: Budget
     seed: int
 
-    def spec(self, data_checksum: str) -> Spec:
-        """The full specification once the data is known."""
+    def spec(self, data_checksum: str, proxy_checksum: str = "") -> Spec:
+        """The full specification once the data, and the proxy data if any, are known."""
         return Spec(
             suite=self.suite,
             task=self.task.name,
@@ -179,6 +179,7 @@ class PlannedRun:
             params=self.params.model_dump(mode="json"),
             budget=self.budget.of_method(self.method.inverts_pixels),
             seed=self.seed,
+            proxy=proxy_checksum,
         )
 
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+)
 
 from benchmark.errors import UserError
 from methods.budget import Budget
@@ -44,8 +51,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Spec(_Strict):
-    """What was asked for. Two runs with equal specs and teachers are the same experiment."""
+class _OmitsNoProxy(_Strict):
+    """Leaves an empty ``proxy`` out of what is written.
+
+    So the identities and files of runs without proxy data are what they were before there was any.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_empty_proxy(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        if values.get("proxy") == "":
+            del values["proxy"]
+        return values
+
+
+class Spec(_OmitsNoProxy):
+    """What was asked for. Two runs with equal specs and teachers are the same experiment.
+
+    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any.
+    """
 
     suite: str
     task: str
@@ -56,6 +80,7 @@ class Spec(_Strict):
     params: dict[str, Any]
     budget: Budget
     seed: int
+    proxy: str = ""
 
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it is not part of it."""
@@ -72,13 +97,17 @@ class TeacherInfo(_Strict):
     recipe: dict[str, Any]
 
 
-class MethodInfo(_Strict):
-    """What a table needs to know of a method without importing it."""
+class MethodInfo(_OmitsNoProxy):
+    """What a table needs to know of a method without importing it.
+
+    ``proxy`` is what the proxy data are called, empty for methods that do not see any.
+    """
 
     title: str
     paper: str
     access: str
     changed: dict[str, Any]
+    proxy: str = ""
 
 
 class LedgerInfo(_Strict):
@@ -159,7 +188,7 @@ class Record(_Strict):
         return record
 
 
-class PlannedEntry(_Strict):
+class PlannedEntry(_OmitsNoProxy):
     """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
 
     task: str
@@ -171,6 +200,7 @@ class PlannedEntry(_Strict):
     params: dict[str, Any]
     budget: Budget
     seed: int
+    proxy: str = ""
 
     @classmethod
     def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
@@ -185,6 +215,7 @@ class PlannedEntry(_Strict):
             params=spec.params,
             budget=spec.budget,
             seed=spec.seed,
+            proxy=spec.proxy,
         )
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from benchmark.artifacts import checksum
 from benchmark.data.base import Dataset
+from benchmark.data.proxy import Proxy, proxy_name
 from benchmark.device import (
     Precision,
     environment,
@@ -51,6 +52,7 @@ class Context:
     cache: Path
     teacher_folders: tuple[Path, ...]
     data_dir: Path | None = None
+    proxy_dir: Path | None = None
     method_folders: tuple[Path, ...] = ()
     device: str = "cpu"
     precision: Precision = "fp32"
@@ -176,6 +178,9 @@ def to_record(
             paper=method.paper,
             access=method.access.describe(),
             changed=job.changed,
+            proxy=proxy_name(get_task(job.spec.task).proxy, context.proxy_dir)
+            if job.spec.proxy
+            else "",
         ),
         metrics=dict(metrics or {}),
         ledger=ledger_info(run.ledger) if run is not None else LedgerInfo(),
@@ -205,6 +210,9 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
             context.teacher_folders,
             lambda message: None,
         )
+    if Access.PROXY_IMAGES in method.access:
+        proxy = proxy_data(task.name, context.data_dir, context.proxy_dir)
+        granted[Access.PROXY_IMAGES] = task.preprocess(proxy.images)
 
     def make_student() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -227,6 +235,23 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
 def dataset(task: str, data_dir: Path | None) -> Dataset:
     """A task's data, read once per process."""
     return get_task(task).load(data_dir)
+
+
+@lru_cache(maxsize=2)
+def proxy_data(task: str, data_dir: Path | None, proxy_dir: Path | None) -> Proxy:
+    """What stands in for a task's data, read once per process."""
+    return Proxy(get_task(task).load_proxy(data_dir, proxy_dir))
+
+
+def proxy_checksum(method: type[Method], task: str, context: Context) -> str:
+    """Identity of the proxy images a method will see on a task; empty when it sees none.
+
+    Raises:
+        DataError: when it needs them and they are missing or damaged.
+    """
+    if Access.PROXY_IMAGES not in method.access:
+        return ""
+    return proxy_data(task, context.data_dir, context.proxy_dir).checksum
 
 
 def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:

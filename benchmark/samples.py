@@ -50,6 +50,7 @@ class SampleCache:
             "params": method.params.of_phase("synthesis"),
             "budget": spec.budget.synthesis_part(),
             "seed": spec.seed,
+            "proxy": spec.proxy,
             # The same bits are promised for the same machine settings only.
             "machine": [context.device, context.precision, torch.get_num_threads()],
         }
@@ -62,7 +63,8 @@ class SampleCache:
             return found
         with self.run.phase("synthesis"):
             samples = make()
-        if self.stored and isinstance(samples, ImageBank):
+        made = self.run.ledger.synthetic_images > 0
+        if self.stored and made and isinstance(samples, ImageBank):
             self._keep(samples)
         return samples
 

@@ -104,6 +104,9 @@ def _task(task: Task, console: Console) -> None:
     console.print(f"[bold]{escape(task.title)}[/bold] ({task.name}, version {task.version})")
     console.print(f"{escape(inspect.getdoc(task) or '')}\n", highlight=False)
     console.print(f"pair: {task.pair}; images {task.image_shape}; {task.num_classes} classes")
+    console.print(
+        f"proxy data: {task.proxy or 'none of its own'}, or --proxy-dir DIR", highlight=False
+    )
     for recipe, presets in task.recipes().items():
         numbers = ", ".join(f"{k}={v}" for k, v in recipe.identity().items())
         where = f" (budgets {', '.join(presets)})" if task.teacher_recipes else ""
@@ -137,6 +140,7 @@ def _record(record: Record, console: Console) -> None:
         "task": f"{spec.task} (version {spec.task_version}, data {spec.data})",
         "method": f"{spec.method} (version {spec.method_version}, {record.method.access})",
         "parameters": ", ".join(f"{k}={format_value(v)}" for k, v in spec.params.items()) or "–",
+        **({"proxy images": f"{record.method.proxy}, {spec.proxy}"} if spec.proxy else {}),
         "budget": spec.budget.name,
         "seed": spec.seed,
         **({"data": record.data_note} if record.data_note else {}),

@@ -1,6 +1,7 @@
 """The rows every data-free table needs beside it: the ceilings and the controls.
 
 Ceilings see real data: the student trained on labels, and ordinary KD on the training images.
+Alternative data are real images too, but not the teacher's: what a proxy dataset is worth alone.
 Controls see nothing: a method that does not beat noise and an untrained generator has learnt
 nothing from its teacher that random images would not have shown.
 """
@@ -31,9 +32,8 @@ def _temperature(default: float, source: str) -> float:
     return value
 
 
-def _real_images(problem: Problem, run: Run, labels: Tensor | None = None) -> ImageBank:
-    """The training images, a tenth (at most the budget's number) kept for validation."""
-    images = problem.train_images
+def _real_images(images: Tensor, run: Run, labels: Tensor | None = None) -> ImageBank:
+    """A bank of real images, a tenth (at most the budget's number) kept for validation."""
     held_out = max(1, min(run.budget.validation_images, len(images) // 10))
     return ImageBank(images, held_out, labels, run.device)
 
@@ -47,7 +47,7 @@ class StudentSupervised(Method):
     access = Access.TRAIN_IMAGES | Access.TRAIN_LABELS
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        return _real_images(problem, run, problem.train_labels)
+        return _real_images(problem.train_images, run, problem.train_labels)
 
     def objective(self, problem: Problem) -> Objective:
         return Supervised()
@@ -67,7 +67,27 @@ class KDReal(Method):
         temperature: float = _temperature(4.0, "common practice (RepDistiller, AT)")
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        return _real_images(problem, run)
+        return _real_images(problem.train_images, run)
+
+
+class AlternativeData(Method):
+    """KD on the proxy images alone: real images, of another dataset."""
+
+    name = "alternative-data"
+    title = "Alternative data"
+    paper = "control: KD on another dataset (DAFL, Table 1)"
+    access = Access.PROXY_IMAGES
+
+    class Params(MethodParams):
+        """Hyper-parameters."""
+
+        temperature: float = _temperature(10.0, "RDSKD, default")
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        images = problem.proxy_images
+        # Folders of images come sorted by class; validation must not see one class only.
+        order = torch.randperm(len(images), generator=run.stream("proxy-order"))
+        return _real_images(images[order], run)
 
 
 class Noise(Method):

@@ -82,6 +82,23 @@ def information_entropy_loss(logits: Tensor, log_base: float = math.e) -> Tensor
     return torch.xlogy(mean, mean).sum() / math.log(log_base)
 
 
+def entropy_loss(logits: Tensor) -> Tensor:
+    """Mean entropy of the single predictions, −Σ p log p.
+
+    Small when every sample is one the teacher is sure about.
+    Source: DeGAN (Addepalli et al. 2020), whose released code adds 1e-5 inside the logarithm: less
+    than K·1e-5 of difference, and no need here, where the logarithm is that of a softmax.
+
+    Args:
+        logits: teacher logits, B×K or B×K×H×W.
+
+    Returns:
+        A scalar in [0, log K].
+    """
+    log_probs = F.log_softmax(_samples_by_class(logits), dim=1)
+    return -(log_probs.exp() * log_probs).sum(dim=1).mean()
+
+
 def activation_loss(features: Tensor, reduction: Literal["sum", "mean"] = "sum") -> Tensor:
     """Negative ℓ1 norm of the features entering the teacher's classifier, mean over samples.
 

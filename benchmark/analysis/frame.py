@@ -29,6 +29,7 @@ def row(record: Record) -> dict[str, Any]:
         "access": record.method.access,
         "changed": canonical(record.method.changed),
         "params": canonical(record.spec.params),
+        "proxy": record.spec.proxy,
         "seed": record.spec.seed,
         "status": record.status,
         "reason": record.reason,

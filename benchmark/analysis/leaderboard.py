@@ -66,6 +66,7 @@ class Row:
     changed: dict[str, Any]
     version: int
     chance: float
+    proxy: str = ""
     records: list[Record] = field(default_factory=list)
     planned: set[str] = field(default_factory=set)
 
@@ -101,8 +102,9 @@ class Row:
 
     @property
     def label(self) -> str:
-        """Title, with the parameters that differ from the paper's."""
-        changed = ", ".join(f"{name}={_short(value)}" for name, value in self.changed.items())
+        """Title, with the parameters that differ from the paper's and the proxy data, if any."""
+        settings = {**self.changed, **({"proxy": self.proxy} if self.proxy else {})}
+        changed = ", ".join(f"{name}={_short(value)}" for name, value in settings.items())
         version = f" v{self.version}" if self.version != 1 else ""
         return self.title + version + (f" ({changed})" if changed else "")
 
@@ -150,21 +152,26 @@ class Table:
             f"{i.inversion_steps:,} steps each"
             for i in inverting[:1]
         )
+        proxies = sorted(
+            {(r.method.proxy, r.spec.proxy) for row in self.rows for r in row.records} - {("", "")}
+        )
+        proxy = ", ".join(f"{name} `{checksum}`" for name, checksum in proxies)
         return (
             f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
             f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
             f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
             f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
-            f"Run on: {where}."
-            + (f" Data: {self.data_note}." if self.data_note else "")
+            + (f"Data: {self.data_note}. " if self.data_note else "")
+            + (f"Proxy images: {proxy}. " if proxy else "")
+            + f"Run on: {where}."
             + (f" Planned, but without any record: {absent}." if absent else "")
         )
 
 
 TableKey = tuple[str, int, str, str, str]
 """Task, its version, data, budget (canonical) and teacher: what a table never mixes."""
-RowKey = tuple[str, int, str]
-"""Method, its version and parameters (canonical)."""
+RowKey = tuple[str, int, str, str]
+"""Method, its version, parameters (canonical) and proxy images."""
 
 
 def tables(scan: Scan) -> list[Table]:
@@ -187,6 +194,7 @@ def tables(scan: Scan) -> list[Table]:
                 record.method.changed,
                 record.spec.method_version,
                 record.teacher.chance,
+                record.method.proxy,
             ),
         )
         row.records.append(record)
@@ -215,7 +223,7 @@ def _keys(record: Record) -> tuple[TableKey, RowKey]:
     spec = record.spec
     budget = _common(spec.budget)
     table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
-    return table, (spec.method, spec.method_version, canonical(spec.params))
+    return table, (spec.method, spec.method_version, canonical(spec.params), spec.proxy)
 
 
 def _common(budget: Budget) -> str:
@@ -229,7 +237,8 @@ def _planned(scan: Scan) -> Iterable[tuple[str, TableKey, RowKey]]:
         for run_id, entry in sorted(scan.planned[suite].items()):
             budget = _common(entry.budget)
             table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
-            yield run_id, table, (entry.method, entry.version, canonical(entry.params))
+            row = (entry.method, entry.version, canonical(entry.params), entry.proxy)
+            yield run_id, table, row
 
 
 def _order(row: Row) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmark.artifacts import checksum
 from benchmark.device import pick_precision
 from benchmark.records import Record
-from benchmark.run import Context, Job, dataset, execute, pose
+from benchmark.run import Context, Job, dataset, execute, pose, proxy_checksum
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import TrainedTeacher, train_teacher
 from methods.base import Access, Method, Problem, Run
@@ -118,7 +118,9 @@ def job(cls: type[Method], seed: int = 0) -> Job:
     teacher = tiny_teacher()
     params = cls.build_params({}, task.family)
     planned = PlannedRun("contract", task, cls, params, {}, task.budgets[BUDGET], seed)
-    spec = planned.spec(dataset(TASK, None).checksum())
+    with workshop() as context:
+        proxy = proxy_checksum(cls, TASK, context)
+    spec = planned.spec(dataset(TASK, None).checksum(), proxy)
     return Job(spec, spec.run_id(teacher.info.checksum), {}, teacher)
 
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from benchmark.data.base import Dataset
+from benchmark.data.base import DataError, Dataset
+from benchmark.data.proxy import files_in, find_proxy, read_images
 from methods.base import Normalization
 from methods.budget import Budget
 
@@ -59,6 +60,8 @@ class Task(ABC):
         image_shape: (C, H, W) of the networks' input.
         num_classes: K.
         normalization: of the input.
+        proxy: dataset that stands in for the task's own where a method may see proxy images
+            (``usps``, ...); empty when there is none but what the user gives.
         teacher_recipe: how the teacher is trained.
         teacher_recipes: by budget preset, where a preset's teacher is trained otherwise.
         budgets: preset name to numbers.
@@ -72,6 +75,7 @@ class Task(ABC):
     image_shape: ClassVar[tuple[int, int, int]]
     num_classes: ClassVar[int]
     normalization: ClassVar[Normalization]
+    proxy: ClassVar[str] = ""
     teacher_recipe: ClassVar[TeacherRecipe]
     teacher_recipes: ClassVar[Mapping[str, TeacherRecipe]] = {}
     budgets: ClassVar[Mapping[str, Budget]]
@@ -94,6 +98,21 @@ class Task(ABC):
         Raises:
             DataError: when it is missing or damaged.
         """
+
+    def load_proxy(self, data_dir: Path | None, proxy_dir: Path | None) -> Tensor:
+        """Proxy images for `preprocess`, uint8, N×C×H×W: of ``proxy_dir``, or of `proxy`.
+
+        Raises:
+            DataError: when they are missing or damaged, or the task has none.
+        """
+        if proxy_dir is not None:
+            return read_images(files_in(proxy_dir), self.image_shape)
+        if not self.proxy:
+            raise DataError(
+                f"task '{self.name}' has no proxy data of its own; give a folder of images with "
+                "--proxy-dir"
+            )
+        return read_images(find_proxy(self.proxy, data_dir), self.image_shape)
 
     @abstractmethod
     def preprocess(self, images: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class Digits(Task):
     image_shape = (1, 16, 16)
     num_classes = 10
     normalization = Normalization((0.3053,), (0.3189,))
+    proxy = "usps"
     teacher_recipe = TeacherRecipe(epochs=30, batch=64, learning_rate=3e-3)
     budgets = {
         "smoke": Budget(

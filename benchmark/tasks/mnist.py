@@ -25,6 +25,7 @@ class MNIST(Task):
     image_shape = (1, 32, 32)
     num_classes = 10
     normalization = Normalization((0.1307,), (0.3081,))
+    proxy = "usps"
     teacher_recipe = TeacherRecipe(epochs=12, batch=256, learning_rate=2e-3)
     budgets = {
         "smoke": Budget(

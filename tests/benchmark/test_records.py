@@ -166,6 +166,7 @@ CHANGES: dict[str, Any] = {
     "params": {"temperature": 10.5},
     "budget": tiny_budget(student_steps=7),
     "seed": 1,
+    "proxy": "a" * 16,
 }
 
 

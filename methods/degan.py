@@ -1,0 +1,219 @@
+"""DeGAN: a GAN on proxy images whose generator also listens to the teacher.
+
+Addepalli et al., "DeGAN: Data-Enriching GAN for Retrieving Representative Samples from a Trained
+Classifier", AAAI 2020.
+
+Three players: (1) a discriminator D tells proxy images from generated ones; (2) a generator G
+minimises  L_adv + λ_e·mean H(p(x)) + λ_d·Σ p̄ log p̄  against D and the frozen teacher p; (3) the
+student is trained on G's images with τ²·KL. Without its two weights it is a plain DCGAN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.base import Access, Method, Problem, Run
+from methods.generators import draw_latents, samples_from
+from methods.losses import entropy_loss, information_entropy_loss
+from methods.networks import DCGANDiscriminator, DCGANGenerator, dcgan_widths
+from methods.params import MethodParams, param
+from methods.sources import SampleSource
+
+
+class DCGANParams(MethodParams):
+    """What the GAN itself can be set to."""
+
+    latent_dim: int = param(
+        100, "length of a latent vector", source="released code", tune=(50, 200), ge=1
+    )
+    width: int = param(
+        64,
+        "channels of the generator's last hidden layer and of the discriminator's first; deeper "
+        "layers double it",
+        source="released code",
+        tune=(16, 64),
+        ge=1,
+    )
+    learning_rate: float = param(
+        2e-4,
+        "Adam learning rate of generator and discriminator",
+        source="released code",
+        tune=(1e-4, 1e-3),
+        gt=0,
+    )
+    beta1: float = param(
+        0.5,
+        "decay of Adam's first moment, of generator and discriminator",
+        source="released code",
+        tune=(0.0, 0.9),
+        ge=0,
+        lt=1,
+    )
+    temperature: float = param(
+        20.0,
+        "temperature τ of the student's KD loss",
+        source="released code",
+        phase="distillation",
+        tune=(1.0, 20.0),
+        gt=0,
+    )
+
+
+class DCGAN(Method):
+    """A GAN on the proxy images alone; the teacher only labels what it draws."""
+
+    name = "dcgan"
+    title = "DCGAN"
+    paper = "ablation of DeGAN: no teacher in the generator's loss; Radford et al., ICLR 2016"
+    access = Access.PROXY_IMAGES
+    Params = DCGANParams
+
+    def teacher_weights(self) -> dict[str, float]:
+        """Weights of the teacher's terms in the generator's loss, by name in `TEACHER_TERMS`."""
+        return {}
+
+    def supports(self, problem: Problem) -> str | None:
+        try:
+            dcgan_widths(problem.image_shape, self.params.width)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        p, shape = self.params, problem.image_shape
+        with run.seeded("generator"):
+            generator = DCGANGenerator(p.latent_dim, shape, p.width)
+        with run.seeded("discriminator"):
+            discriminator = DCGANDiscriminator(shape, p.width)
+        for network in (generator, discriminator):
+            network.to(run.device).to(memory_format=torch.channels_last)
+        self._play(generator, discriminator, problem, run)
+
+        @torch.no_grad()
+        def draw(count: int, stream: torch.Generator) -> Tensor:
+            generator.eval()
+            with run.autocast():
+                images = generator(draw_latents(count, p.latent_dim, stream, run))
+            return teacher_input(images.float(), problem)
+
+        return samples_from(draw, run)
+
+    def _play(
+        self,
+        generator: DCGANGenerator,
+        discriminator: DCGANDiscriminator,
+        problem: Problem,
+        run: Run,
+    ) -> None:
+        """The game: on every generated batch one step of D, then one of G."""
+        steps, batch = run.budget.synthesis_steps, run.budget.synthesis_batch
+        latents, choices = run.stream("generator-latents"), run.stream("proxy-batches")
+        improve_g, improve_d = self._optimizer(generator), self._optimizer(discriminator)
+        weights, proxies = self.teacher_weights(), problem.proxy_images
+        for step in range(steps):
+            # With replacement, so that a batch may be larger than a small proxy set.
+            chosen = torch.randint(len(proxies), (batch,), generator=choices)
+            real = discriminator_input(proxies[chosen].to(run.device), problem)
+            with run.autocast():
+                fake = generator(draw_latents(batch, generator.latent_dim, latents, run)).float()
+                on_real, on_fake = discriminator(real), discriminator(fake.detach())
+            run.ledger.synthetic_images += batch
+            discrimination = adversarial_loss(on_real, True) + adversarial_loss(on_fake, False)
+            improve_d(discrimination)
+
+            discriminator.requires_grad_(False)  # its gradients are not needed here
+            with run.autocast():
+                deception = adversarial_loss(discriminator(fake), True)
+            terms: dict[str, Tensor] = {}
+            if weights:
+                with run.autocast():
+                    logits = problem.teacher(teacher_input(fake, problem)).float()
+                terms = {name: TEACHER_TERMS[name](logits) for name in weights}
+            total = sum((weights[name] * term for name, term in terms.items()), deception)
+            run.log(
+                "synthesis",
+                step,
+                steps,
+                loss=total.detach(),
+                adversarial=deception.detach(),
+                discriminator=discrimination.detach(),
+                **{name: term.detach() for name, term in terms.items()},
+            )
+            improve_g(total)
+            discriminator.requires_grad_(True)
+
+    def _optimizer(self, network: nn.Module) -> Callable[[Tensor], None]:
+        """A function that takes one step of Adam down a loss of ``network``."""
+        p = self.params
+        adam = torch.optim.Adam(
+            network.parameters(), lr=p.learning_rate, betas=(p.beta1, 0.999), fused=True
+        )
+
+        def improve(loss: Tensor) -> None:
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+
+        return improve
+
+
+class DeGANParams(DCGANParams):
+    """DeGAN's own hyper-parameters."""
+
+    entropy_weight: float = param(
+        0.0,
+        "weight λ_e of the mean entropy of the teacher's predictions; 0 switches it off",
+        source="released code, CIFAR-10",
+        tune=(0.0, 10.0),
+        ge=0,
+    )
+    diversity_weight: float = param(
+        5.0,
+        "weight λ_d of the negative entropy of the batch-mean prediction; 0 switches it off",
+        source="released code, CIFAR-10",
+        tune=(0.0, 10.0),
+        ge=0,
+    )
+
+
+class DeGAN(DCGAN):
+    """A GAN on proxy images that is drawn towards what the teacher knows."""
+
+    name = "degan"
+    title = "DeGAN"
+    paper = "Addepalli et al., AAAI 2020"
+    Params = DeGANParams
+
+    def teacher_weights(self) -> dict[str, float]:
+        p = self.params
+        weights = {"entropy": p.entropy_weight, "diversity": p.diversity_weight}
+        return {name: weight for name, weight in weights.items() if weight}
+
+
+TEACHER_TERMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "entropy": entropy_loss,
+    "diversity": information_entropy_loss,
+}
+
+
+def adversarial_loss(logits: Tensor, real: bool) -> Tensor:
+    """Binary cross-entropy of a discriminator's logits with one verdict on them all, a scalar."""
+    wanted = torch.full_like(logits, float(real), dtype=torch.float32)
+    return F.binary_cross_entropy_with_logits(logits.float(), wanted)
+
+
+def teacher_input(images: Tensor, problem: Problem) -> Tensor:
+    """Images in the GAN's [−1, 1] to the teacher's input space: pixels, then its normalisation.
+
+    The released code's teacher was trained on [−1, 1] itself; this mapping suits any teacher.
+    """
+    return problem.normalization.normalize((images + 1) / 2)
+
+
+def discriminator_input(images: Tensor, problem: Problem) -> Tensor:
+    """The inverse of `teacher_input`."""
+    return 2 * problem.normalization.denormalize(images) - 1
