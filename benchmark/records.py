@@ -79,6 +79,7 @@ class MethodInfo(_Strict):
     paper: str
     access: str
     changed: dict[str, Any]
+    note: str = ""
 
 
 class LedgerInfo(_Strict):

@@ -83,10 +83,12 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
         progress=progress,
     )
     metrics: dict[str, float] = {}
+    note = ""
     try:
         method = method_class(method_class.Params(**spec.params))
         teacher = Teacher(job.teacher.build(task).to(context.device), ledger)
         problem = pose(task, method, teacher, spec.seed, context)
+        note = method.note(problem)
         checkpoints = Checkpoints(teacher.network, run)
         run.on_checkpoint = checkpoints.take
         if context.reuse_samples:
@@ -101,7 +103,7 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
     except Exception as error:
         # The method's constructor, or a student that cannot be evaluated.
         status, reason, metrics = "error", one_line(error), {}
-    return to_record(job, context, method_class, status, reason, metrics, run)
+    return to_record(job, context, method_class, status, reason, metrics, run, note)
 
 
 def to_record(
@@ -112,6 +114,7 @@ def to_record(
     reason: str,
     metrics: Mapping[str, float] | None = None,
     run: Run | None = None,
+    note: str = "",
 ) -> Record:
     """What is kept of a run, whether it came to an end or not."""
     keep_curves = run is not None and status not in FAILED - {"diverged"}
@@ -125,6 +128,7 @@ def to_record(
             paper=method.paper,
             access=method.access.describe(),
             changed=job.changed,
+            note=note,
         ),
         metrics=dict(metrics or {}),
         ledger=ledger_info(run.ledger) if run is not None else LedgerInfo(),

@@ -135,6 +135,7 @@ def _record(record: Record, console: Console) -> None:
         "task": f"{spec.task} (version {spec.task_version}, data {spec.data})",
         "method": f"{spec.method} (version {spec.method_version}, {record.method.access})",
         "parameters": ", ".join(f"{k}={format_value(v)}" for k, v in spec.params.items()) or "–",
+        **({"note": record.method.note} if record.method.note else {}),
         "budget": spec.budget.name,
         "seed": spec.seed,
         "teacher": f"{record.teacher.checksum}, accuracy {record.teacher.accuracy:.4f}",
