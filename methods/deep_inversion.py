@@ -303,17 +303,19 @@ class Pool:
 
     def add(self, images: Tensor) -> ImageBank:
         """The pool with one more batch, B×C×H×W."""
+        held_out = sum(map(len, self._held_out))
+        made = sum(map(len, self._train)) + held_out + len(images)
         total = self._run.budget.inversion_images
-        share = validation_share(self._run, total) * len(images) // total
-        kept = share if self._held_out else max(1, share)
+        due = validation_share(self._run, total) * made // total
+        kept = max(due, 1) - held_out
         # Classes take turns within a batch, so the last images are of many classes.
-        train, held_out = images.to("cpu", torch.float16).split([len(images) - kept, kept])
+        train, last = images.to("cpu", torch.float16).split([len(images) - kept, kept])
         with torch.no_grad():
             logits = self._teacher(train.to(self._run.device, torch.float32)).float()
         self._train.append(train)
         self._logits.append(logits)
-        self._held_out.append(held_out)
-        count = sum(map(len, self._held_out))
-        bank = ImageBank(torch.cat(self._train + self._held_out), count, device=self._run.device)
+        self._held_out.append(last)
+        pool = torch.cat(self._train + self._held_out)
+        bank = ImageBank(pool, held_out + kept, device=self._run.device)
         bank.teacher_logits = torch.cat(self._logits)
         return bank
