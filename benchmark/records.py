@@ -108,6 +108,7 @@ class MethodInfo(_OmitsNoProxy):
     access: str
     changed: dict[str, Any]
     proxy: str = ""
+    note: str = ""
 
 
 class LedgerInfo(_Strict):

@@ -102,6 +102,7 @@ class Trial:
 
     method: Method
     problem: Problem
+    note: str = ""
 
     def __init__(self, job: Job, context: Context, progress: RunProgress) -> None:
         self.job = job
@@ -125,6 +126,7 @@ class Trial:
         self.problem = pose(
             self.task, self.method, Teacher(network, run.ledger), spec.seed, self.context
         )
+        self.note = self.method.note(self.problem)
         self.checkpoints = Checkpoints(network, run)
         run.on_checkpoint = self.checkpoints.take
         if self.context.reuse_samples:
@@ -153,7 +155,14 @@ class Trial:
     ) -> Record:
         """The record of this trial."""
         return to_record(
-            self.job, self.context, self.method_class, status, reason, metrics, self.run
+            self.job,
+            self.context,
+            self.method_class,
+            status,
+            reason,
+            metrics,
+            self.run,
+            self.note,
         )
 
 
@@ -165,6 +174,7 @@ def to_record(
     reason: str,
     metrics: Mapping[str, float] | None = None,
     run: Run | None = None,
+    note: str = "",
 ) -> Record:
     """What is kept of a run, whether it came to an end or not."""
     keep_curves = run is not None and status not in FAILED - {"diverged"}
@@ -181,6 +191,7 @@ def to_record(
             proxy=proxy_name(get_task(job.spec.task).proxy, context.proxy_dir)
             if job.spec.proxy
             else "",
+            note=note,
         ),
         metrics=dict(metrics or {}),
         ledger=ledger_info(run.ledger) if run is not None else LedgerInfo(),

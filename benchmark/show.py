@@ -141,6 +141,7 @@ def _record(record: Record, console: Console) -> None:
         "method": f"{spec.method} (version {spec.method_version}, {record.method.access})",
         "parameters": ", ".join(f"{k}={format_value(v)}" for k, v in spec.params.items()) or "–",
         **({"proxy images": f"{record.method.proxy}, {spec.proxy}"} if spec.proxy else {}),
+        **({"note": record.method.note} if record.method.note else {}),
         "budget": spec.budget.name,
         "seed": spec.seed,
         **({"data": record.data_note} if record.data_note else {}),

@@ -316,6 +316,10 @@ class Method(ABC):
         """None, or one sentence on why the method cannot run on this problem."""
         return None
 
+    def note(self, problem: Problem) -> str:
+        """A few words on what is special about a run on this problem; shown beside the title."""
+        return ""
+
     @abstractmethod
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         """Make, or train, the source of the images the student learns from."""

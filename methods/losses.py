@@ -8,7 +8,8 @@ functions compute in the logits' own precision; callers under autocast pass ``.f
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,9 @@ EPSILON = 1e-8
 
 The released RDSKD code uses 1e-20, whose square underflows in float32 and makes the gradient NaN.
 """
+
+CONCENTRATION_FLOOR = 1e-4
+"""Keeps the least similar class's Dirichlet concentration positive."""
 
 
 def _samples_by_class(logits: Tensor) -> Tensor:
@@ -183,3 +187,126 @@ def increment_penalty(loss: Tensor, previous: Tensor | float) -> Tensor:
         A scalar in (0, ∞).
     """
     return torch.exp(loss - previous)
+
+
+class LayerStatistics(NamedTuple):
+    """Statistics of what enters one BatchNorm layer: of a batch, and as stored in training; C."""
+
+    mean: Tensor
+    variance: Tensor
+    stored_mean: Tensor
+    stored_variance: Tensor
+
+
+def batch_norm_statistics_loss(
+    layers: Iterable[LayerStatistics], first_weight: float = 1.0
+) -> Tensor:
+    """Σ_l ‖μ_l − μ̂_l‖₂ + ‖σ²_l − σ̂²_l‖₂ over the teacher's BatchNorm layers.
+
+    Source: DeepInversion (Yin et al. 2020), R_feature; norms not squared.
+
+    Args:
+        layers: from input to output, at least one (see `methods.batch_norm.watch_batch_norms`).
+        first_weight: weight of the first layer; the released ImageNet code takes 10.
+
+    Returns:
+        A scalar in [0, ∞); it does not grow with the batch.
+    """
+    distances = [
+        torch.linalg.vector_norm(layer.mean - layer.stored_mean)
+        + torch.linalg.vector_norm(layer.variance - layer.stored_variance)
+        for layer in layers
+    ]
+    distances[0] = first_weight * distances[0]
+    return torch.stack(distances).sum()
+
+
+def total_variation(images: Tensor, norm: Literal["l2", "l1"] = "l2") -> Tensor:
+    """Differences of horizontal, vertical and both diagonal neighbours, four norms summed.
+
+    Source: DeepInversion, R_TV, as released. ``l2`` is the Frobenius norm over the whole batch
+    and grows with √B; ``l1``, in the released ImageNet code, is the mean absolute difference.
+
+    Args:
+        images: B×C×H×W.
+        norm: of each kind of difference.
+
+    Returns:
+        A scalar in [0, ∞).
+    """
+    differences = (
+        images[..., :, 1:] - images[..., :, :-1],
+        images[..., 1:, :] - images[..., :-1, :],
+        images[..., 1:, 1:] - images[..., :-1, :-1],
+        images[..., 1:, :-1] - images[..., :-1, 1:],
+    )
+    if norm == "l1":
+        return torch.stack([difference.abs().mean() for difference in differences]).sum()
+    return torch.stack([torch.linalg.vector_norm(d) for d in differences]).sum()
+
+
+def competition_loss(
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: float = 3.0,
+    form: Literal["exact", "released"] = "exact",
+) -> Tensor:
+    """1 − JS(softmax(t/τ), softmax(s/τ)): small where teacher and student disagree.
+
+    Source: DeepInversion, R_compete. With M = (P+Q)/2 the divergence is ½KL(P‖M) + ½KL(Q‖M).
+    The released code takes ½KL(M‖P) + ½KL(M‖Q) instead, with P, Q and M clamped to [0.01, 0.99]
+    and the result to [0, 1], where no gradient is left.
+
+    Args:
+        teacher_logits: B×K or B×K×H×W.
+        student_logits: same shape.
+        temperature: τ > 0.
+        form: the definition, or the released code's.
+
+    Returns:
+        A scalar, mean over samples: in [1 − log 2, 1], or in [0, 1] as released.
+    """
+    p = F.softmax(_samples_by_class(teacher_logits) / temperature, dim=1)
+    q = F.softmax(_samples_by_class(student_logits) / temperature, dim=1)
+    middle = (p + q) / 2
+    if form == "released":
+        p, q, middle = (x.clamp(0.01, 0.99) for x in (p, q, middle))
+        logs = torch.log(p) + torch.log(q)
+        divergence = (middle * (torch.log(middle) - logs / 2)).sum(dim=1).mean()
+        return 1 - divergence.clamp(0, 1)
+    # xlogy's derivative at exactly 0 is −inf; an underflowed class must not spoil the gradient.
+    p, q, middle = (x.clamp_min(torch.finfo(x.dtype).tiny) for x in (p, q, middle))
+    divergence = (p * (p / middle).log() + q * (q / middle).log()).sum(dim=1).mean() / 2
+    return 1 - divergence
+
+
+def class_similarity(weight: Tensor) -> Tensor:
+    """Cosine between the classifier's weight vectors, C_ij = cos(w_i, w_j).
+
+    Source: ZSKD (Nayak et al. 2019): classes whose weights are alike look alike to the teacher.
+
+    Args:
+        weight: of the final layer, K×D.
+
+    Returns:
+        K×K in [−1, 1], with ones on the diagonal.
+    """
+    unit = F.normalize(weight, dim=1)
+    return unit @ unit.t()
+
+
+def dirichlet_concentration(similarity: Tensor, scale: float = 1.0) -> Tensor:
+    """β·α^k: every row of the similarities min–max normalised, made positive and scaled.
+
+    Source: ZSKD. A small β makes soft targets peaked, β = 1 spreads them. The
+    released code normalises the rows once more after scaling, which undoes β.
+
+    Args:
+        similarity: K×K, K ≥ 2, rows not constant.
+        scale: β > 0.
+
+    Returns:
+        K×K; row k in [1e-4·β, (1 + 1e-4)·β] holds the concentrations of class k.
+    """
+    low, high = similarity.amin(1, keepdim=True), similarity.amax(1, keepdim=True)
+    return scale * ((similarity - low) / (high - low) + CONCENTRATION_FLOOR)

@@ -16,6 +16,14 @@ class Fine(Noise):
     title = "Fine"
 
 
+class Remarks(Fine):
+    name = "remarks"
+    title = "Remarks"
+
+    def note(self, problem):
+        return f"{problem.num_classes} classes"
+
+
 class Raises(Fine):
     name = "raises"
     title = "Raises"

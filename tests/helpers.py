@@ -120,6 +120,7 @@ def make_record(
     metrics: Mapping[str, float] | None = None,
     seconds: float = 1.0,
     data_note: str = "",
+    note: str = "",
 ) -> Record:
     """A record whose run id agrees with its spec; ``accuracy=None`` leaves the metrics empty."""
     spec = Spec(
@@ -140,7 +141,11 @@ def make_record(
         status=status,  # type: ignore[arg-type]
         reason=reason,
         method=MethodInfo(
-            title=title or method.upper(), paper="a paper", access=access, changed=changed or {}
+            title=title or method.upper(),
+            paper="a paper",
+            access=access,
+            changed=changed or {},
+            note=note,
         ),
         metrics={**scores, **(metrics or {})},
         ledger=LedgerInfo(teacher_forward=100, seconds={"synthesis": seconds}),

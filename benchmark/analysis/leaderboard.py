@@ -110,12 +110,15 @@ class Row:
 
     @property
     def note(self) -> str:
-        """Statuses other than ok, counted."""
+        """What the method says of itself on this problem, and statuses other than ok, counted."""
         counts: dict[str, int] = defaultdict(int)
         for record in self.records:
             if record.status != "ok":
                 counts[record.status.replace("_", " ")] += 1
-        return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        remarks = sorted({record.method.note for record in self.records} - {""})
+        return ", ".join(
+            [*remarks, *(f"{count} {status}" for status, count in sorted(counts.items()))]
+        )
 
 
 @dataclass

@@ -187,6 +187,17 @@ def test_a_collapsed_student_is_a_result_and_is_noted() -> None:
     assert column(table, "method") == ["A [1 collapsed]"]
 
 
+def test_a_methods_note_stands_beside_its_title_before_the_statuses() -> None:
+    table = only_table(
+        [
+            make_record(method="a", note="no BatchNorm"),
+            make_record(method="a", seed=1, note="no BatchNorm"),
+            failed_record("diverged", method="a", seed=2),
+        ]
+    )
+    assert column(table, "method") == ["A [no BatchNorm, 1 diverged]"]
+
+
 def test_a_method_without_a_single_student_has_no_numbers() -> None:
     table = only_table([failed_record("out_of_memory", method="a"), *seeds_of("b", 0.9, 0.8)])
     row = cells(table)[-1]

@@ -125,6 +125,12 @@ def test_what_is_no_record_is_refused_with_the_reason(text: str, says: str) -> N
     assert says in refusal(text)
 
 
+def test_a_record_from_before_methods_had_notes_is_read() -> None:
+    data = json.loads(make_record(note="a note").to_json())
+    del data["method"]["note"]
+    assert Record.from_json(json.dumps(data)).method.note == ""
+
+
 def test_a_newer_schema_is_refused_by_its_number() -> None:
     message = refusal(edited(make_record(), schema_version=SCHEMA_VERSION + 1))
     assert f"schema_version {SCHEMA_VERSION + 1} is newer" in message

@@ -99,6 +99,17 @@ def test_a_record_says_what_was_run_and_what_it_cost(
     assert str(Path.home()) not in record.to_json()
 
 
+def test_a_methods_note_on_the_problem_is_kept(
+    faulty: Context, digits_teacher: TrainedTeacher
+) -> None:
+    notes = {}
+    for method in ("fine", "remarks"):
+        notes[method] = execute(
+            job_of(digits_teacher, method, folders=faulty.method_folders), faulty
+        ).method.note
+    assert notes == {"fine": "", "remarks": "10 classes"}
+
+
 def test_headline_is_the_last_step_and_the_oracle_is_beside_it(
     context: Context, digits_teacher: TrainedTeacher
 ) -> None:

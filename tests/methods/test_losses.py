@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,19 @@ from scipy.special import softmax
 from torch import Tensor
 
 from methods.losses import (
+    LayerStatistics,
     activation_loss,
+    batch_norm_statistics_loss,
+    class_similarity,
+    competition_loss,
+    dirichlet_concentration,
     diversity_seeking_loss,
     increment_penalty,
     information_entropy_loss,
     kd_loss,
     mode_seeking_loss,
     one_hot_loss,
+    total_variation,
 )
 
 CLASSIFICATION = (5, 4)
@@ -329,3 +336,144 @@ def test_diversity_seeking_gradient_stays_finite_at_a_zero_distance(same: str) -
     loss.backward()
     assert torch.isfinite(images_a.grad).all()
     assert torch.isfinite(logits.grad).all()
+
+
+# DeepInversion
+
+
+def layer(channels: int, seed: int) -> LayerStatistics:
+    return LayerStatistics(*(random(channels, seed=4 * seed + i) for i in range(4)))
+
+
+@pytest.mark.parametrize("first_weight", [1.0, 10.0])
+def test_batch_norm_loss_sums_unsquared_distances_of_means_and_variances(
+    first_weight: float,
+) -> None:
+    layers = [layer(3, 1), layer(5, 2), layer(2, 3)]
+    distances = [
+        frobenius(one.mean, one.stored_mean) + frobenius(one.variance, one.stored_variance)
+        for one in layers
+    ]
+    expected = first_weight * distances[0] + distances[1] + distances[2]
+    loss = batch_norm_statistics_loss(layers, first_weight)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_batch_norm_loss_is_zero_with_a_finite_gradient_at_the_stored_statistics() -> None:
+    mean, variance = random(4).requires_grad_(), random(4, seed=1).requires_grad_()
+    loss = batch_norm_statistics_loss(
+        [LayerStatistics(mean, variance, mean.detach(), variance.detach())]
+    )
+    loss.backward()
+    assert loss.item() == 0.0
+    assert mean.grad is not None
+    assert mean.grad.isfinite().all()
+
+
+def neighbour_differences(images: Tensor) -> list[list[float]]:
+    """Differences of horizontal, vertical, falling and rising neighbours, with loops."""
+    array = images.detach().numpy()
+    count, channels, height, width = array.shape
+    found = []
+    for dy, dx in [(0, 1), (1, 0), (1, 1), (1, -1)]:
+        found.append(
+            [
+                array[b, c, y + dy, x + dx] - array[b, c, y, x]
+                for b in range(count)
+                for c in range(channels)
+                for y in range(height)
+                for x in range(width)
+                if y + dy < height and 0 <= x + dx < width
+            ]
+        )
+    return found
+
+
+def test_total_variation_sums_four_norms_over_the_whole_batch() -> None:
+    images = random(3, 2, 4, 5)
+    kinds = neighbour_differences(images)
+    l2 = sum(math.sqrt(sum(d * d for d in kind)) for kind in kinds)
+    l1 = sum(sum(abs(d) for d in kind) / len(kind) for kind in kinds)
+    assert total_variation(images).item() == pytest.approx(l2, rel=1e-12)
+    assert total_variation(images, "l1").item() == pytest.approx(l1, rel=1e-12)
+
+
+def test_total_variation_grows_with_the_root_of_the_batch_as_l2_and_not_at_all_as_l1() -> None:
+    images = random(3, 1, 6, 6)
+    double = twice(images)
+    assert total_variation(double) / total_variation(images) == pytest.approx(math.sqrt(2))
+    assert total_variation(double, "l1") / total_variation(images, "l1") == pytest.approx(1.0)
+
+
+def test_total_variation_of_a_flat_image_is_zero_with_a_finite_gradient() -> None:
+    images = torch.ones(2, 1, 4, 4, requires_grad=True)
+    loss = total_variation(images)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert images.grad is not None
+    assert images.grad.isfinite().all()
+
+
+@SHAPES
+def test_competition_is_one_minus_the_jensen_shannon_divergence(shape: tuple[int, ...]) -> None:
+    teacher, student = random(*shape, seed=1), random(*shape, seed=2)
+    exact, released = 0.0, 0.0
+    pairs = list(zip(samples(teacher), samples(student), strict=True))
+    for t, s in pairs:
+        for pk, qk in zip(softmax(t / 3), softmax(s / 3), strict=True):
+            mk = (pk + qk) / 2
+            exact += (pk * math.log(pk / mk) + qk * math.log(qk / mk)) / 2
+            pk, qk, mk = (min(max(v, 0.01), 0.99) for v in (pk, qk, mk))
+            released += mk * (math.log(mk / pk) + math.log(mk / qk)) / 2
+    assert competition_loss(teacher, student).item() == pytest.approx(1 - exact / len(pairs))
+    assert competition_loss(teacher, student, form="released").item() == pytest.approx(
+        1 - min(max(released / len(pairs), 0.0), 1.0)
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_competition_lies_between_agreement_and_full_disagreement(classes: int) -> None:
+    agreed = random(6, classes)
+    assert competition_loss(agreed, agreed).item() == pytest.approx(1.0)
+    one, other = torch.full((2, 6, classes), -500.0, dtype=torch.float64)
+    one[:, 0], other[:, 1] = 500.0, 500.0
+    one.requires_grad_()
+    worst = competition_loss(one, other)
+    assert worst.item() == pytest.approx(1 - math.log(2))
+    assert 0 <= competition_loss(one, other, form="released").item() <= 1
+    worst.backward()
+    assert one.grad is not None
+    assert one.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("form", ["exact", "released"])
+def test_competition_is_symmetric_and_a_mean_over_the_batch(form: Any) -> None:
+    teacher, student = random(5, 4, seed=1), random(5, 4, seed=2)
+    loss = competition_loss(teacher, student, form=form)
+    torch.testing.assert_close(competition_loss(student, teacher, form=form), loss)
+    torch.testing.assert_close(competition_loss(twice(teacher), twice(student), form=form), loss)
+
+
+# ZSKD
+
+
+def test_class_similarity_is_the_cosine_of_weight_vectors() -> None:
+    weight = random(4, 7)
+    rows = weight.numpy()
+    expected = [[sum(a * b) / math.sqrt(sum(a * a) * sum(b * b)) for b in rows] for a in rows]
+    np.testing.assert_allclose(class_similarity(weight).numpy(), expected, rtol=1e-12)
+    torch.testing.assert_close(class_similarity(3 * weight), class_similarity(weight))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("scale", [0.1, 1.0])
+def test_concentrations_span_the_scale_in_every_row(classes: int, scale: float) -> None:
+    similarity = class_similarity(random(classes, 7))
+    expected = []
+    for row in similarity.tolist():
+        low, high = min(row), max(row)
+        expected.append([scale * ((c - low) / (high - low) + 1e-4) for c in row])
+    concentration = dirichlet_concentration(similarity, scale)
+    np.testing.assert_allclose(concentration.numpy(), expected, rtol=1e-9)
+    assert (concentration > 0).all()
+    assert concentration.argmax(1).tolist() == list(range(classes))

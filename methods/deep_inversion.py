@@ -1,0 +1,321 @@
+"""DeepInversion and Adaptive DeepInversion: images whose features have the stored statistics.
+
+Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", CVPR 2020.
+
+For balanced labels y, from normal noise, minimise over the pixels
+
+    CE(t(x), y) + α_tv·R_TV(x) + α_l2·‖x‖₂ + α_f·L_bn(x)  [+ α_c·(1 − JS(p_T, p_S)): adaptive]
+
+with every step's batch shifted by a few pixels, and train the student on the images with KD.
+Adaptive DeepInversion takes turns: a batch on which the student so far disagrees with the teacher
+joins the pool, then the student goes on learning from the pool.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.base import Method, Problem, Run
+from methods.batch_norm import batch_norm_layers, watch_batch_norms
+from methods.losses import (
+    LayerStatistics,
+    batch_norm_statistics_loss,
+    competition_loss,
+    total_variation,
+)
+from methods.params import MethodParams, param
+from methods.pixels import (
+    PixelOptimization,
+    Terms,
+    balanced_labels,
+    jitter,
+    shuffled_bank,
+    validation_share,
+)
+from methods.sources import ImageBank, SampleSource
+from methods.student import StudentTraining
+
+ADAPTIVE = {"adaptive": (True,)}
+
+
+class DeepInversionParams(MethodParams):
+    """DeepInversion's hyper-parameters; defaults are the paper's for CIFAR-10."""
+
+    batch: int = param(
+        256, "images optimised at once", source="released code", tune=(16, 256), ge=2
+    )
+    learning_rate: float = param(
+        0.05,
+        "Adam learning rate of the images",
+        source="released code, CIFAR-10 'paper'",
+        unit="normalised intensity",
+        tune=(0.01, 0.25),
+        gt=0,
+    )
+    bn_weight: float = param(
+        10.0,
+        "weight α_f of the BatchNorm statistics loss; 0 switches it off",
+        source="released code, CIFAR-10 'paper'",
+        tune=(0.01, 100.0),
+        ge=0,
+    )
+    first_bn_weight: float = param(
+        1.0,
+        "factor of the first BatchNorm layer within that loss",
+        source="released code; 10 on ImageNet",
+        tune=(1.0, 10.0),
+        ge=0,
+        needs=("bn_weight",),
+    )
+    tv_weight: float = param(
+        2.5e-5,
+        "weight α_tv of the total variation; 0 switches it off",
+        source="released code, CIFAR-10 'paper'",
+        tune=(0.0, 1e-3),
+        ge=0,
+    )
+    tv_norm: Literal["l2", "l1"] = param(
+        "l2",
+        "norm of the total variation: Frobenius, which grows with √batch, or mean absolute",
+        source="paper, R_TV; l1: released ImageNet code",
+        tune=("l2", "l1"),
+        needs=("tv_weight",),
+    )
+    l2_weight: float = param(
+        0.0,
+        "weight α_l2 of an image's ℓ2 norm, mean over the batch",
+        source="released code; 1e-5 on ImageNet",
+        tune=(0.0, 1e-2),
+        ge=0,
+    )
+    jitter: int = param(
+        2,
+        "the batch is rolled by up to this much both ways before every step",
+        source="released code; 30 on ImageNet",
+        unit="pixel",
+        tune=(0, 4),
+        ge=0,
+    )
+    flip: bool = param(
+        False,
+        "and mirrored half the time",
+        source="released code; on for ImageNet",
+        tune=(True, False),
+    )
+    clip: bool = param(
+        False,
+        "keep the pixels in [0, 1] after every step",
+        source="CMI's re-implementation",
+        tune=(True, False),
+    )
+    selection: Literal["best", "last"] = param(
+        "best",
+        "which iterate of a batch is kept: the one with the least loss, as intended, or the last, "
+        "as the released code does because its best one is overwritten in place",
+        source="paper; released code",
+        tune=("best", "last"),
+    )
+    adaptive: bool = param(
+        False,
+        "add the competition loss against the student in training (Adaptive DeepInversion)",
+        source="paper, R_compete",
+        tune=(True, False),
+    )
+    competition_weight: float = param(
+        0.2,
+        "weight α_c of the competition loss",
+        source="released code, ImageNet",
+        tune=(0.1, 1.0),
+        gt=0,
+        active_when=ADAPTIVE,
+    )
+    competition_temperature: float = param(
+        3.0,
+        "temperature τ of the competition loss",
+        source="released code",
+        tune=(1.0, 10.0),
+        gt=0,
+        active_when=ADAPTIVE,
+    )
+    divergence: Literal["exact", "released"] = param(
+        "exact",
+        "Jensen-Shannon divergence as defined, or with reversed arguments and clamps",
+        source="paper; released code",
+        tune=("exact", "released"),
+        active_when=ADAPTIVE,
+    )
+    temperature: float = param(
+        3.0,
+        "temperature τ of the student's KD loss",
+        source="the author, issue 11 of the released code",
+        phase="distillation",
+        tune=(1.0, 20.0),
+        gt=0,
+    )
+
+
+class DeepInversion(Method):
+    """Noise turned into images that fit the teacher's BatchNorm statistics."""
+
+    name = "deep-inversion"
+    title = "DeepInversion"
+    paper = "Yin et al., CVPR 2020"
+    inverts_pixels = True
+    Params = DeepInversionParams
+    settings = {
+        "imagenet": {
+            "batch": 152,
+            "learning_rate": 0.2,
+            "bn_weight": 0.01,
+            "first_bn_weight": 10.0,
+            "tv_weight": 1e-4,
+            "l2_weight": 1e-5,
+            "jitter": 30,
+            "flip": True,
+        },
+    }
+
+    def supports(self, problem: Problem) -> str | None:
+        if problem.task_type != "classification":
+            return "DeepInversion draws one label per image; segmentation has one per pixel"
+        return None
+
+    def note(self, problem: Problem) -> str:
+        if self.params.bn_weight and not batch_norm_layers(problem.teacher.network):
+            return "no BatchNorm: prior terms only"
+        return ""
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        inversion = Inversion(self.params, problem, run)
+        return shuffled_bank(torch.cat([inversion.next_batch() for _ in inversion.sizes]), run)
+
+    def fit(self, problem: Problem, run: Run) -> nn.Module:
+        if self.params.adaptive:
+            return self._fit_adaptively(problem, run)
+        return super().fit(problem, run)
+
+    def _fit_adaptively(self, problem: Problem, run: Run) -> nn.Module:
+        """A batch of images, then its share of the budget's student steps on the pool, in turn."""
+        inversion = Inversion(self.params, problem, run)
+        steps, rounds = run.budget.student_steps, len(inversion.sizes)
+        training = StudentTraining(problem, self.objective(problem), run, steps)
+        order = run.stream("student-batches")
+        pool = Pool(run, problem.teacher)
+        for done in range(1, rounds + 1):
+            with run.phase("synthesis"):
+                training.student.eval()
+                images = inversion.next_batch(training.student)
+                training.student.train()
+            with run.phase("distillation"):
+                samples = pool.add(images)
+                batches = samples.batches(run.budget.student_batch, order)
+                share = steps * done // rounds - training.taken
+                for _, batch in zip(range(share), batches, strict=False):
+                    training.step(batch, samples)
+        return training.student
+
+
+class Inversion:
+    """Makes the budget's images one batch after the other.
+
+    Args:
+        params: weights of the loss.
+        problem: gives the teacher.
+        run: budget, random streams, logging.
+    """
+
+    def __init__(self, params: DeepInversionParams, problem: Problem, run: Run) -> None:
+        self.params = params
+        self.problem = problem
+        self.run = run
+        self._optimization = PixelOptimization(
+            run, params.batch, params.learning_rate, params.selection
+        )
+        self.sizes = self._optimization.sizes
+        self._unmade = iter(self.sizes)
+        self._noise = run.stream("inversion-noise")
+        self._jitter = run.stream("inversion-jitter")
+        self._has_batch_norm = bool(batch_norm_layers(problem.teacher.network))
+
+    def next_batch(self, student: nn.Module | None = None) -> Tensor:
+        """The next batch, B×C×H×W; with a student, in eval mode, one that it gets wrong."""
+        size = next(self._unmade)
+        noise = torch.randn(size, *self.problem.image_shape, generator=self._noise)
+        labels = balanced_labels(size, self.problem.num_classes).to(self.run.device)
+        clip = self._clip if self.params.clip else None
+        with watch_batch_norms(self.problem.teacher.network) as statistics:
+            return self._optimization.optimize(
+                noise.to(self.run.device),
+                lambda images: self._loss(images, labels, statistics, student),
+                clip,
+            )
+
+    def _clip(self, images: Tensor) -> Tensor:
+        normalization = self.problem.normalization
+        return normalization.normalize(normalization.denormalize(images).clamp(0, 1))
+
+    def _loss(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        statistics: list[LayerStatistics],
+        student: nn.Module | None,
+    ) -> Terms:
+        p = self.params
+        images = jitter(images, p.jitter, p.flip, self._jitter)
+        statistics.clear()
+        with self.run.autocast():
+            logits = self.problem.teacher(images).float()
+        terms = {"cross_entropy": F.cross_entropy(logits, labels)}
+        if p.tv_weight:
+            terms["total_variation"] = p.tv_weight * total_variation(images, p.tv_norm)
+        if p.l2_weight:
+            terms["norm"] = p.l2_weight * images.flatten(1).norm(dim=1).mean()
+        if p.bn_weight and self._has_batch_norm:
+            distance = batch_norm_statistics_loss(statistics, p.first_bn_weight)
+            terms["batch_norm"] = p.bn_weight * distance
+        if student is not None:
+            with self.run.autocast():
+                answer = student(images).float()
+            competition = competition_loss(logits, answer, p.competition_temperature, p.divergence)
+            terms["competition"] = p.competition_weight * competition
+        return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+
+class Pool:
+    """The growing pool of Adaptive DeepInversion; a share of every batch is kept for validation.
+
+    Args:
+        run: gives device and budget.
+        teacher: labels what is trained on, once.
+    """
+
+    def __init__(self, run: Run, teacher: nn.Module) -> None:
+        self._run = run
+        self._teacher = teacher
+        self._train: list[Tensor] = []
+        self._logits: list[Tensor] = []
+        self._held_out: list[Tensor] = []
+
+    def add(self, images: Tensor) -> ImageBank:
+        """The pool with one more batch, B×C×H×W."""
+        held_out = sum(map(len, self._held_out))
+        made = sum(map(len, self._train)) + held_out + len(images)
+        total = self._run.budget.inversion_images
+        due = validation_share(self._run, total) * made // total
+        kept = max(due, 1) - held_out
+        # Classes take turns within a batch, so the last images are of many classes.
+        train, last = images.to("cpu", torch.float16).split([len(images) - kept, kept])
+        with torch.no_grad():
+            logits = self._teacher(train.to(self._run.device, torch.float32)).float()
+        self._train.append(train)
+        self._logits.append(logits)
+        self._held_out.append(last)
+        pool = torch.cat(self._train + self._held_out)
+        bank = ImageBank(pool, held_out + kept, device=self._run.device)
+        bank.teacher_logits = torch.cat(self._logits)
+        return bank

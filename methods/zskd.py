@@ -1,0 +1,191 @@
+"""ZSKD: images that make the teacher answer with sampled, class-similarity-aware soft targets.
+
+Nayak et al., "Zero-Shot Knowledge Distillation in Deep Networks", ICML 2019.
+
+Algorithm: (1) read class similarities off the final layer's weights; (2) sample soft targets
+y ~ Dir(β·α^k) around every class k; (3) from uniform noise optimise one data impression per target,
+x* = argmin CE(y, softmax(t(x)/τ)); (4) train the student on the impressions, and on random views of
+them, with KD at the same τ.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Dirichlet
+
+from methods.augmentation import with_views
+from methods.base import Method, Problem, Run
+from methods.losses import class_similarity, dirichlet_concentration
+from methods.params import MethodParams, param
+from methods.pixels import PixelOptimization, Terms, balanced_labels, shuffled_bank
+from methods.sources import SampleSource
+
+PAPER = {"legacy": (False,)}
+
+
+class ZSKDParams(MethodParams):
+    """ZSKD's hyper-parameters."""
+
+    learning_rate: float = param(
+        0.1,
+        "Adam learning rate of the impressions; the paper names none for MNIST",
+        source="chosen for MNIST; released code: 0.001 on CIFAR-10",
+        unit="pixel in [0, 1]",
+        tune=(1e-3, 1.0),
+        gt=0,
+    )
+    beta: float = param(
+        1.0,
+        "scale β of the Dirichlet concentrations of one half of the impressions",
+        source="paper",
+        tune=(0.5, 2.0),
+        gt=0,
+        active_when=PAPER,
+    )
+    beta_peaked: float = param(
+        0.1,
+        "scale β of the other half, whose targets are peaked",
+        source="paper",
+        tune=(0.05, 0.5),
+        gt=0,
+        active_when=PAPER,
+    )
+    temperature: float = param(
+        20.0,
+        "temperature τ of the impressions' loss and of the student's KD loss",
+        source="paper",
+        tune=(1.0, 30.0),
+        gt=0,
+    )
+    batch: int = param(
+        2048,
+        "impressions optimised at once; the released code takes 100",
+        source="chosen for speed",
+        tune=(100, 4096),
+        ge=1,
+        inert="impressions are independent of each other unless `legacy` is on",
+    )
+    views: int = param(
+        7,
+        "how often every impression joins the student's images once more, scaled, rotated, moved "
+        "and noisy; 0 leaves the impressions alone",
+        source="paper: the student's images are augmented; number chosen for MNIST",
+        tune=(0, 7),
+        ge=0,
+    )
+    legacy: bool = param(
+        False,
+        "as released: rows normalised once more, so that β has no effect; a batch starts where "
+        "the one before ended; after every step the batch is rescaled to [0, 1]",
+        source="released code",
+        tune=(True, False),
+    )
+
+
+class ZSKD(Method):
+    """Zero-shot knowledge distillation from data impressions."""
+
+    name = "zskd"
+    title = "ZSKD"
+    paper = "Nayak et al., ICML 2019"
+    inverts_pixels = True
+    Params = ZSKDParams
+    settings = {"cifar10": {"learning_rate": 0.001}}
+
+    def supports(self, problem: Problem) -> str | None:
+        if problem.task_type != "classification":
+            return "ZSKD samples one soft target per image; segmentation has one per pixel"
+        if classifier_weight(problem.teacher.network, problem.num_classes) is None:
+            return (
+                "ZSKD reads class similarities off a final linear layer, which this teacher "
+                "has not got"
+            )
+        return None
+
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        p = self.params
+        optimization = PixelOptimization(run, p.batch, p.learning_rate)
+        concentrations = self._concentrations(problem)
+        noise = run.stream("impression-noise")
+        with run.seeded("soft-targets"):
+            targets = [soft_targets(concentrations, size) for size in optimization.sizes]
+        batches: list[Tensor] = []
+        for target in targets:
+            if p.legacy and batches:
+                start = batches[-1][: len(target)]
+            else:
+                start = torch.rand(len(target), *problem.image_shape, generator=noise)
+            loss = ImpressionLoss(problem, run, target, p.temperature)
+            project = rescale if p.legacy else None
+            batches.append(optimization.optimize(start.to(run.device), loss, project))
+        bank = shuffled_bank(problem.normalization.normalize(torch.cat(batches)), run)
+        return with_views(bank, p.views, run)
+
+    def _concentrations(self, problem: Problem) -> Tensor:
+        """2×K×K: a Dirichlet for every class, spread and peaked."""
+        weight = classifier_weight(problem.teacher.network, problem.num_classes)
+        assert weight is not None
+        similarity = class_similarity(weight.detach().cpu().double())
+        scales = (1.0, 1.0) if self.params.legacy else (self.params.beta, self.params.beta_peaked)
+        return torch.stack([dirichlet_concentration(similarity, scale) for scale in scales])
+
+
+class ImpressionLoss:
+    """CE(y, softmax(t(x)/τ)) of images in [0, 1], mean over the batch.
+
+    Args:
+        problem: gives the teacher and the normalisation of its input.
+        run: gives device and precision.
+        target: soft targets y, B×K.
+        temperature: τ.
+    """
+
+    def __init__(self, problem: Problem, run: Run, target: Tensor, temperature: float) -> None:
+        self.problem = problem
+        self.run = run
+        self.target = target.to(run.device, torch.float32)
+        self.temperature = temperature
+
+    def __call__(self, pixels: Tensor) -> Terms:
+        images = self.problem.normalization.normalize(pixels)
+        with self.run.autocast():
+            logits = self.problem.teacher(images)
+        return {"loss": F.cross_entropy(logits.float() / self.temperature, self.target)}
+
+
+def soft_targets(concentrations: Tensor, count: int) -> Tensor:
+    """Samples of the Dirichlet distributions, from torch's global generator.
+
+    Args:
+        concentrations: 2×K×K float64: for each half of the samples, and each class, a Dirichlet.
+            Peaked ones are all but zero in most entries, which float32 would round to zero.
+        count: number of samples; classes take turns, and so do the halves.
+
+    Returns:
+        count×K, rows summing to 1.
+    """
+    num_classes = concentrations.shape[1]
+    half = torch.arange(count) // num_classes % 2
+    chosen = concentrations[half, balanced_labels(count, num_classes)]
+    sample: Tensor = Dirichlet(chosen).sample()
+    return sample
+
+
+def rescale(pixels: Tensor) -> Tensor:
+    """The batch shifted and scaled to span [0, 1], as the released code does after every step."""
+    low, high = pixels.min(), pixels.max()
+    return (pixels - low) / (high - low)
+
+
+def classifier_weight(network: nn.Module, num_classes: int) -> Tensor | None:
+    """Weights of the final layer, K×D: timm's ``get_classifier``, else the last linear layer."""
+    if hasattr(network, "get_classifier"):
+        layers = [network.get_classifier()]  # type: ignore[operator]
+    else:
+        layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    weight = getattr(layers[-1], "weight", None) if layers else None
+    if not isinstance(weight, Tensor) or len(weight) != num_classes:
+        return None
+    return weight.flatten(1)

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.batch_norm import watch_batch_norms
+from methods.deep_inversion import DeepInversion, Inversion
+from methods.losses import batch_norm_statistics_loss, competition_loss, total_variation
+from methods.pixels import PixelOptimization, balanced_labels, jitter
+from methods.sources import ImageBank
+from methods.teacher import Teacher
+from tests.helpers import NUM_CLASSES, TinyNetwork, one_line, tiny_network, tiny_run
+
+INVERSION = {"inversion_images": 20, "inversion_steps": 5}
+STILL = {"jitter": 0}
+
+
+def inversion(**params: Any) -> Method:
+    return DeepInversion(DeepInversion.build_params(params))
+
+
+def curves_of(method: Method, seed: int = 0, **numbers: Any) -> dict[str, list[float]]:
+    problem, run = tiny_run(seed, **{**INVERSION, **numbers})
+    method.fit(problem, run)
+    return {name: curve["value"] for name, curve in run.curves.items()}
+
+
+def hooks_on(network: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
+
+
+class WithoutBatchNorm(TinyNetwork):
+    """The tiny network without its BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.Identity()
+
+
+# BatchNorm statistics
+
+
+def test_watching_sees_the_biased_statistics_of_what_enters_a_layer() -> None:
+    network = tiny_network().eval()
+    images = torch.randn(6, 1, 8, 8)
+    with watch_batch_norms(network) as seen:
+        network(images)
+    (layer,) = seen
+    entering = network.conv(images).detach().double().numpy().transpose(1, 0, 2, 3).reshape(4, -1)
+    torch.testing.assert_close(layer.mean.double(), torch.tensor(entering.mean(1)))
+    torch.testing.assert_close(layer.variance.double(), torch.tensor(entering.var(1)))
+    assert torch.equal(layer.stored_mean, network.norm.running_mean)
+    assert torch.equal(layer.stored_variance, network.norm.running_var)
+
+
+def test_the_loss_is_zero_for_a_batch_with_exactly_the_stored_statistics() -> None:
+    network = tiny_network().eval()
+    images = torch.randn(6, 1, 8, 8)
+    with torch.no_grad(), watch_batch_norms(network) as seen:
+        network(images)
+        network.norm.running_mean.copy_(seen[0].mean)
+        network.norm.running_var.copy_(seen[0].variance)
+        seen.clear()
+        network(images)
+        assert batch_norm_statistics_loss(seen).item() == 0.0
+        seen.clear()
+        network(images + 1)
+        assert batch_norm_statistics_loss(seen).item() > 0.01
+
+
+def test_hooks_are_removed_also_after_an_exception() -> None:
+    network = tiny_network()
+    with watch_batch_norms(network):
+        assert hooks_on(network) == 1
+    assert hooks_on(network) == 0
+    with pytest.raises(RuntimeError, match="channels"), watch_batch_norms(network):
+        network(torch.zeros(1, 5, 8, 8))
+    assert hooks_on(network) == 0
+
+
+def test_a_run_that_stops_in_the_middle_leaves_no_hook_on_the_teacher() -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    problem, run = tiny_run(**INVERSION, progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        inversion().synthesize(problem, run)
+    assert hooks_on(problem.teacher) == 0
+
+
+# Optimising pixels
+
+
+def test_best_is_the_iterate_of_least_loss_and_not_the_last() -> None:
+    # A rate far too large for a parabola: the images leave the minimum they start beside.
+    _, run = tiny_run(**INVERSION)
+    seen: list[tuple[float, Tensor]] = []
+
+    def loss(images: Tensor) -> dict[str, Tensor]:
+        total = (images**2).mean()
+        seen.append((total.item(), images.detach().clone()))
+        return {"loss": total}
+
+    start = torch.full((4, 1, 2, 2), 0.3)
+    best = PixelOptimization(run, 4, 2.0, keep="best").optimize(start, loss)
+    least = min(seen, key=lambda pair: pair[0])[1]
+    assert torch.equal(best, least)
+    last = PixelOptimization(run, 4, 2.0, keep="last").optimize(start, loss)
+    assert not torch.equal(best, last)
+    assert start.unique().tolist() == [pytest.approx(0.3)]
+
+
+def test_every_step_is_one_of_adam_followed_by_the_projection() -> None:
+    _, run = tiny_run(inversion_images=4, inversion_steps=3)
+    start = torch.linspace(-1, 1, 16).view(4, 1, 2, 2)
+    expected = start.clone().requires_grad_()
+    adam = torch.optim.Adam([expected], lr=0.1)
+    for _ in range(3):
+        adam.zero_grad()
+        (expected**3).sum().backward()
+        adam.step()
+        expected.data.clamp_(-0.9, 0.9)
+    made = PixelOptimization(run, 4, 0.1).optimize(
+        start, lambda x: {"loss": (x**3).sum() / 4}, lambda x: x.clamp(-0.9, 0.9)
+    )
+    torch.testing.assert_close(made, expected.detach())
+
+
+def test_jitter_shifts_the_whole_batch_within_its_reach() -> None:
+    stream = torch.Generator().manual_seed(0)
+    images = torch.arange(2 * 64.0).view(2, 1, 8, 8)
+    shifts, mirrored = set(), 0
+    for _ in range(150):
+        moved = jitter(images, 2, True, stream)
+        found = [
+            (down, right, flip)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            for flip in (False, True)
+            if torch.equal(moved, _moved(images, down, right, flip))
+        ]
+        assert len(found) == 1
+        shifts.add(found[0][:2])
+        mirrored += found[0][2]
+    assert len(shifts) == 25
+    assert 50 < mirrored < 100
+    assert torch.equal(jitter(images, 0, False, stream), images)
+
+
+def _moved(images: Tensor, down: int, right: int, flip: bool) -> Tensor:
+    images = torch.roll(images, (down, right), (2, 3))
+    return torch.flip(images, (3,)) if flip else images
+
+
+def test_labels_are_balanced_for_any_count() -> None:
+    assert balanced_labels(7, 3).bincount().tolist() == [3, 2, 2]
+
+
+# The loss
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
+    problem, run = tiny_run(**INVERSION)
+    weights = {"tv_weight": 0.02, "l2_weight": 0.3, "bn_weight": 5.0, "first_bn_weight": 2.0}
+    params = DeepInversion.build_params({**weights, **STILL, "adaptive": True})
+    images = torch.randn(6, 1, 8, 8)
+    labels = balanced_labels(6, NUM_CLASSES)
+    student = problem.make_student().eval()
+    teacher = problem.teacher
+    with watch_batch_norms(teacher.network) as seen:
+        terms = Inversion(params, problem, run)._loss(images, labels, seen, student)  # type: ignore[arg-type]
+        logits = teacher(images)
+        expected = (
+            F.cross_entropy(logits, labels)
+            + 0.02 * total_variation(images)
+            + 0.3 * sum(image.square().sum().sqrt() for image in images) / 6
+            + 5.0 * 2.0 * batch_norm_statistics_loss(seen[-1:])
+            + 0.2 * competition_loss(logits, student(images), 3.0)
+        )
+    torch.testing.assert_close(terms["loss"], expected)
+
+
+def test_terms_that_are_off_are_neither_computed_nor_logged() -> None:
+    off = curves_of(inversion(tv_weight=0.0, bn_weight=0.0))
+    assert [name for name in off if name.startswith("synthesis")] == [
+        "synthesis/loss",
+        "synthesis/cross_entropy",
+    ]
+
+
+def test_clip_keeps_pixels_in_the_unit_interval() -> None:
+    problem, run = tiny_run(**INVERSION)
+    bank = inversion(clip=True).synthesize(problem, run)
+    assert isinstance(bank, ImageBank)
+    pixels = problem.normalization.denormalize(bank.images.float())
+    assert -1e-3 <= pixels.min() <= pixels.max() <= 1 + 1e-3
+
+
+def test_images_come_to_fit_labels_and_statistics() -> None:
+    for name, weight in [("cross_entropy", 0.0), ("batch_norm", 10.0)]:
+        method = inversion(learning_rate=0.2, batch=20, bn_weight=weight)
+        values = curves_of(method, inversion_steps=40)[f"synthesis/{name}"]
+        assert values[-1] < 0.8 * values[0]
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_run_costs_what_the_budget_says(adaptive: bool) -> None:
+    problem, run = tiny_run(**INVERSION)
+    inversion(adaptive=adaptive, batch=8).fit(problem, run)
+    labelled = 18
+    assert run.ledger.teacher_forward == 20 * 5 + labelled
+    assert run.ledger.teacher_backward == 20 * 5
+    assert run.ledger.synthetic_images == 20
+    assert run.ledger.student_steps == 6
+    assert {"synthesis", "distillation"} <= run.ledger.seconds.keys()
+
+
+# Adaptive
+
+
+def test_adaptive_training_takes_turns_on_a_growing_pool() -> None:
+    shown: list[tuple[int, int, int]] = []
+
+    def show(student: nn.Module, step: int, samples: Any) -> None:
+        shown.append((step, len(samples), samples.held_out))
+
+    problem, run = tiny_run(
+        inversion_images=40, inversion_steps=2, student_steps=8, evaluations=8, on_checkpoint=show
+    )
+    student = inversion(adaptive=True, batch=10).fit(problem, run)
+    assert [step for step, _, _ in shown] == list(range(1, 9))
+    assert [held_out for _, _, held_out in shown] == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert [size for _, size, _ in shown] == [9, 9, 18, 18, 27, 27, 36, 36]
+    assert student.training
+
+
+def test_the_competition_does_not_train_or_normalise_the_student() -> None:
+    problem, run = tiny_run(**INVERSION)
+    student = problem.make_student().eval()
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    params = DeepInversion.build_params({"adaptive": True})
+    Inversion(params, problem, run).next_batch(student)  # type: ignore[arg-type]
+    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+    assert all(parameter.grad is None for parameter in student.parameters())
+
+
+def test_competition_settings_without_adaptive_are_refused() -> None:
+    with pytest.raises(Exception, match="adaptive=true") as error:
+        inversion(competition_weight=1.0)
+    one_line(str(error.value))
+
+
+# Where it runs
+
+
+def test_without_batch_norm_it_runs_and_says_so() -> None:
+    problem, run = tiny_run(**INVERSION)
+    assert inversion().note(problem) == ""
+    problem.teacher = Teacher(WithoutBatchNorm(), run.ledger)
+    assert inversion().note(problem) == "no BatchNorm: prior terms only"
+    assert inversion(bn_weight=0.0).note(problem) == ""
+    inversion().fit(problem, run)
+    assert "synthesis/batch_norm" not in run.curves
+
+
+def test_segmentation_is_declined() -> None:
+    problem, _ = tiny_run()
+    assert inversion().supports(problem) is None
+    problem.task_type = "segmentation"
+    assert "pixel" in one_line(inversion().supports(problem) or "")

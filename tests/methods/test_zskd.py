@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.losses import class_similarity, dirichlet_concentration
+from methods.pixels import PixelOptimization, shuffled_bank
+from methods.sources import ImageBank
+from methods.teacher import Teacher
+from methods.zskd import ZSKD, ImpressionLoss, classifier_weight, rescale, soft_targets
+from tests.helpers import NUM_CLASSES, TinyNetwork, one_line, tiny_network, tiny_run
+
+INVERSION = {"inversion_images": 20, "inversion_steps": 5}
+
+
+def zskd(**params: Any) -> Method:
+    return ZSKD(ZSKD.build_params(params))
+
+
+def images_of(method: Method, seed: int = 0, **numbers: Any) -> Tensor:
+    problem, run = tiny_run(seed, **{**INVERSION, **numbers})
+    bank = method.synthesize(problem, run)
+    assert isinstance(bank, ImageBank)
+    return bank.images
+
+
+def concentrations(*scales: float, classes: int = 4) -> Tensor:
+    weight = torch.randn(
+        classes, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    similarity = class_similarity(weight)
+    return torch.stack([dirichlet_concentration(similarity, scale) for scale in scales])
+
+
+# Soft targets
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_soft_targets_have_the_mean_and_variance_of_their_dirichlet(scale: float) -> None:
+    alpha = concentrations(scale, scale)
+    torch.manual_seed(0)
+    samples = soft_targets(alpha, 40_000).numpy()
+    for k in range(4):
+        a = alpha[0, k].numpy()
+        total = a.sum()
+        mean, variance = a / total, a * (total - a) / (total**2 * (total + 1))
+        drawn = samples[k::4]
+        error = 5 * np.sqrt(variance / len(drawn)) + 1e-6
+        assert (abs(drawn.mean(0) - mean) < error).all()
+        np.testing.assert_allclose(drawn.var(0), variance, rtol=0.1, atol=1e-4)
+
+
+def test_one_half_of_every_class_is_spread_and_the_other_peaked() -> None:
+    torch.manual_seed(0)
+    samples = soft_targets(concentrations(1.0, 0.1), 8_000)
+    torch.testing.assert_close(samples.sum(1), torch.ones(8_000, dtype=torch.float64))
+    half = torch.arange(8_000) // 4 % 2
+    for k in range(4):
+        mine = torch.arange(8_000) % 4 == k
+        spread, peaked = (samples[mine & (half == h)].amax(1).mean() for h in (0, 1))
+        assert len(samples[mine & (half == 0)]) == len(samples[mine & (half == 1)])
+        assert spread < 0.85 < peaked
+
+
+def test_legacy_takes_the_same_concentrations_for_both_halves() -> None:
+    problem, _ = tiny_run()
+    spread, peaked = zskd()._concentrations(problem)  # type: ignore[attr-defined]
+    torch.testing.assert_close(peaked, 0.1 * spread)
+    both = zskd(legacy=True)._concentrations(problem)  # type: ignore[attr-defined]
+    torch.testing.assert_close(both, torch.stack([spread, spread]))
+
+
+# Impressions
+
+
+def test_the_loss_is_the_cross_entropy_at_the_temperature_averaged_over_the_batch() -> None:
+    problem, run = tiny_run()
+    pixels = torch.rand(6, 1, 8, 8)
+    target = torch.softmax(torch.randn(6, NUM_CLASSES), 1)
+    logits = problem.teacher((pixels - 0.5) / 0.25).detach().double().numpy()
+    rows = zip(target.double().numpy(), log_softmax(logits / 20, axis=1), strict=True)
+    expected = sum(-(y * p).sum() for y, p in rows) / 6
+    loss = ImpressionLoss(problem, run, target, 20.0)(pixels)["loss"]
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_impressions_make_the_teacher_answer_with_the_targets() -> None:
+    problem, run = tiny_run(inversion_images=20, inversion_steps=60)
+    zskd(learning_rate=0.1, temperature=1.0).synthesize(problem, run)
+    first, *_, last = run.curves["synthesis/loss"]["value"]
+    assert last < 0.9 * first
+
+
+def test_legacy_rescales_every_batch_to_the_unit_interval() -> None:
+    pixels = torch.tensor([[-3.0, 1.0], [5.0, 0.0]])
+    assert rescale(pixels).tolist() == [[0.0, 0.5], [1.0, 0.375]]
+    problem, _ = tiny_run()
+    made = problem.normalization.denormalize(images_of(zskd(legacy=True, views=0)).float())
+    assert made.min() == pytest.approx(0.0, abs=1e-3)
+    assert made.max() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_legacy_starts_a_batch_where_the_one_before_ended(monkeypatch: Any) -> None:
+    starts, ends = [], []
+
+    def optimize(self: Any, start: Tensor, loss: Any, project: Any = None) -> Tensor:
+        starts.append(start)
+        ends.append(start + 1)
+        return ends[-1]
+
+    monkeypatch.setattr(PixelOptimization, "optimize", optimize)
+    images_of(zskd(legacy=True, batch=8))
+    assert [len(start) for start in starts] == [8, 8, 4]
+    assert torch.equal(starts[1], ends[0])
+    assert torch.equal(starts[2], ends[1][:4])
+    starts.clear()
+    images_of(zskd(batch=8))
+    assert all(start.min() >= 0 and start.max() < 1 for start in starts)
+    assert not torch.equal(starts[0], starts[1])
+
+
+def test_the_size_of_a_batch_does_not_change_an_impression() -> None:
+    problem, run = tiny_run(**INVERSION)
+    target = torch.softmax(torch.randn(8, NUM_CLASSES), 1)
+    start = torch.rand(8, 1, 8, 8)
+
+    def optimized(chosen: slice) -> Tensor:
+        loss = ImpressionLoss(problem, run, target[chosen], 20.0)
+        return PixelOptimization(run, 8, 0.1).optimize(start[chosen], loss)
+
+    torch.testing.assert_close(optimized(slice(8))[:2], optimized(slice(2)), rtol=1e-3, atol=1e-3)
+
+
+def test_a_run_costs_what_the_budget_says() -> None:
+    problem, run = tiny_run(**INVERSION)
+    bank = zskd(batch=8, views=3).synthesize(problem, run)
+    assert isinstance(bank, ImageBank)
+    assert (len(bank), bank.held_out) == (4 * 18, 2)
+    assert run.ledger.teacher_forward == run.ledger.teacher_backward == 20 * 5
+    assert run.ledger.synthetic_images == 4 * 18 + 2
+    assert run.curves["synthesis/loss"]["step"] == list(range(3 * 5))
+
+
+def test_a_budget_without_inversion_is_answered_in_one_line() -> None:
+    problem, run = tiny_run()
+    with pytest.raises(ValueError, match="inversion_images") as error:
+        zskd().synthesize(problem, run)
+    assert "tiny" in one_line(str(error.value))
+
+
+def test_same_seed_makes_the_same_images() -> None:
+    torch.manual_seed(1)
+    first = images_of(zskd(), 1)
+    torch.manual_seed(2)
+    assert torch.equal(images_of(zskd(), 1), first)
+    assert not torch.equal(images_of(zskd(), 2), first)
+
+
+def test_validation_images_are_of_every_class() -> None:
+    _, run = tiny_run(validation_images=40)
+    labels = torch.arange(400).view(-1, 1, 1, 1) // 100  # sorted by class
+    bank = shuffled_bank(labels.float(), run)
+    assert bank.held_out == 40
+    assert bank.images[-40:].unique().tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+# Where it runs
+
+
+class _Convolutional(nn.Module):
+    num_classes = NUM_CLASSES
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, NUM_CLASSES, 1)
+
+
+class _Timm(_Convolutional):
+    def get_classifier(self) -> nn.Module:
+        return self.head
+
+
+def test_the_classifier_is_timms_or_the_last_linear_layer() -> None:
+    network, convolutional = tiny_network(), _Timm()
+    weight = classifier_weight(network, NUM_CLASSES)
+    assert weight is not None
+    assert torch.equal(weight, network.classifier.weight)
+    weight = classifier_weight(convolutional, NUM_CLASSES)
+    assert weight is not None
+    assert torch.equal(weight, convolutional.head.weight.view(NUM_CLASSES, 1))
+    assert classifier_weight(_Convolutional(), NUM_CLASSES) is None
+    assert classifier_weight(TinyNetwork(num_classes=7), NUM_CLASSES) is None
+
+
+def test_a_teacher_without_linear_classifier_and_segmentation_are_declined() -> None:
+    problem, _ = tiny_run()
+    assert zskd().supports(problem) is None
+    problem.teacher = Teacher(_Convolutional())
+    assert "linear layer" in one_line(zskd().supports(problem) or "")
+    problem.task_type = "segmentation"
+    assert "pixel" in one_line(zskd().supports(problem) or "")
