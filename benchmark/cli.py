@@ -116,7 +116,10 @@ def run(
     suite: Annotated[
         str | None, typer.Argument(help="A suite's name, or the path of a suite file (.toml).")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Instead of a suite: one task.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Instead of a suite: one task; with one: only this task of it."),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(help="A method (repeatable); with a suite, only these of its methods."),

@@ -257,9 +257,11 @@ def _asked_for(request: Request) -> list[PlannedRun]:
         except ValueError as error:
             raise UserError(str(error)) from None
     if request.suite is not None:
-        if request.task or request.settings:
+        if request.settings:
             raise UserError("give a suite, or --task and --method with --set; not both")
         suite = load_suite(request.suite)
+        if request.task:
+            suite = suite.only_task(request.task)
         return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
     if not request.task or not request.methods:
         raise UserError("give a suite (see `dfkd list`), or --task and --method")

@@ -45,11 +45,13 @@ SeedRange = Annotated[list[int], BeforeValidator(_seed_list), Field(min_length=1
 class MethodEntry(_Strict):
     """One method of a suite, with fixed parameters and axes to sweep.
 
-    ``seeds`` replaces the suite's for this entry.
+    ``seeds`` replaces the suite's for this entry, and ``tasks`` names those of the suite's it is
+    meant for, when it is not all of them.
     """
 
     name: str
     seeds: SeedRange | None = None
+    tasks: Annotated[list[str], Field(min_length=1)] | None = None
     params: dict[str, Any] = {}
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
@@ -80,6 +82,22 @@ class Suite(_Strict):
         if not NAME.fullmatch(value):
             raise ValueError("must be made of letters, digits, '.', '_' and '-'")
         return value
+
+    def only_task(self, task: str) -> Suite:
+        """This suite without its other tasks.
+
+        Raises:
+            UserError: when it has no such task.
+        """
+        from methods.params import nearest
+
+        if task not in self.tasks:
+            raise UserError(
+                f"suite '{self.name}' has no task '{task}'; {nearest(task, self.tasks)}"
+            )
+        mine = [entry for entry in self.methods if entry.tasks is None or task in entry.tasks]
+        alike = [entry.model_copy(update={"tasks": None}) for entry in mine]
+        return self.model_copy(update={"tasks": [task], "methods": alike})
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -214,6 +232,13 @@ def plan(
     for name in only:
         if name not in names:
             raise UserError(f"suite '{suite.name}' has no method '{name}'; {nearest(name, names)}")
+    for entry in suite.methods:
+        for name in entry.tasks or ():
+            if name not in suite.tasks:
+                raise UserError(
+                    f"suite '{suite.name}': its entry of '{entry.name}' is for the task '{name}', "
+                    f"which the suite has not got; {nearest(name, suite.tasks)}"
+                )
     runs: list[PlannedRun] = []
     for task_name in suite.tasks:
         task = get_task(task_name)
@@ -223,9 +248,10 @@ def plan(
                 f"task '{task.name}' has no budget '{preset}'; "
                 f"{nearest(preset, list(task.budgets))}"
             )
-        of_entry = [set(seeds or entry.seeds or suite.seeds) for entry in suite.methods]
+        entries = [e for e in suite.methods if e.tasks is None or task_name in e.tasks]
+        of_entry = [set(seeds or entry.seeds or suite.seeds) for entry in entries]
         for seed in sorted(set().union(*of_entry)):
-            for entry, wanted in zip(suite.methods, of_entry, strict=True):
+            for entry, wanted in zip(entries, of_entry, strict=True):
                 if seed not in wanted or (only and entry.name not in only):
                     continue
                 cls = methods[entry.name]

@@ -267,3 +267,38 @@ def test_numbers_that_a_method_does_not_use_are_not_part_of_its_identity() -> No
     assert spec.run_id("teacher") == again.run_id("teacher")
     assert run.budget.identity() != more.identity()
     assert "inversion_steps" not in spec.budget.identity()
+
+
+def test_an_entry_may_be_meant_for_some_of_the_tasks() -> None:
+    entries = [MethodEntry(name="noise", tasks=["tiny"]), MethodEntry(name="rdskd")]
+    runs = plan(suite(tasks=["digits", "tiny"], methods=entries), discover())
+    found = {(run.task.name, run.method.name) for run in runs}
+    assert found == {("tiny", "noise"), ("digits", "rdskd"), ("tiny", "rdskd")}
+
+
+def test_an_entry_for_a_task_the_suite_has_not_got_is_refused() -> None:
+    wrong = suite(methods=[MethodEntry(name="noise", tasks=["digitz"])])
+    with pytest.raises(UserError) as error:
+        plan(wrong, discover())
+    assert "'digitz'" in one_line(str(error.value))
+    assert "digits" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "expected"),
+    [("rdskd-table2", "mnist", 11), ("rdskd-table2", "cifar10", 8), ("dafl-mnist", "mnist", 14)],
+)
+def test_the_papers_tables_have_all_their_rows(name: str, task: str, expected: int) -> None:
+    runs = plan(load_suite(name), discover(), budget="cpu", seeds=[0])
+    mine = [run for run in runs if run.task.name == task]
+    assert len(mine) == expected
+    assert len({run.spec("data").run_id("teacher") for run in mine}) == expected
+
+
+def test_a_suite_can_be_cut_down_to_one_task() -> None:
+    whole = load_suite("rdskd-table2")
+    runs = plan(whole.only_task("mnist"), discover(), budget="cpu", seeds=[0])
+    assert {run.task.name for run in runs} == {"mnist"}
+    assert len(runs) == 11
+    with pytest.raises(UserError, match="'mnost'"):
+        whole.only_task("mnost")
