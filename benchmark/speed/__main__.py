@@ -60,6 +60,7 @@ def generator_row(name: str, setting: steps.Setting, peak: float, rounds: int = 
     timings = clock.side_by_side(
         lambda n: steps.our_generator(setting, n),
         lambda n: steps.plain_generator(setting, n),
+        our_steps=8,
         rounds=rounds,
     )
     flops = clock.flops_of(lambda n: steps.plain_generator(setting, n))
