@@ -307,7 +307,7 @@ class Pool:
         made = sum(map(len, self._train)) + held_out + len(images)
         total = self._run.budget.inversion_images
         due = validation_share(self._run, total) * made // total
-        kept = max(due, 1) - held_out
+        kept = min(max(due, 1) - held_out, len(images) - 1)
         # Classes take turns within a batch, so the last images are of many classes.
         train, last = images.to("cpu", torch.float16).split([len(images) - kept, kept])
         with torch.no_grad():

@@ -20,7 +20,7 @@ from methods.base import Method, Problem, Run
 from methods.losses import class_similarity, dirichlet_concentration
 from methods.params import MethodParams, param
 from methods.pixels import PixelOptimization, Terms, balanced_labels, shuffled_bank
-from methods.sources import SampleSource
+from methods.sources import ImageBank, SampleSource
 
 PAPER = {"legacy": (False,)}
 
@@ -72,6 +72,7 @@ class ZSKDParams(MethodParams):
         "how often every impression joins the student's images once more, scaled, rotated, moved "
         "and noisy; 0 leaves the impressions alone",
         source="paper: the student's images are augmented; number chosen for MNIST",
+        phase="distillation",
         tune=(0, 7),
         ge=0,
     )
@@ -120,8 +121,11 @@ class ZSKD(Method):
             loss = ImpressionLoss(problem, run, target, p.temperature)
             project = rescale if p.legacy else None
             batches.append(optimization.optimize(start.to(run.device), loss, project))
-        bank = shuffled_bank(problem.normalization.normalize(torch.cat(batches)), run)
-        return with_views(bank, p.views, run)
+        return shuffled_bank(problem.normalization.normalize(torch.cat(batches)), run)
+
+    def distill(self, problem: Problem, samples: SampleSource, run: Run) -> nn.Module:
+        assert isinstance(samples, ImageBank)
+        return super().distill(problem, with_views(samples, self.params.views, run), run)
 
     def _concentrations(self, problem: Problem) -> Tensor:
         """2×K×K: a Dirichlet for every class, spread and peaked."""

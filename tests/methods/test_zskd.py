@@ -101,7 +101,7 @@ def test_legacy_rescales_every_batch_to_the_unit_interval() -> None:
     pixels = torch.tensor([[-3.0, 1.0], [5.0, 0.0]])
     assert rescale(pixels).tolist() == [[0.0, 0.5], [1.0, 0.375]]
     problem, _ = tiny_run()
-    made = problem.normalization.denormalize(images_of(zskd(legacy=True, views=0)).float())
+    made = problem.normalization.denormalize(images_of(zskd(legacy=True)).float())
     assert made.min() == pytest.approx(0.0, abs=1e-3)
     assert made.max() == pytest.approx(1.0, abs=1e-3)
 
@@ -139,12 +139,19 @@ def test_the_size_of_a_batch_does_not_change_an_impression() -> None:
 
 def test_a_run_costs_what_the_budget_says() -> None:
     problem, run = tiny_run(**INVERSION)
-    bank = zskd(batch=8, views=3).synthesize(problem, run)
+    bank = zskd(batch=8).synthesize(problem, run)
     assert isinstance(bank, ImageBank)
-    assert (len(bank), bank.held_out) == (4 * 18, 2)
+    assert (len(bank), bank.held_out) == (18, 2)
     assert run.ledger.teacher_forward == run.ledger.teacher_backward == 20 * 5
-    assert run.ledger.synthetic_images == 4 * 18 + 2
+    assert run.ledger.synthetic_images == 20
     assert run.curves["synthesis/loss"]["step"] == list(range(3 * 5))
+
+
+def test_the_student_learns_from_views_that_the_teacher_labels_once() -> None:
+    problem, run = tiny_run(**INVERSION)
+    zskd(views=3).fit(problem, run)
+    assert run.ledger.synthetic_images == 20 + 3 * 18
+    assert run.ledger.teacher_forward == 20 * 5 + 4 * 18
 
 
 def test_a_budget_without_inversion_is_answered_in_one_line() -> None:
