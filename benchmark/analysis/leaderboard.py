@@ -152,8 +152,8 @@ class Table:
         proxy = ", ".join(f"{name} `{checksum}`" for name, checksum in proxies)
         return (
             f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
-            f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} images "
-            f"({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
+            f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
+            f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
             f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
             + (f"Proxy images: {proxy}. " if proxy else "")
             + f"Run on: {where}."
