@@ -107,6 +107,7 @@ class CIFAR10(Task):
     name = "cifar10"
     title = "CIFAR-10, 32×32"
     family = "cifar10"
+    proxy = "tiny-imagenet-32"
     pair = "ResNet-34 → ResNet-18"
     image_shape = (3, 32, 32)
     num_classes = 10
