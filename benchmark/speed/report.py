@@ -19,6 +19,7 @@ from equal weights and latents; *apart* is the largest relative difference of th
 student's: of its first loss on one batch). *Share of the peak* counts the operations **as written**
 against the fastest large matrix product of this machine; it can pass 100 %, because fewer are
 executed: a convolution of an upsampled image needs a quarter of them (`methods/batch_last.py`).
+Huge pages are a setting of the process, so the plain loop has them here, which it would not alone.
 Absolute times belong to one machine; quote the ratios.
 """
 
