@@ -29,7 +29,7 @@ class ZSKDParams(MethodParams):
     """ZSKD's hyper-parameters."""
 
     learning_rate: float = param(
-        0.1,
+        0.03,
         "Adam learning rate of the impressions; the paper names none for MNIST",
         source="chosen for MNIST; released code: 0.001 on CIFAR-10",
         unit="pixel in [0, 1]",
