@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from benchmark.data.base import Dataset
 from benchmark.data.cifar10 import read_cifar10
-from benchmark.models.resnet import resnet18, resnet34
 from benchmark.models.wide_resnet import wide_resnet
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.base import Normalization
@@ -122,10 +121,16 @@ class CIFAR10(Task):
     def preprocess(self, images: Tensor) -> Tensor:
         return self.normalization.normalize(images.float() / 255)
 
+    # timm takes a second to import, which no other task should wait for.
+
     def make_teacher(self) -> nn.Module:
+        from benchmark.models.resnet import resnet34
+
         return resnet34(self.num_classes)
 
     def make_student(self) -> nn.Module:
+        from benchmark.models.resnet import resnet18
+
         return resnet18(self.num_classes)
 
 
