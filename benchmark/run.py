@@ -293,7 +293,7 @@ def one_line(error: BaseException) -> str:
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     try:
         message = " ".join(str(error).split())[:300]
-    except Exception:
+    except Exception:  # a method's own exception class may fail to print itself; the record says so
         message = "(its message cannot be shown)"
     text = f"{type(error).__name__}: {message}{place}"
     # A file name that is not UTF-8 must not make the record unwritable.
