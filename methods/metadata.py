@@ -222,9 +222,9 @@ class MetadataParams(MethodParams):
         gt=0,
     )
     batch: int = param(
-        64,
-        "images optimised at a time; they do not influence each other",
-        source="released code",
+        512,
+        "images optimised at a time; they do not influence each other, so it only sets the speed",
+        source="released code: 64",
         tune=(16, 512),
         ge=1,
     )
