@@ -15,8 +15,6 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark.analysis.leaderboard import markdown, tables
-from benchmark.analysis.terminal import print_table
 from benchmark.artifacts import cache_dir
 from benchmark.device import keep_freed_memory, pick_device, pick_precision
 from benchmark.display import GridDisplay, TeacherDisplay, label, outcome
@@ -311,6 +309,10 @@ def _terminate_like_interrupt() -> Iterator[None]:
 
 
 def _summary(ids: set[str], suite: str, store: Store, console: Console) -> int:
+    # pandas and scipy take seconds to import, for which no run need wait.
+    from benchmark.analysis.leaderboard import markdown, tables
+    from benchmark.analysis.terminal import print_table
+
     scan = store.scan()
     mine = [record for record in scan.records if record.run_id in ids]
     for table in tables(Scan(records=mine, planned={suite: scan.planned.get(suite, {})})):

@@ -6,14 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import check_integrity
 
 from benchmark.data.base import Dataset, Split, damaged, missing, search_paths
 from benchmark.data.parquet import parquet_files, read_parquet_splits
 from benchmark.data.prepared import Tick, prepared
 
-FOLDER = CIFAR10.base_folder
+FOLDER = "cifar-10-batches-py"
 FILES = (
     "batches.meta",
     *(f"data_batch_{number}" for number in range(1, 6)),
@@ -43,6 +41,10 @@ def read_cifar10(data_dir: Path | None = None) -> Dataset:
 
 
 def _from_torchvision(root: Path, _: Tick) -> Dataset:
+    # It takes seconds to import, which prepared data need not wait for.
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
+
     for name, md5 in (*CIFAR10.train_list, *CIFAR10.test_list):
         path = root / FOLDER / name
         if not check_integrity(path, md5):

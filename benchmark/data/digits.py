@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from benchmark.data.base import Dataset, Split
 
 
 def read_digits() -> Dataset:
     """1,437 training and 360 test images, 16 grey levels stretched to 0-255, stratified."""
+    # They take a second to import, which no other task should wait for.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     source = load_digits()
     images = np.round(source.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = source.target.astype(np.int64)

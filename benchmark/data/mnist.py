@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchvision.datasets import MNIST
-
 from benchmark.data.base import DataError, Dataset, Split, missing, search_paths
 from benchmark.data.prepared import prepared
 
@@ -46,6 +44,8 @@ def read_mnist(data_dir: Path | None = None) -> Dataset:
 
 
 def _decode(root: Path) -> Dataset:
+    from torchvision.datasets import MNIST  # takes seconds, which prepared data need not wait for
+
     raw = root / "MNIST" / "raw"
     splits = []
     for train, names in ((True, FILES[:2]), (False, FILES[2:])):

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torchvision.datasets import SVHN
 
 from benchmark.data.base import Dataset, Split, damaged, missing, search_paths
 from benchmark.data.parquet import parquet_files, read_parquet_splits
@@ -40,6 +39,8 @@ def read_svhn(data_dir: Path | None = None) -> Dataset:
 
 
 def _from_torchvision(folder: Path, _: Tick) -> Dataset:
+    from torchvision.datasets import SVHN  # takes seconds, which prepared data need not wait for
+
     splits = []
     for split, name in FILES.items():
         try:

@@ -231,3 +231,14 @@ print("torch" in sys.modules)
     assert done.stdout.strip().splitlines()[-1] == "False"
     assert "leaderboard" in done.stdout
     assert f"dfkd-bench {__version__}" in done.stdout
+
+
+def test_a_run_starts_without_what_only_decoding_and_tables_need() -> None:
+    script = """
+import sys
+import benchmark.commands
+print(sorted({"torchvision", "pandas", "scipy", "sklearn", "timm"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
