@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 # Read by torch when it is imported: large tensors on huge pages, a sixth of a student step.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+os.environ.setdefault(HUGE_PAGES, "1")
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from benchmark.artifacts import cache_dir
 from benchmark.device import keep_freed_memory, pick_device, pick_precision
-from benchmark.display import GridDisplay, TeacherDisplay, label, outcome
+from benchmark.display import GridDisplay, TeacherDisplay, job_label, label, outcome
 from benchmark.errors import UserError
 from benchmark.executors.base import Executor
 from benchmark.executors.local import InProcess, Processes
@@ -82,15 +82,15 @@ def preview_runs(request: Request, console: Console) -> int:
     planned = _planned(request)
     agenda, untrained = preview(planned, Store(request.results), make_context(request), overwrite)
     for record in agenda.kept:
-        name = label(Job(record.spec, record.run_id, record.method.changed, None))  # type: ignore[arg-type]
+        spec = record.spec
+        name = label(spec.task, spec.method, record.method.changed, spec.seed)
         console.print(f"there   {record.run_id}  {escape(name)}  {escape(outcome(record))}")
     for job in agenda.jobs:
-        console.print(f"to run  {job.run_id}  {escape(label(job))}")
+        console.print(f"to run  {job.run_id}  {escape(job_label(job))}")
     for run in planned:
         if run.task.name in untrained:
-            console.print(
-                f"to run  (id after the teacher)  {run.task.name} {run.method.name} seed {run.seed}"
-            )
+            name = label(run.task.name, run.method.name, run.changed, run.seed)
+            console.print(f"to run  (id after the teacher)  {escape(name)}")
     for task in untrained:
         console.print(f"the teacher of '{task}' would be trained first")
     missing = len(planned) - len(agenda.kept)
@@ -147,7 +147,7 @@ def replay(
     if Access.METADATA in known[spec.method].access:
         obtain_metadata(task, data, teacher.build(task), context.teacher_folders, console.print)
     job = Job(spec, record.run_id, record.method.changed, teacher, record.data_note)
-    console.print(f"replaying {label(job)}", highlight=False)
+    console.print(f"replaying {job_label(job)}", highlight=False)
     display = GridDisplay([job], 0, console)
     with display:
         again = execute(job, context, lambda *event: display.report(job.run_id, *event))

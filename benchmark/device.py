@@ -18,7 +18,7 @@ from benchmark.records import Environment
 
 Precision = Literal["bf16", "fp32"]
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -54,18 +54,6 @@ def keep_freed_memory() -> None:
     Elsewhere than on glibc this does nothing.
     """
     _mallopt({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 1 << 30, M_TOP_PAD: 256 << 20})
-
-
-def return_freed_memory() -> None:
-    """glibc's own behaviour again, with the thresholds it reaches by itself in a long program."""
-    _mallopt(
-        {
-            M_MMAP_MAX: 65536,
-            M_MMAP_THRESHOLD: 32 << 20,
-            M_TRIM_THRESHOLD: 64 << 20,
-            M_TOP_PAD: 0,
-        }
-    )
 
 
 def _mallopt(settings: dict[int, int]) -> None:

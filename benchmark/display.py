@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -24,11 +25,15 @@ from benchmark.run import Job
 STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted": "yellow"}
 
 
-def label(job: Job) -> str:
+def label(task: str, method: str, changed: Mapping[str, object], seed: int) -> str:
     """``mnist dafl(generator_lr=0.005) seed 3``."""
-    changed = ", ".join(f"{name}={value}" for name, value in job.changed.items())
-    settings = f"({changed})" if changed else ""
-    return f"{job.spec.task} {job.spec.method}{settings} seed {job.spec.seed}"
+    settings = ", ".join(f"{name}={value}" for name, value in changed.items())
+    return f"{task} {method}{f'({settings})' if settings else ''} seed {seed}"
+
+
+def job_label(job: Job) -> str:
+    """`label` of a job."""
+    return label(job.spec.task, job.spec.method, job.changed, job.spec.seed)
 
 
 def outcome(record: Record) -> str:
@@ -51,7 +56,7 @@ class GridDisplay:
 
     def __init__(self, jobs: list[Job], kept: int, console: Console) -> None:
         self.console = console
-        self.labels = {job.run_id: label(job) for job in jobs}
+        self.labels = {job.run_id: job_label(job) for job in jobs}
         self.failed = 0
         self.kept = kept
         self.grid = Progress(

@@ -44,7 +44,7 @@ class ImageBank(SampleSource):
         device: where batches are delivered.
     """
 
-    LABEL_CHUNK = 2048
+    LABEL_CHUNK = 256  # of a larger one, a CPU first has to find gigabytes for activations
 
     def __init__(
         self,

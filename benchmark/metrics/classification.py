@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-CHUNK = 1000
+CHUNK = 250
 
 
 @torch.no_grad()

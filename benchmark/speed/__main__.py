@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from benchmark.models.lenet import lenet5, lenet5_half
 from benchmark.records import Store
 from benchmark.speed import clock, steps
 from benchmark.speed.report import Growth, Report, Row, markdown, seconds
-from benchmark.tasks.registry import all_tasks, get_task
+from benchmark.tasks.registry import get_task
 
 PAGE = Path("docs") / "performance.md"
 BATCH, CIFAR_BATCH = 512, 64
@@ -35,19 +36,20 @@ def main(page: Path = PAGE) -> None:
     )
     console.print(name)
     published = steps.mnist(BATCH, device)
-    rows = [generator_row("generator step, MNIST, batch 512", published, peak)]
-    console.print(" | ".join(rows[-1].cells()))
-    rows.append(student_row("student step, MNIST, batch 512", published, peak))
-    console.print(" | ".join(rows[-1].cells()))
-    if "cifar10" in all_tasks():
-        rows.append(cifar_row(device, peak))
+    with clock.PlainProcess() as plainly:
+        rows = [generator_row("generator step, MNIST, batch 512", published, peak, plainly)]
         console.print(" | ".join(rows[-1].cells()))
+        rows.append(student_row("student step, MNIST, batch 512", published, peak, plainly))
+        console.print(" | ".join(rows[-1].cells()))
+        rows.append(cifar_row(device, peak, plainly))
+        console.print(" | ".join(rows[-1].cells()))
+        runs = whole_runs(device, rows, plainly)
     total, overhead = clock.harness_overhead()
     notes = [
         f"Harness overhead: {100 * overhead:.2f} % of a digits run of {total:.1f} s were spent "
         "outside synthesis, distillation and evaluation."
     ]
-    growth = [whole_runs(device, rows), by_batch(device), by_seeds(device), by_method()]
+    growth = [runs, by_batch(device), by_seeds(device), by_method()]
     text = markdown(Report(name, rows, [g for g in growth if g[1]], notes))
     page.parent.mkdir(exist_ok=True)
     page.write_text(text, encoding="utf-8")
@@ -55,52 +57,59 @@ def main(page: Path = PAGE) -> None:
     console.print(f"written: {page}")
 
 
-def generator_row(name: str, setting: steps.Setting, peak: float, rounds: int = 3) -> Row:
+def generator_row(
+    name: str, setting: steps.Setting, peak: float, plainly: clock.PlainProcess, rounds: int = 3
+) -> Row:
     """A generator step of RDSKD."""
     timings = clock.side_by_side(
-        lambda n: steps.our_generator(setting, n),
-        lambda n: steps.plain_generator(setting, n),
+        partial(steps.our_generator, setting),
+        partial(steps.plain_generator, setting),
+        plainly,
         our_steps=8,
         rounds=rounds,
     )
-    flops = clock.flops_of(lambda n: steps.plain_generator(setting, n))
+    flops = clock.flops_of(partial(steps.plain_generator, setting))
     return Row(name, timings, flops, peak)
 
 
-def student_row(name: str, setting: steps.Setting, peak: float) -> Row:
+def student_row(name: str, setting: steps.Setting, peak: float, plainly: clock.PlainProcess) -> Row:
     """A student step: ours from a bank, the plain one on fresh images."""
     bank, generator = steps.draw_bank(setting, 8), setting.generator().eval()
     timings = clock.side_by_side(
-        lambda n: steps.our_student(setting, n, bank),
-        lambda n: steps.plain_student(setting, n, generator),
+        partial(steps.our_student, setting, bank=bank),
+        partial(steps.plain_student, setting, network=generator),
+        plainly,
         our_steps=100,
     )
     return Row(name, timings, None, peak, steps.student_loss_apart(setting, bank))
 
 
-def cifar_row(device: torch.device, peak: float) -> Row:
+def cifar_row(device: torch.device, peak: float, plainly: clock.PlainProcess) -> Row:
     """A generator step against the ResNet-34 of CIFAR-10."""
     task = get_task("cifar10")
     setting = steps.Setting(
         task.make_teacher, task.make_student, task.image_shape, 1000, CIFAR_BATCH, device
     )
-    return generator_row("generator step, CIFAR-10, ResNet-34, batch 64", setting, peak, rounds=1)
+    name = f"generator step, CIFAR-10, ResNet-34, batch {CIFAR_BATCH}"
+    return generator_row(name, setting, peak, plainly, rounds=1)
 
 
-def whole_runs(device: torch.device, rows: list[Row]) -> Growth:
+def whole_runs(device: torch.device, rows: list[Row], plainly: clock.PlainProcess) -> Growth:
     """A run of RDSKD on MNIST, from its steps' measured costs."""
     (our_g, plain_g), (our_s, plain_s) = rows[0].timings, rows[1].timings
     cpu = get_task("mnist").budgets["cpu"]
     at_128, at_256 = steps.mnist(128, device), steps.mnist(256, device)
     synthesis = clock.side_by_side(
-        lambda n: steps.our_generator(at_128, n),
-        lambda n: steps.plain_generator(at_128, n),
+        partial(steps.our_generator, at_128),
+        partial(steps.plain_generator, at_128),
+        plainly,
         our_steps=6,
     )
     bank, generator = steps.draw_bank(at_256, 8), at_256.generator().eval()
     student = clock.side_by_side(
-        lambda n: steps.our_student(at_256, n, bank),
-        lambda n: steps.plain_student(at_256, n, generator),
+        partial(steps.our_student, at_256, bank=bank),
+        partial(steps.plain_student, at_256, network=generator),
+        plainly,
         our_steps=100,
     )
 

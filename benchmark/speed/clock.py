@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.device import keep_freed_memory, pick_precision, return_freed_memory
+from benchmark import HUGE_PAGES
+from benchmark.device import pick_precision
 from benchmark.plan import MethodEntry, Suite, plan
 from benchmark.run import Context, Job, dataset, execute
 from benchmark.tasks.registry import get_task
@@ -36,22 +41,39 @@ class Timing:
         return statistics.median(self.seconds)
 
 
+class PlainProcess:
+    """A process without our allocator's settings and huge pages, as a plain loop would have it."""
+
+    def __enter__(self) -> PlainProcess:
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        with mock.patch.dict(os.environ, {HUGE_PAGES: "0"}):
+            self._pool.submit(os.getpid).result()  # starts it
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    def time(self, work: Work, steps: int) -> tuple[float, list[float]]:
+        """`seconds_a_step` in that process; ``work`` must be picklable."""
+        return self._pool.submit(seconds_a_step, work, steps).result()
+
+
 def side_by_side(
-    ours: Work, plain: Work, our_steps: int = 3, plain_steps: int = 3, rounds: int = 3
+    ours: Work,
+    plain: Work,
+    plainly: PlainProcess,
+    our_steps: int = 3,
+    plain_steps: int = 3,
+    rounds: int = 3,
 ) -> tuple[Timing, Timing]:
-    """Run both in turn, after a warm-up of each."""
+    """Run ours here and the plain work in its own process, in turn, after a warm-up of each."""
     timings = (Timing(), Timing())
     for turn in range(rounds + 1):
-        for timing, work, steps in zip(
-            timings, (ours, plain), (our_steps, plain_steps), strict=True
-        ):
-            # The allocator's settings are part of ours, not of the plain loop.
-            (keep_freed_memory if work is ours else return_freed_memory)()
-            seconds, losses = seconds_a_step(work, steps)
+        measured = seconds_a_step(ours, our_steps), plainly.time(plain, plain_steps)
+        for timing, (seconds, losses) in zip(timings, measured, strict=True):
             if turn:
                 timing.seconds.append(seconds)
             timing.losses = losses
-    keep_freed_memory()
     return timings
 
 

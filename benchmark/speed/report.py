@@ -14,12 +14,12 @@ INTRODUCTION = """# Performance
 
 Written by `make bench`. *Ours* is what a run executes; *plain* is the same algorithm as the RDSKD
 paper reads: eager float32, layer by layer, the default allocator, and for the student a fresh batch
-of the generator's images at every step. Both were timed in turn in one process, after a warm-up,
-from equal weights and latents; *apart* is the largest relative difference of their losses (the
-student's: of its first loss on one batch). *Share of the peak* counts the operations **as written**
-against the fastest large matrix product of this machine; it can pass 100 %, because fewer are
-executed: a convolution of an upsampled image needs a quarter of them (`methods/batch_last.py`).
-Huge pages are a setting of the process, so the plain loop has them here, which it would not alone.
+of the generator's images at every step, in a process of its own without our memory settings. Both
+were timed in turn, after a warm-up, from equal weights and latents; *apart* is the largest relative
+difference of their losses (the student's: of its first loss on one batch). *Share of the peak*
+counts the operations **as written** against the fastest large matrix product of this machine; it
+can pass 100 %, because fewer are executed: a convolution of an upsampled image needs a quarter of
+them (`methods/batch_last.py`).
 Absolute times belong to one machine; quote the ratios.
 """
 

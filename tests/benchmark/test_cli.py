@@ -86,6 +86,15 @@ def test_a_dry_run_lists_and_touches_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
+def test_a_dry_run_before_there_is_a_teacher_tells_settings_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
+    output = noise(tmp_path, "--set", "std=0.5", "--dry-run").output
+    assert "to run  (id after the teacher)  digits noise(std=0.5) seed 0" in output
+    assert "the teacher of 'digits' would be trained first" in output
+
+
 @pytest.mark.usefixtures("cached_teacher")
 def test_a_replay_matches_the_record_and_tells_a_difference(tmp_path: Path) -> None:
     results = tmp_path / "results"
