@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.artifacts import cache_dir
-from benchmark.device import pick_device, pick_precision
 from benchmark.errors import UserError
 from benchmark.metadata import obtain_metadata
 from benchmark.records import Record
@@ -58,7 +57,7 @@ def revive(
         proxy_dir=proxy_dir,
         method_folders=tuple(method_folders),
         device=record.environment.device,
-        precision=pick_precision(pick_device(record.environment.device)),
+        precision="bf16" if record.environment.precision == "bf16" else "fp32",
         threads=record.environment.threads,
         reuse_samples=reuse_samples,
     )
