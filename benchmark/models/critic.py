@@ -11,15 +11,17 @@ from torch import Tensor, nn
 class Critic(nn.Module):
     """Four times conv3×3, BatchNorm, ReLU, halving the image in between; mean pool, linear K.
 
+    The stages have w, 2w, 4w and 8w channels; w is 16 for grey images and 32 for colour.
+
     Args:
         num_classes: K.
         channels: of the image; its sides have at least 8 pixels.
-        width: channels w of the first stage; the others have 2w, 4w and 8w.
     """
 
-    def __init__(self, num_classes: int, channels: int, width: int = 32) -> None:
+    def __init__(self, num_classes: int, channels: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+        width = 16 if channels == 1 else 32
         widths = [channels, width, 2 * width, 4 * width, 8 * width]
         self.blocks = nn.ModuleList(
             nn.Sequential(

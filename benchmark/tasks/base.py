@@ -81,7 +81,12 @@ class Task(ABC):
     teacher_recipe: ClassVar[TeacherRecipe]
     teacher_recipes: ClassVar[Mapping[str, TeacherRecipe]] = {}
     critic_recipe: ClassVar[TeacherRecipe] = TeacherRecipe(
-        epochs=5, batch=128, learning_rate=5e-3, schedule="one-cycle", seed=1
+        epochs=5,
+        batch=128,
+        learning_rate=5e-3,
+        schedule="one-cycle",
+        mixed_precision=True,
+        seed=1,
     )
     budgets: ClassVar[Mapping[str, Budget]]
 
