@@ -187,7 +187,7 @@ class Measuring:
                     extractor,
                     len(images.pixels),
                     cache_dir(),
-                    lambda what, done, total, step=step: step(done, total),  # type: ignore[misc]
+                    step,
                 )
             with self._bar(f"{name}: {_name(record)}") as step:
                 quality[name] = judge(images, reference, extractor, step)

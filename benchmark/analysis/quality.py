@@ -85,7 +85,7 @@ def measurement(extractor: str, quality: ImageQuality) -> Measurement:
 def _caption(key: Measurement, first: ImageQuality) -> str:
     images = f"{first.samples.images:,} images"
     held_out = first.real_test.images
-    fewer = f" ({held_out:,} of them are all the test images)" if held_out != key[2] else ""
+    fewer = f" (real test images: {held_out:,})" if held_out != first.samples.images else ""
     return (
         f"Image quality, extractor `{key[0]}`: {first.extractor} (`{first.checksum}`, "
         f"{first.dtype}); {images}{fewer}, compared with {first.reference:,} real training "

@@ -8,7 +8,6 @@ images, and framed by two sets that bound what can be reached: real images held 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +42,6 @@ KID_SUBSET = 1000
 LEAST_IMAGES = 8
 VERSION = 1
 """Raise it when the same images would get other numbers."""
-
-Report = Callable[[str, int, int], None]
-"""Called with what is looked at, and how many of how many images are done."""
 
 
 def inception_score(logits: Tensor) -> float:
@@ -132,7 +128,7 @@ def obtain_reference(
     extractor: Extractor,
     count: int,
     cache: Path,
-    report: Report = lambda what, done, total: None,
+    progress: ImageProgress = lambda done, total: None,
 ) -> Reference:
     """The reference for ``count`` images, from the cache or freshly made.
 
@@ -158,7 +154,7 @@ def obtain_reference(
         )
     except (FileNotFoundError, Corrupted, KeyError, ValueError):
         pass  # a damaged entry is simply made again
-    reference = _make_reference(task, dataset, teacher, extractor, count, report)
+    reference = _make_reference(task, dataset, teacher, extractor, count, progress)
     save_tensors(
         path,
         {"features": reference.features},
@@ -176,7 +172,7 @@ def _make_reference(
     teacher: nn.Module,
     extractor: Extractor,
     count: int,
-    report: Report,
+    progress: ImageProgress,
 ) -> Reference:
     def some(images: Tensor, most: int, name: str) -> LabelledImages:
         stream = torch.Generator().manual_seed(derive_seed(0, name))
@@ -184,7 +180,7 @@ def _make_reference(
         return label_images(task.preprocess(images[chosen]), teacher, task.normalization)
 
     train = some(dataset.train.images, REFERENCE_IMAGES, "reference-train")
-    features = extractor.extract(train.pixels, lambda *done: report("real images", *done)).features
+    features = extractor.extract(train.pixels, progress).features
     test = some(dataset.test.images, count, "reference-test")
     noise = torch.randn(
         count,
@@ -194,8 +190,8 @@ def _make_reference(
     drawn = label_images(noise, teacher, task.normalization)
     return Reference(
         features,
-        measure(test, features, extractor, lambda *done: report("real test images", *done)),
-        measure(drawn, features, extractor, lambda *done: report("noise", *done)),
+        measure(test, features, extractor, progress),
+        measure(drawn, features, extractor, progress),
     )
 
 
