@@ -134,8 +134,46 @@ class Environment(_Strict):
     code_version: str
 
 
+class Measured(_Strict):
+    """A set of images by the numbers: ``inception_score``, ``fid``, ``kid``, ``lpips``, ..."""
+
+    images: int
+    metrics: dict[str, float]
+
+
+class ImageQuality(_Strict):
+    """A run's images as one extractor sees them, and the sets that frame the numbers.
+
+    Attributes:
+        version: of the definitions.
+        extractor: what the network is called.
+        checksum: of its weights.
+        dtype: in which features were computed.
+        batch: images at a time, on which nothing depends.
+        reference: how many real training images they were compared with.
+        pairs: how many pairs the perceptual distances are means of.
+        samples: the run's images.
+        real_test: as many real images, held out from training; the best that can be reached.
+        noise: as many images of normal noise.
+    """
+
+    version: int
+    extractor: str
+    checksum: str
+    dtype: str
+    batch: int
+    reference: int
+    pairs: int
+    samples: Measured
+    real_test: Measured
+    noise: Measured
+
+
 class Record(_Strict):
-    """One run, finished or failed."""
+    """One run, finished or failed.
+
+    ``quality`` holds what `dfkd measure` found, by extractor, and is not written while empty.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -144,12 +182,20 @@ class Record(_Strict):
     reason: str = ""
     method: MethodInfo
     metrics: dict[str, float] = {}
+    quality: dict[str, ImageQuality] = {}
     ledger: LedgerInfo = LedgerInfo()
     curves: dict[str, dict[str, list[float]]] = {}
     teacher: TeacherInfo
     data_note: str = ""
     environment: Environment
     created: str
+
+    @model_serializer(mode="wrap")
+    def _without_empty_quality(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        if not self.quality:
+            del values["quality"]
+        return values
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, one trailing newline."""

@@ -30,6 +30,7 @@ from benchmark.device import (
 )
 from benchmark.metadata import obtain_metadata
 from benchmark.metrics.classification import accuracy, collapse_threshold, predictions
+from benchmark.metrics.images import sample_statistics
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
@@ -317,12 +318,14 @@ class Checkpoints:
         self.steps: list[int] = []
         self.agreement: list[float] = []
         self.states: list[dict[str, Tensor]] = []
+        self.images: Tensor | None = None
         self._reference: tuple[SampleSource, Tensor, Tensor] | None = None
 
     def take(self, student: nn.Module, step: int, samples: SampleSource) -> None:
         """Keep the student's weights after ``step`` steps and measure its agreement."""
         with self.run.phase("evaluation"):
             images, expected = self._validation(samples)
+            self.images = images
             self.agreement.append(float((predictions(student, images) == expected).double().mean()))
             self.steps.append(step)
             self.states.append(
@@ -365,6 +368,8 @@ def evaluate(
             "accuracy_agreement": curve[chosen],
             "accuracy_oracle": max(curve),
         }
+    if checkpoints.images is not None:
+        metrics |= sample_statistics(checkpoints.teacher, checkpoints.images)
     chance = collapse_threshold(labels)
     if final <= chance:
         reason = f"accuracy {final:.4f} is not above chance ({chance:.4f})"

@@ -147,6 +147,13 @@ def _record(record: Record, console: Console) -> None:
         **({"data": record.data_note} if record.data_note else {}),
         "teacher": f"{record.teacher.checksum}, accuracy {record.teacher.accuracy:.4f}",
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
+        **{
+            f"images, by {name}": ", ".join(
+                f"{key} {value:.4g}" for key, value in quality.samples.metrics.items()
+            )
+            + f" ({quality.samples.images:,} images; {quality.extractor}, {quality.checksum})"
+            for name, quality in record.quality.items()
+        },
         "seconds": ", ".join(f"{k} {v:.1f}" for k, v in record.ledger.seconds.items()),
         "teacher queries": f"{record.ledger.teacher_forward:,} forward, "
         f"{record.ledger.teacher_backward:,} backward",

@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.analysis.frame import TIMED_PHASES
+from benchmark.analysis.quality import quality_markdown
 from benchmark.analysis.statistics import t_interval
 from benchmark.records import SCORED, Record, Scan, canonical
 from methods.budget import Budget
@@ -306,7 +307,7 @@ def _short(value: Any) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """Caption and body in Markdown."""
+    """Caption and body in Markdown, and below them the tables of image quality, if any."""
     left = {"method", "access"}
     lines = [
         "| " + " | ".join(COLUMNS) + " |",
@@ -315,7 +316,8 @@ def markdown_table(table: Table) -> str:
     lines += [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
     ]
-    return "\n".join([table.caption(), "", *lines])
+    ranked = "\n".join([table.caption(), "", *lines])
+    return "\n\n".join([ranked, *quality_markdown(table)])
 
 
 def markdown(scan: Scan) -> str:
