@@ -51,24 +51,34 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _OmitsNoProxy(_Strict):
-    """Leaves an empty ``proxy`` out of what is written.
+class _OmitsUnused(_Strict):
+    """Leaves an empty ``proxy`` and an absent ``objective`` out of what is written.
 
-    So the identities and files of runs without proxy data are what they were before there was any.
+    So the identities and files of runs without them are what they were before there were any.
     """
 
     @model_serializer(mode="wrap")
-    def _without_empty_proxy(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = write(self)
-        if values.get("proxy") == "":
-            del values["proxy"]
+        for name, unused in (("proxy", ""), ("objective", None)):
+            if name in values and values[name] == unused:
+                del values[name]
         return values
 
 
-class Spec(_OmitsNoProxy):
+class ObjectiveSpec(_Strict):
+    """An objective that takes the place of a method's own."""
+
+    name: str
+    version: int
+    params: dict[str, Any]
+
+
+class Spec(_OmitsUnused):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
-    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any.
+    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any;
+    ``objective`` is None where the student minimises the method's own.
     """
 
     suite: str
@@ -81,6 +91,7 @@ class Spec(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    objective: ObjectiveSpec | None = None
 
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it is not part of it."""
@@ -97,7 +108,7 @@ class TeacherInfo(_Strict):
     recipe: dict[str, Any]
 
 
-class MethodInfo(_OmitsNoProxy):
+class MethodInfo(_OmitsUnused):
     """What a table needs to know of a method without importing it.
 
     ``proxy`` is what the proxy data are called, empty for methods that do not see any.
@@ -189,7 +200,7 @@ class Record(_Strict):
         return record
 
 
-class PlannedEntry(_OmitsNoProxy):
+class PlannedEntry(_OmitsUnused):
     """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
 
     task: str
@@ -202,6 +213,7 @@ class PlannedEntry(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    objective: ObjectiveSpec | None = None
 
     @classmethod
     def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
@@ -217,6 +229,7 @@ class PlannedEntry(_OmitsNoProxy):
             budget=spec.budget,
             seed=spec.seed,
             proxy=spec.proxy,
+            objective=spec.objective,
         )
 
 

@@ -31,7 +31,9 @@ def groups(jobs: Sequence[Job], methods: Mapping[str, type[Method]]) -> list[lis
     found: dict[str, list[Job]] = {}
     for job in jobs:
         spec = job.spec
-        same = spec.model_copy(update={"seed": 0}) if can_share(methods[spec.method]) else spec
+        # An objective that trains something beside the student is not batched over seeds.
+        shared = can_share(methods[spec.method]) and spec.objective is None
+        same = spec.model_copy(update={"seed": 0}) if shared else spec
         found.setdefault(same.run_id(job.teacher.info.checksum), []).append(job)
     return list(found.values())
 
