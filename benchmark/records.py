@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -51,19 +51,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _OmitsUnused(_Strict):
-    """Leaves an empty ``proxy`` and an absent ``objective`` out of what is written.
+class _OmitsUnset(_Strict):
+    """Leaves fields that later versions added out of what is written while they are unset.
 
-    So the identities and files of runs without them are what they were before there were any.
+    So identities and files are what they were before there were such fields.
     """
 
+    later: ClassVar[frozenset[str]]
+
     @model_serializer(mode="wrap")
-    def _without_unused(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = write(self)
-        for name, unused in (("proxy", ""), ("objective", None)):
-            if name in values and values[name] == unused:
-                del values[name]
-        return values
+        unset = {name for name in self.later if getattr(self, name) in ("", None)}
+        return {name: value for name, value in values.items() if name not in unset}
+
+
+class _OmitsNoProxy(_OmitsUnset):
+    """Leaves an empty ``proxy`` out, for runs without proxy data."""
+
+    later = frozenset({"proxy"})
 
 
 class ObjectiveSpec(_Strict):
@@ -74,12 +80,14 @@ class ObjectiveSpec(_Strict):
     params: dict[str, Any]
 
 
-class Spec(_OmitsUnused):
+class Spec(_OmitsUnset):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
     ``proxy`` is the checksum of the proxy images, empty for methods that do not see any;
     ``objective`` is None where the student minimises the method's own.
     """
+
+    later = frozenset({"proxy", "objective"})
 
     suite: str
     task: str
@@ -108,7 +116,7 @@ class TeacherInfo(_Strict):
     recipe: dict[str, Any]
 
 
-class MethodInfo(_OmitsUnused):
+class MethodInfo(_OmitsNoProxy):
     """What a table needs to know of a method without importing it.
 
     ``proxy`` is what the proxy data are called, empty for methods that do not see any.
@@ -200,8 +208,10 @@ class Record(_Strict):
         return record
 
 
-class PlannedEntry(_OmitsUnused):
+class PlannedEntry(_OmitsUnset):
     """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
+
+    later = frozenset({"proxy", "objective"})
 
     task: str
     task_version: int
