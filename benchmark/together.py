@@ -85,7 +85,8 @@ def _distill(ready: Sequence[tuple[Trial, SampleSource]]) -> list[nn.Module | Ba
     try:
         objective = trials[0].method.objective(trials[0].problem)
         problems = [trial.problem for trial in trials]
-        students = list(train_students(problems, [s for _, s in ready], objective, runs))
+        seen = [trial.method.student_samples(trial.problem, s, trial.run) for trial, s in ready]
+        students = list(train_students(problems, seen, objective, runs))
     except (Exception, KeyboardInterrupt) as error:
         students = [error] * len(trials)
     spent = time.perf_counter() - started + evaluating

@@ -357,9 +357,14 @@ class Method(ABC):
         own = self.objective(problem)
         return own if problem.objective is None else problem.objective.on(own)
 
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        """What the student learns from: ``samples``, unless a method adds to them."""
+        return samples
+
     def distill(self, problem: Problem, samples: SampleSource, run: Run) -> nn.Module:
         """Train a student on ``samples``; the shared loop unless a method needs another."""
-        return train_student(problem, samples, self.student_objective(problem), run)
+        seen = self.student_samples(problem, samples, run)
+        return train_student(problem, seen, self.student_objective(problem), run)
 
     def fit(self, problem: Problem, run: Run) -> nn.Module:
         """The whole method. Override it when generator and student are trained together."""

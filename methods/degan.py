@@ -92,10 +92,10 @@ class DCGAN(Method):
         """Weights of the teacher's terms in the generator's loss, by name in `TEACHER_TERMS`."""
         return {}
 
-    def distill(self, problem: Problem, samples: SampleSource, run: Run) -> nn.Module:
-        if self.params.mix:
-            samples = MixedSource(shuffled_proxies(problem, run), samples, self.params.mix)
-        return super().distill(problem, samples, run)
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        if not self.params.mix:
+            return samples
+        return MixedSource(shuffled_proxies(problem, run), samples, self.params.mix)
 
     def supports(self, problem: Problem) -> str | None:
         try:

@@ -24,6 +24,9 @@ from torch.ao.quantization import (
 )
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_qat_fx
 
+# Said of a pyramid whose pooled branch is resized before it joins the others: torch requantises it.
+warnings.filterwarnings("ignore", message="All inputs of this cat operator")
+
 MODAL = {F.batch_norm, F.dropout}
 """Functions that a trace would freeze in train mode; as modules they follow the network's mode."""
 
@@ -94,7 +97,8 @@ def _traceable(network: nn.Module) -> nn.Module:
             ):
                 norm = nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum)
                 norm.load_state_dict(layer.state_dict())
-                setattr(parent, name, nn.Sequential(norm, activation))
+                dropout = getattr(layer, "drop", nn.Identity())
+                setattr(parent, name, nn.Sequential(norm, dropout, activation))
     return copied
 
 

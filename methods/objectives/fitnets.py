@@ -48,7 +48,7 @@ class FitNets(FeatureObjective):
 
     def of_maps(self, student: Maps, teacher: Maps, batch: Batch) -> Tensor:
         weight: float = self.params.hint_weight
-        guided = resized(self.regressor(student.features).float(), teacher.features)
+        guided = resized(self.regressor(student.features), teacher.features)
         return self.own.of_logits(student.logits, batch) + weight * hint_loss(
             guided, teacher.features
         )

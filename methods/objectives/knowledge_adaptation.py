@@ -129,12 +129,12 @@ class KnowledgeAdaptation(FeatureObjective):
 
     def of_maps(self, student: Maps, teacher: Maps, batch: Batch) -> Tensor:
         p = self.params
-        code = self.encoder(teacher.features).float()
+        code = self.encoder(teacher.features)
         loss = self.own.of_logits(student.logits, batch)
         terms = ((p.adapter_weight, adapter_loss), (p.affinity_weight, affinity_loss))
         for adapter, (weight, term) in zip(self.adapters, terms, strict=True):
             if weight:
-                loss = loss + weight * term(resized(adapter(student.features).float(), code), code)
+                loss = loss + weight * term(resized(adapter(student.features), code), code)
         return loss
 
 

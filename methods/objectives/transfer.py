@@ -99,7 +99,10 @@ class FeatureObjective(TransferObjective):
         with torch.no_grad():
             theirs = self._maps(self.teacher, batch.images)
         mine = self._maps(student, batch.images)
-        return self.of_maps(mine, theirs, batch._replace(teacher_logits=theirs.logits))
+        batch = batch._replace(teacher_logits=theirs.logits)
+        # Products between positions are no layers, and autocast would round them.
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return self.of_maps(mine, theirs, batch)
 
     @abstractmethod
     def of_maps(self, student: Maps, teacher: Maps, batch: Batch) -> Tensor:

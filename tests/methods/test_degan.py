@@ -21,7 +21,7 @@ from methods.losses import entropy_loss, information_entropy_loss, weighted_dive
 from methods.networks import DCGANDiscriminator, DCGANGenerator
 from methods.objectives import Distillation
 from methods.params import ParameterError
-from methods.sources import Batch, ImageBank, OnlineSource
+from methods.sources import Batch, ImageBank, MixedSource, OnlineSource
 from methods.teacher import Ledger
 from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem, tiny_run
 
@@ -364,3 +364,11 @@ def test_mixing_leaves_the_generated_images_alone() -> None:
     """So every share of Figure 6 is distilled from one cached synthesis."""
     assert torch.equal(bank(degan())[0], bank(degan(mix=0.5))[0])
     assert "mix" not in degan(mix=0.5).params.of_phase("synthesis")
+
+
+def test_seeds_with_a_mixture_are_still_trained_together() -> None:
+    assert DeGAN.distill is Method.distill
+    problem, run = posed()
+    samples = degan(mix=0.5).synthesize(problem, run)
+    assert isinstance(degan(mix=0.5).student_samples(problem, samples, run), MixedSource)
+    assert degan().student_samples(problem, samples, run) is samples

@@ -230,6 +230,24 @@ def test_feature_terms_are_added_to_the_method_s_own_loss(
     assert two - light == pytest.approx(2 * (one - light), rel=1e-3)
 
 
+@pytest.mark.parametrize("name", ["structured", "fitnets", "knowledge-adaptation"])
+def test_terms_are_computed_in_float32_whatever_the_networks_compute_in(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = objective(name)
+    assert isinstance(chosen, FeatureObjective)
+    problem, run = posed(KDReal.access, chosen)
+    bank = KDReal().synthesize(problem, run)
+    student, _ = chosen.prepare(problem.make_student(), problem, bank, run)
+    chosen.on(Distillation(1.0)).attach(student, problem, run)
+    batch = one_batch(problem)
+    maps = {id(n): chosen._maps(n, batch.images) for n in (student, problem.teacher)}
+    monkeypatch.setattr(chosen, "_maps", lambda network, images: maps[id(network)])
+    plain = chosen(student, batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert chosen(student, batch) == plain
+
+
 @pytest.mark.parametrize("name", ["fitnets", "knowledge-adaptation"])
 def test_trainable_parts_learn_with_the_student(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = objective(name)
