@@ -135,6 +135,14 @@ def run(
         list[str] | None,
         typer.Option("--set", help="A parameter of the method, key=value (repeatable)."),
     ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="What the student minimises (default: kd, the method's own)."),
+    ] = None,
+    objective_set: Annotated[
+        list[str] | None,
+        typer.Option(help="A parameter of the objective, key=value (repeatable)."),
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds, like 0-4 or 0,2,7.")] = None,
     budget: Annotated[
         str | None, typer.Option(help="smoke, cpu, gpu or paper (default: the suite's, or cpu).")
@@ -197,6 +205,8 @@ def run(
         device=device,
         overwrite=overwrite,
         proxy_dir=proxy_dir,
+        objective=objective,
+        objective_settings=tuple(objective_set or ()),
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
@@ -205,7 +215,7 @@ def run(
 @app.command("list")
 @answers_in_one_line
 def list_(methods_dir: MethodsDir = None) -> None:
-    """List the tasks, methods and suites there are."""
+    """List the tasks, methods, objectives and suites there are."""
     from benchmark import show
 
     show.overview(console, methods_dir or [])
@@ -214,11 +224,13 @@ def list_(methods_dir: MethodsDir = None) -> None:
 @app.command()
 @answers_in_one_line
 def show(
-    name: Annotated[str, typer.Argument(help="A method, a task, a suite, or a run id.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, an objective, a task, a suite, or a run id.")
+    ],
     results: Results = Path("results"),
     methods_dir: MethodsDir = None,
 ) -> None:
-    """Show a method's parameters (defaults, ranges, sources), a task, a suite or a record."""
+    """Show a method's or an objective's parameters, a task, a suite or a record."""
     from benchmark import show as pages
 
     pages.page(name, console, results, methods_dir or [])

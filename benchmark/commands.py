@@ -53,6 +53,8 @@ class Request:
     device: str
     overwrite: str
     proxy_dir: Path | None = None
+    objective: str | None = None
+    objective_settings: tuple[str, ...] = ()
 
 
 def run(request: Request, console: Console) -> int:
@@ -221,6 +223,10 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     if request.suite is not None:
         if request.settings:
             raise UserError("give a suite, or --task and --method with --set; not both")
+        if request.objective or request.objective_settings:
+            raise UserError(
+                "a suite names its objectives itself; give --objective with --task and --method"
+            )
         suite = load_suite(request.suite)
         if request.task:
             suite = suite.only_task(request.task)
@@ -228,13 +234,22 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     if not request.task or not request.methods:
         raise UserError("give a suite (see `dfkd list`), or --task and --method")
     settings = _settings(request.settings)
+    objective_settings = _settings(request.objective_settings, "--objective-set")
     try:
         suite = Suite(
             name=request.suite_name,
             budget=request.budget or "cpu",
             tasks=[request.task],
             seeds=seeds if seeds is not None else [0],
-            methods=[MethodEntry(name=name, params=settings) for name in request.methods],
+            methods=[
+                MethodEntry(
+                    name=name,
+                    params=settings,
+                    objective=request.objective or "",
+                    objective_params=objective_settings,
+                )
+                for name in request.methods
+            ],
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -242,7 +257,7 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     return plan(suite, known)
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+def _settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised."""
     import tomllib
 
@@ -250,7 +265,7 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise UserError(f"--set '{pair}' is not of the form key=value")
+            raise UserError(f"{option} '{pair}' is not of the form key=value")
         try:
             settings[name] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

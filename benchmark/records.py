@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -51,25 +51,43 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _OmitsNoProxy(_Strict):
-    """Leaves an empty ``proxy`` out of what is written.
+class _OmitsUnset(_Strict):
+    """Leaves fields that later versions added out of what is written while they are unset.
 
-    So the identities and files of runs without proxy data are what they were before there was any.
+    So identities and files are what they were before there were such fields.
     """
+
+    later: ClassVar[frozenset[str]]
 
     @model_serializer(mode="wrap")
-    def _without_empty_proxy(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = write(self)
-        if values.get("proxy") == "":
-            del values["proxy"]
-        return values
+        unset = {name for name in self.later if getattr(self, name) in ("", None)}
+        return {name: value for name, value in values.items() if name not in unset}
 
 
-class Spec(_OmitsNoProxy):
+class _OmitsNoProxy(_OmitsUnset):
+    """Leaves an empty ``proxy`` out, for runs without proxy data."""
+
+    later = frozenset({"proxy"})
+
+
+class ObjectiveSpec(_Strict):
+    """An objective that takes the place of a method's own."""
+
+    name: str
+    version: int
+    params: dict[str, Any]
+
+
+class Spec(_OmitsUnset):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
-    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any.
+    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any;
+    ``objective`` is None where the student minimises the method's own.
     """
+
+    later = frozenset({"proxy", "objective"})
 
     suite: str
     task: str
@@ -81,6 +99,7 @@ class Spec(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    objective: ObjectiveSpec | None = None
 
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it is not part of it."""
@@ -235,8 +254,10 @@ class Record(_Strict):
         return record
 
 
-class PlannedEntry(_OmitsNoProxy):
+class PlannedEntry(_OmitsUnset):
     """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
+
+    later = frozenset({"proxy", "objective"})
 
     task: str
     task_version: int
@@ -248,6 +269,7 @@ class PlannedEntry(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    objective: ObjectiveSpec | None = None
 
     @classmethod
     def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
@@ -263,6 +285,7 @@ class PlannedEntry(_OmitsNoProxy):
             budget=spec.budget,
             seed=spec.seed,
             proxy=spec.proxy,
+            objective=spec.objective,
         )
 
 

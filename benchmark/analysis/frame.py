@@ -31,6 +31,7 @@ def row(record: Record) -> dict[str, Any]:
         "changed": canonical(record.method.changed),
         "params": canonical(record.spec.params),
         "proxy": record.spec.proxy,
+        "objective": record.spec.objective.name if record.spec.objective else "kd",
         "seed": record.spec.seed,
         "status": record.status,
         "reason": record.reason,

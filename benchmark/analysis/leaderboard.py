@@ -15,7 +15,7 @@ from typing import Any
 from benchmark.analysis.frame import TIMED_PHASES
 from benchmark.analysis.quality import quality_markdown
 from benchmark.analysis.statistics import t_interval
-from benchmark.records import SCORED, Record, Scan, canonical
+from benchmark.records import SCORED, PlannedEntry, Record, Scan, Spec, canonical
 from methods.budget import Budget
 
 DATA_FREE = "data-free"
@@ -174,8 +174,8 @@ class Table:
 
 TableKey = tuple[str, int, str, str, str]
 """Task, its version, data, budget (canonical) and teacher: what a table never mixes."""
-RowKey = tuple[str, int, str, str]
-"""Method, its version, parameters (canonical) and proxy images."""
+RowKey = tuple[str, int, str, str, str]
+"""Method, its version, parameters (canonical), proxy images and objective (canonical)."""
 
 
 def tables(scan: Scan) -> list[Table]:
@@ -227,7 +227,13 @@ def _keys(record: Record) -> tuple[TableKey, RowKey]:
     spec = record.spec
     budget = _common(spec.budget)
     table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
-    return table, (spec.method, spec.method_version, canonical(spec.params), spec.proxy)
+    params, objective = canonical(spec.params), _canonical_objective(spec)
+    return table, (spec.method, spec.method_version, params, spec.proxy, objective)
+
+
+def _canonical_objective(run: Spec | PlannedEntry) -> str:
+    """The objective put on a run's method; empty for the method's own."""
+    return canonical(run.objective.model_dump(mode="json")) if run.objective else ""
 
 
 def _common(budget: Budget) -> str:
@@ -241,7 +247,8 @@ def _planned(scan: Scan) -> Iterable[tuple[str, TableKey, RowKey]]:
         for run_id, entry in sorted(scan.planned[suite].items()):
             budget = _common(entry.budget)
             table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
-            row = (entry.method, entry.version, canonical(entry.params), entry.proxy)
+            params, objective = canonical(entry.params), _canonical_objective(entry)
+            row = (entry.method, entry.version, params, entry.proxy, objective)
             yield run_id, table, row
 
 
