@@ -1,0 +1,170 @@
+"""Paired tests on common seeds, with Holm's correction over all pairs of methods."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from benchmark.analysis.statistics.claims import ALPHA, Claim, decide, seeds_for_effect
+from benchmark.analysis.statistics.effect import (
+    paired_effect_size,
+    probability_of_improvement,
+)
+from benchmark.analysis.statistics.intervals import Interval, mean_interval
+
+EXACT_UP_TO = 14
+"""Pairs up to which all 2ⁿ flips of signs are tried; beyond, `FLIPS` random ones."""
+FLIPS = 19999
+
+Scores = Mapping[int, float]
+"""Score by seed. Equal seeds of two methods are a pair."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods on their common seeds.
+
+    Attributes:
+        first, second: the methods.
+        n: common seeds.
+        difference: mean of first − second, with its interval; None when n < 2.
+        p: of the sign-flip test, uncorrected.
+        p_wilcoxon: of Wilcoxon's signed-rank test, uncorrected.
+        effect: Hedges' g; None when undefined.
+        improvement: probability that a run of the first beats one of the second.
+        claim: whether they differ, corrected over all pairs asked about.
+    """
+
+    first: str
+    second: str
+    n: int
+    difference: Interval | None
+    p: float
+    p_wilcoxon: float
+    effect: float | None
+    improvement: float | None
+    claim: Claim
+
+    @property
+    def better(self) -> str | None:
+        """The method that was shown to be better."""
+        if not self.claim.shown or self.difference is None:
+            return None
+        return self.first if self.difference.estimate > 0 else self.second
+
+
+def sign_flip_test(differences: Sequence[float], rng: np.random.Generator) -> float:
+    """Two-sided p of "the differences are symmetric about zero", by flipping their signs.
+
+    Exact up to `EXACT_UP_TO` pairs, so never below 2 / 2ⁿ; 1 for fewer than two pairs.
+    Fisher, "The Design of Experiments", 1935.
+    """
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2 or not values.any():
+        return 1.0
+    found = stats.permutation_test(
+        (values,),
+        lambda sample, axis: np.mean(sample, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**EXACT_UP_TO if len(values) <= EXACT_UP_TO else FLIPS,
+        rng=rng,
+    )
+    return float(found.pvalue)
+
+
+def signed_rank_test(differences: Sequence[float]) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test, exact where ties and zeros allow."""
+    values = np.asarray(differences, dtype=float)
+    return float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
+
+
+def smallest_p(n: int) -> float:
+    """The smallest p that a two-sided sign-flip or signed-rank test of n pairs can give."""
+    return min(1.0, 2.0 ** (1 - n))
+
+
+def seeds_to_decide(questions: int = 1) -> int:
+    """Pairs from which on a sign-flip test can reach `ALPHA`, corrected for several questions."""
+    return math.ceil(1 + math.log2(questions / ALPHA))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p, in the order given: sound for any dependence of the tests.
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statist. 1979.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]
+
+
+def paired_claim(differences: Sequence[float], corrected: float, questions: int = 1) -> Claim:
+    """What a paired test came to.
+
+    Args:
+        differences: of the pairs.
+        corrected: p, corrected for all questions asked together.
+        questions: how many those are.
+    """
+    n = len(differences)
+    values = np.asarray(differences, dtype=float)
+    needed: int | None = seeds_to_decide(questions)
+    if n > 1 and not values.any():
+        needed = None
+    elif n > 1 and np.ptp(values) > 0:
+        effect = float(values.mean() / values.std(ddof=1))
+        power = seeds_for_effect(effect, ALPHA / questions)
+        needed = None if power is None else max(seeds_to_decide(questions), power, n + 1)
+    return decide(corrected, n, smallest_p(n) * questions, needed)
+
+
+def all_pairs(scores: Mapping[str, Scores], rng: np.random.Generator) -> list[Pair]:
+    """Compare every two methods on their common seeds, in the order given.
+
+    Holm's correction runs over the pairs with seeds enough to decide anything: those without
+    cannot be rejected falsely (Tarone, "A Modified Bonferroni Method for Discrete Data",
+    Biometrics 1990).
+
+    Args:
+        scores: by method, then by seed.
+        rng: of Monte Carlo flips and bootstrap intervals.
+    """
+    pairs = list(itertools.combinations(scores, 2))
+    common = [sorted(set(scores[a]) & set(scores[b])) for a, b in pairs]
+    differences = [
+        [scores[a][seed] - scores[b][seed] for seed in seeds]
+        for (a, b), seeds in zip(pairs, common, strict=True)
+    ]
+    p_values = [sign_flip_test(values, rng) for values in differences]
+    decidable = [i for i, seeds in enumerate(common) if smallest_p(len(seeds)) <= ALPHA]
+    corrected = list(p_values)
+    for i, value in zip(decidable, holm([p_values[i] for i in decidable]), strict=True):
+        corrected[i] = value
+    found = []
+    questions = max(1, len(decidable))
+    for i, (first, second) in enumerate(pairs):
+        a = [scores[first][seed] for seed in common[i]]
+        b = [scores[second][seed] for seed in common[i]]
+        found.append(
+            Pair(
+                first,
+                second,
+                len(common[i]),
+                mean_interval(differences[i], rng),
+                p_values[i],
+                signed_rank_test(differences[i]),
+                paired_effect_size(differences[i]),
+                probability_of_improvement(a, b) if a else None,
+                paired_claim(differences[i], corrected[i], questions),
+            )
+        )
+    return found
