@@ -75,7 +75,7 @@ def run(request: Request, console: Console) -> int:
         with display:
             run_grid(agenda, store, context, executor, display)
     ids = {job.run_id for job in agenda.jobs} | {record.run_id for record in agenda.kept}
-    return _summary(ids, planned[0].suite, store, console)
+    return _summary(ids, planned[0], store, console)
 
 
 def preview_runs(request: Request, console: Console) -> int:
@@ -310,10 +310,12 @@ def _terminate_like_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _summary(ids: set[str], suite: str, store: Store, console: Console) -> int:
+def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:
+    suite = first.suite
     scan = store.scan()
     mine = [record for record in scan.records if record.run_id in ids]
-    for table in tables(Scan(records=mine, planned={suite: scan.planned.get(suite, {})})):
+    own = Scan(records=mine, planned={suite: scan.planned.get(suite, {})})
+    for table in tables(own, first.purpose):
         print_table(table, console)
     report = store.root / "report.md"
     write_atomic(report, markdown(scan).encode())

@@ -25,8 +25,9 @@ STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted":
 
 
 def label(job: Job) -> str:
-    """``mnist dafl(generator_lr=0.005) seed 3``."""
+    """``mnist dafl(generator_lr=0.005) seed 3``; numbers off the budget's preset count too."""
     changed = ", ".join(f"{name}={value}" for name, value in job.changed.items())
+    changed = ", ".join(filter(None, [changed, job.spec.budget.variant]))
     settings = f"({changed})" if changed else ""
     return f"{job.spec.task} {job.spec.method}{settings} seed {job.spec.seed}"
 

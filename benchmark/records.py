@@ -51,10 +51,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _OmitsNoProxy(_Strict):
-    """Leaves an empty ``proxy`` out of what is written.
+Purpose = Literal["table", "sweep", "draw"]
+"""What a run is for: a row of the leaderboard, one value of a swept setting, or one of the random
+draws from a method's tuning ranges behind its robustness score."""
 
-    So the identities and files of runs without proxy data are what they were before there was any.
+
+class _OmitsNoProxy(_Strict):
+    """Leaves an empty ``proxy`` and the usual ``purpose`` out of what is written.
+
+    So the identities and files of runs without them are what they were before there were any.
     """
 
     @model_serializer(mode="wrap")
@@ -62,6 +67,8 @@ class _OmitsNoProxy(_Strict):
         values: dict[str, Any] = write(self)
         if values.get("proxy") == "":
             del values["proxy"]
+        if values.get("purpose") == "table":
+            del values["purpose"]
         return values
 
 
@@ -81,10 +88,11 @@ class Spec(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    purpose: Purpose = "table"
 
     def run_id(self, teacher_checksum: str) -> str:
-        """Identity of the experiment; the suite that asked for it is not part of it."""
-        identity = self.model_dump(mode="json", exclude={"suite", "budget"})
+        """Identity of the experiment; the suite that asked for it, and why, is not part of it."""
+        identity = self.model_dump(mode="json", exclude={"suite", "budget", "purpose"})
         return digest({**identity, "budget": self.budget.identity(), "teacher": teacher_checksum})
 
 
@@ -202,6 +210,7 @@ class PlannedEntry(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    purpose: Purpose = "table"
 
     @classmethod
     def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
@@ -217,6 +226,7 @@ class PlannedEntry(_OmitsNoProxy):
             budget=spec.budget,
             seed=spec.seed,
             proxy=spec.proxy,
+            purpose=spec.purpose,
         )
 
 
