@@ -9,14 +9,23 @@ from rich.table import Table as RichTable
 
 from benchmark.analysis.leaderboard import COLUMNS, Table, cells
 
-SHOWN = ("rank", "method", "access", "accuracy, %", "n ok/planned", "of teacher, %", "seconds")
+SHOWN = (
+    "rank",
+    "method",
+    "access",
+    "accuracy, %",
+    "group",
+    "n ok/planned",
+    "of teacher, %",
+    "seconds",
+)
 """What fits a terminal; the file has the rest."""
 
 
 def print_table(table: Table, console: Console) -> None:
     """Print the ranked table with its caption."""
     drawn = RichTable(
-        title=f"{table.task}, budget {table.budget.name}",
+        title=f"{table.task}, budget {table.budget.title}",
         caption=table.caption(),
         box=box.SIMPLE_HEAD,
         title_justify="left",

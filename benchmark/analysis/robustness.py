@@ -1,0 +1,98 @@
+"""How a method fares away from its chosen settings, and how steadily its generator trains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import numpy as np
+
+from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.analysis.statistics.profiles import normalised
+from benchmark.records import FAILED, SCORED, Record, canonical
+
+ROBUSTNESS = "robustness"
+"""The column's name."""
+
+
+def robustness_scores(records: Sequence[Record]) -> dict[str, list[float]]:
+    """Scores of random draws from each method's tuning ranges; their mean is its robustness.
+
+    A score is (accuracy − chance) / (teacher's − chance), cut to [0, 1] and averaged over the seeds
+    of a draw; a failed run scores 0. The mean over draws is the area under their performance
+    profile.
+
+    Args:
+        records: of one task, budget and teacher; only those of random draws count.
+
+    Returns:
+        By method, a score for every draw.
+    """
+    runs: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for record in records:
+        if record.spec.purpose != "draw" or record.status not in SCORED | FAILED:
+            continue
+        chance = record.teacher.chance
+        accuracy = record.metrics.get("accuracy", chance) if record.status in SCORED else chance
+        (score,) = normalised([accuracy], chance, record.teacher.accuracy)
+        runs[record.spec.method][canonical(record.spec.params)][record.run_id] = score
+    return {
+        method: [fmean(seeds.values()) for _, seeds in sorted(draws.items())]
+        for method, draws in sorted(runs.items())
+    }
+
+
+def robustness_cell(draws: Sequence[float] | None) -> str:
+    """``0.62 ± 0.10 (8)``: the score, half its 95 % t-interval, the number of draws."""
+    if not draws:
+        return "–"
+    half = t_interval(draws)
+    spread = "" if half is None else f" ± {half:.2f}"
+    return f"{fmean(draws):.2f}{spread} ({len(draws)})"
+
+
+def fluctuation(values: Sequence[float]) -> float | None:
+    """How much a curve jumps from one point to the next, in the curve's own unit.
+
+    √(Σ (xᵢ₊₁ − xᵢ)² / 2 (n − 1)): the standard deviation of the noise around a slow trend, which
+    the trend itself does not enter (von Neumann et al., "The Mean Square Successive Difference",
+    Ann. Math. Statist. 1941).
+
+    Returns:
+        The number; None for fewer than three points.
+    """
+    if len(values) < 3:
+        return None
+    steps = np.diff(np.asarray(values, dtype=float))
+    return float(np.sqrt(np.mean(steps**2) / 2))
+
+
+def loss_stability(records: Sequence[Record]) -> dict[str, dict[int, float]]:
+    """Fluctuation of the terms of the generator's loss over the second half of its training.
+
+    What RDSKD (Han et al., ICASSP 2021) shows in Figure 3. The first half is left out, for there
+    the terms fall, and fall fast.
+
+    Args:
+        records: of one method, with one setting.
+
+    Returns:
+        By term (``one_hot``, ``entropy``, ...; ``loss`` is their total), the fluctuation by seed.
+    """
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in records:
+        for name, curve in record.curves.items():
+            phase, _, term = name.partition("/")
+            if phase in ("synthesis", "joint"):
+                value = fluctuation(_second_half(curve))
+                if value is not None:
+                    found[term][record.spec.seed] = value
+    return {term: dict(sorted(seeds.items())) for term, seeds in sorted(found.items())}
+
+
+def _second_half(curve: Mapping[str, Sequence[float]]) -> list[float]:
+    if not curve["step"]:
+        return []
+    middle = (curve["step"][0] + curve["step"][-1]) / 2
+    return [v for step, v in zip(curve["step"], curve["value"], strict=True) if step >= middle]
