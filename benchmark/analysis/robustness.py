@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
+from scipy import stats
 
+from benchmark.analysis.statistics.claims import Claim, decide
 from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.statistics.profiles import normalised
 from benchmark.records import FAILED, SCORED, Record, canonical
 
@@ -50,6 +55,21 @@ def robustness_cell(draws: Sequence[float] | None) -> str:
     half = t_interval(draws)
     spread = "" if half is None else f" ± {half:.2f}"
     return f"{fmean(draws):.2f}{spread} ({len(draws)})"
+
+
+def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Claim]:
+    """Whether the scores of every two methods' draws differ: Mann and Whitney's test with Holm's.
+
+    Draws of different methods are no pairs.
+    """
+    pairs = list(itertools.combinations(scores, 2))
+    p_values = [float(stats.mannwhitneyu(scores[a], scores[b]).pvalue) for a, b in pairs]
+    claims = {}
+    for (a, b), p in zip(pairs, holm(p_values), strict=True):
+        n, m = len(scores[a]), len(scores[b])
+        smallest = min(1.0, 2 / math.comb(n + m, n)) * len(pairs)
+        claims[a, b] = decide(p, min(n, m), smallest, None)
+    return claims
 
 
 def fluctuation(values: Sequence[float]) -> float | None:

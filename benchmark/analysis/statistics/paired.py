@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -127,44 +128,62 @@ def paired_claim(differences: Sequence[float], corrected: float, questions: int 
     return decide(corrected, n, smallest_p(n) * questions, needed)
 
 
-def all_pairs(scores: Mapping[str, Scores], rng: np.random.Generator) -> list[Pair]:
-    """Compare every two methods on their common seeds, in the order given.
+class Question(NamedTuple):
+    """Two methods with their scores by seed."""
 
-    Holm's correction runs over the pairs with seeds enough to decide anything: those without
-    cannot be rejected falsely (Tarone, "A Modified Bonferroni Method for Discrete Data",
-    Biometrics 1990).
+    first: str
+    second: str
+    scores: Scores
+    others: Scores
+
+
+def all_pairs(scores: Mapping[str, Scores], rng: np.random.Generator) -> list[Pair]:
+    """Compare every two methods on their common seeds, in the order given; see `compare`."""
+    return compare(
+        [Question(a, b, scores[a], scores[b]) for a, b in itertools.combinations(scores, 2)], rng
+    )
+
+
+def compare(questions: Sequence[Question], rng: np.random.Generator) -> list[Pair]:
+    """Answer questions that are asked together.
+
+    Holm's correction runs over those with seeds enough to decide anything: the others cannot be
+    answered falsely (Tarone, "A Modified Bonferroni Method for Discrete Data", Biometrics 1990).
 
     Args:
-        scores: by method, then by seed.
+        questions: each about two methods on their common seeds.
         rng: of Monte Carlo flips and bootstrap intervals.
     """
-    pairs = list(itertools.combinations(scores, 2))
-    common = [sorted(set(scores[a]) & set(scores[b])) for a, b in pairs]
+    common = [sorted(set(q.scores) & set(q.others)) for q in questions]
     differences = [
-        [scores[a][seed] - scores[b][seed] for seed in seeds]
-        for (a, b), seeds in zip(pairs, common, strict=True)
+        [q.scores[seed] - q.others[seed] for seed in seeds]
+        for q, seeds in zip(questions, common, strict=True)
     ]
     p_values = [sign_flip_test(values, rng) for values in differences]
     decidable = [i for i, seeds in enumerate(common) if smallest_p(len(seeds)) <= ALPHA]
     corrected = list(p_values)
     for i, value in zip(decidable, holm([p_values[i] for i in decidable]), strict=True):
         corrected[i] = value
-    found = []
-    questions = max(1, len(decidable))
-    for i, (first, second) in enumerate(pairs):
-        a = [scores[first][seed] for seed in common[i]]
-        b = [scores[second][seed] for seed in common[i]]
-        found.append(
-            Pair(
-                first,
-                second,
-                len(common[i]),
-                mean_interval(differences[i], rng),
-                p_values[i],
-                signed_rank_test(differences[i]),
-                paired_effect_size(differences[i]),
-                probability_of_improvement(a, b) if a else None,
-                paired_claim(differences[i], corrected[i], questions),
-            )
+    asked = max(1, len(decidable))
+    return [
+        Pair(
+            question.first,
+            question.second,
+            len(common[i]),
+            mean_interval(differences[i], rng),
+            p_values[i],
+            signed_rank_test(differences[i]),
+            paired_effect_size(differences[i]),
+            _improvement(question, common[i]),
+            paired_claim(differences[i], corrected[i], asked),
         )
-    return found
+        for i, question in enumerate(questions)
+    ]
+
+
+def _improvement(question: Question, seeds: Sequence[int]) -> float | None:
+    if not seeds:
+        return None
+    return probability_of_improvement(
+        [question.scores[seed] for seed in seeds], [question.others[seed] for seed in seeds]
+    )

@@ -34,16 +34,26 @@ class Spread:
 
 
 def compare_spread(
-    first: Sequence[float], second: Sequence[float], rng: np.random.Generator
+    first: Sequence[float],
+    second: Sequence[float],
+    rng: np.random.Generator,
+    questions: int = 1,
 ) -> Spread:
-    """Brown and Forsythe's test, and a bootstrap interval of the ratio of variances."""
+    """Brown and Forsythe's test, and a bootstrap interval of the ratio of variances.
+
+    Args:
+        first: scores of one method.
+        second: scores of the other.
+        rng: of the bootstrap.
+        questions: how many such questions are asked together; p is Bonferroni's.
+    """
     a, b = (np.asarray(scores, dtype=float) for scores in (first, second))
     deviations = tuple(float(x.std(ddof=1)) if len(x) > 1 else None for x in (a, b))
     n = min(len(a), len(b))
     if n < FEWEST:
         claim = Claim("insufficient", None, n, max(FEWEST, seeds_for_ratio(a, b) or 0))
         return Spread((deviations[0], deviations[1]), None, claim)
-    p = brown_forsythe_test(first, second)
+    p = min(1.0, questions * brown_forsythe_test(first, second))
     claim = decide(p, n, 0.0, seeds_for_ratio(a, b))
     return Spread((deviations[0], deviations[1]), variance_ratio(first, second, rng), claim)
 
