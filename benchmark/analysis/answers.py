@@ -21,7 +21,7 @@ from benchmark.analysis.robustness import (
     score_claims,
 )
 from benchmark.analysis.series import BUDGET_NUMBERS, Series, select
-from benchmark.analysis.statistics import Question, t_interval
+from benchmark.analysis.statistics import Claim, Question, t_interval
 from benchmark.analysis.statistics import compare as compare_pairs
 from benchmark.errors import UserError
 from benchmark.plan import load_suite, suite_names
@@ -157,12 +157,21 @@ def _draws(
         *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
         "",
         *(
-            f"- {titles[a]} or {titles[b]}: {claim.words} (rank-sum test, n of draws)"
+            f"- {_more_robust(a, b, scores, claim, titles)} (rank-sum test, n of draws)"
             for (a, b), claim in score_claims(scores).items()
         ),
     ]
     image = f"![Performance profiles]({plot.relative_to(output.parent)})"
     return heading + "\n".join(lines) + f"\n\n{image}"
+
+
+def _more_robust(
+    a: str, b: str, scores: dict[str, list[float]], claim: Claim, titles: dict[str, str]
+) -> str:
+    if not claim.shown:
+        return f"{titles[a]} or {titles[b]}: {claim.words}"
+    more, less = (a, b) if np.mean(scores[a]) > np.mean(scores[b]) else (b, a)
+    return f"**{titles[more]} is more robust than {titles[less]}**, {claim.words}"
 
 
 def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
@@ -172,6 +181,8 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
         runs = [r for r in records if r.spec.method == own.method and r.run_id in own.run_ids]
         for term, seeds in loss_stability(runs).items():
             terms[term][own.method] = seeds
+    if not terms:
+        return "## Stability of the generator's loss\n\nNo record has curves of a generator's loss."
     titles = {own.method: own.title for own in series}
     asked = [
         (term, Question(a, b, seeds[a], seeds[b]))

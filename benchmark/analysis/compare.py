@@ -209,7 +209,6 @@ def all_together(agreement: Agreement, titles: dict[str, str]) -> str:
     ranks = ", ".join(
         f"{titles[name]} {rank:.2f}"
         for name, rank in sorted(agreement.mean_ranks.items(), key=lambda item: item[1])
-        if not np.isnan(rank)
     )
     text = f"all together (Friedman): {agreement.claim.words.replace('seeds', 'blocks')}"
     if agreement.concordance is not None:

@@ -17,11 +17,12 @@ import numpy as np
 from benchmark.analysis.frame import TIMED_PHASES
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_cell, robustness_scores
 from benchmark.analysis.statistics import (
-    all_pairs,
     letters,
+    questions_of_all_pairs,
     rank_intervals,
     seeds_to_decide,
     t_interval,
+    verdicts,
 )
 from benchmark.records import SCORED, Purpose, Record, Scan, canonical
 from methods.budget import Budget
@@ -300,16 +301,20 @@ def groups(table: Table) -> list[str]:
             continue
         names = [str(i) for i in range(len(peers))]
         scores = {name: row.by_seed for name, row in zip(names, peers, strict=True)}
-        pairs = all_pairs(scores, np.random.default_rng(0))
-        told = {frozenset((pair.first, pair.second)) for pair in pairs if pair.claim.shown}
-        able = [
+        pairs = questions_of_all_pairs(scores)
+        answers = verdicts(pairs, np.random.default_rng(0))
+        told = {
+            frozenset((pair.first, pair.second))
+            for pair, claim in zip(pairs, answers, strict=True)
+            if claim.shown
+        }
+        decided = {
             name
-            for name in names
-            if any(
-                name in (pair.first, pair.second) and pair.claim.verdict != "insufficient"
-                for pair in pairs
-            )
-        ]
+            for pair, claim in zip(pairs, answers, strict=True)
+            if claim.verdict != "insufficient"
+            for name in (pair.first, pair.second)
+        }
+        able = [name for name in names if name in decided]
         found = letters(able, told)
         needed = seeds_to_decide(len(pairs))
         for name, row in zip(names, peers, strict=True):

@@ -63,7 +63,8 @@ def select(
     """The series to compare, chosen by how many runs there are and never by their scores.
 
     Of several budgets and teachers the one with the most runs is taken; of a method's settings,
-    those with the most values of ``over``, then with the most runs, then nearest the paper's.
+    those with the most values of ``over`` (without it, with the most runs in the leaderboard), then
+    with the most runs, then nearest the paper's.
     Random draws from tuning ranges take no part.
 
     Args:
@@ -86,11 +87,10 @@ def select(
         rows = rows.assign(value=[s.get(over) for s in settings])
         rows = rows[rows["variant"] == ""]
     rows = rows.assign(
-        home=[f"{_without(numbers[i], over)} {rows.at[i, 'teacher']}" for i in rows.index],
-        family=[
-            f"{_without(settings[i], over)} {rows.at[i, 'version']} {rows.at[i, 'proxy']}"
-            for i in rows.index
-        ],
+        home=numbers[rows.index].map(lambda own: _without(own, over)) + " " + rows["teacher"],
+        family=settings[rows.index].map(lambda own: _without(own, over))
+        + rows["version"].astype(str)
+        + rows["proxy"],
     )
     if rows.empty:
         raise UserError(f"no run of {', '.join(methods)} on '{task}' is at a budget's own numbers")
@@ -118,7 +118,9 @@ def _runs(
     rows = rows[rows["status"].isin(SCORED | FAILED) & (rows["purpose"] != "draw")]
     failed = rows["status"].isin(FAILED)
     score = rows["accuracy"].where(~failed, rows["chance"])
-    return rows.assign(score=score).drop_duplicates("run_id").reset_index(drop=True)
+    rows = rows.assign(score=score, in_table=rows["purpose"] == "table")
+    rows = rows.sort_values("in_table", ascending=False, kind="stable")
+    return rows.drop_duplicates("run_id").reset_index(drop=True)
 
 
 def _check_setting(over: str | None, rows: pd.DataFrame) -> None:
@@ -143,10 +145,11 @@ def _series(rows: pd.DataFrame, method: str, over: str | None) -> Series:
         return Series(method, method, {}, {}, {}, frozenset())
     changes = rows["changed"].map(json.loads)
 
-    def preference(family: str) -> tuple[int, int, int, str]:
+    def preference(family: str) -> tuple[int, int, int, int, str]:
         own = rows[rows["family"] == family]
+        in_table = 0 if over else int(own["in_table"].sum())
         fewest = min(len(changes[i]) for i in own.index)
-        return (-own["value"].map(canonical).nunique(), -len(own), fewest, family)
+        return (-own["value"].map(canonical).nunique(), -in_table, -len(own), fewest, family)
 
     rows = rows[rows["family"] == min(set(rows["family"]), key=preference)]
     points: dict[Any, dict[int, float]] = defaultdict(dict)

@@ -8,7 +8,14 @@ from benchmark.analysis.statistics.intervals import (
     t_interval,
     wilson_interval,
 )
-from benchmark.analysis.statistics.paired import Pair, Question, all_pairs, compare, seeds_to_decide
+from benchmark.analysis.statistics.paired import (
+    Pair,
+    Question,
+    compare,
+    questions_of_all_pairs,
+    seeds_to_decide,
+    verdicts,
+)
 from benchmark.analysis.statistics.ranks import Agreement, block_agreement, letters, rank_intervals
 from benchmark.analysis.statistics.variance import Spread, compare_spread
 
@@ -19,15 +26,16 @@ __all__ = [
     "Pair",
     "Question",
     "Spread",
-    "all_pairs",
     "block_agreement",
     "compare",
     "compare_spread",
     "interquartile_mean",
     "letters",
     "mean_interval",
+    "questions_of_all_pairs",
     "rank_intervals",
     "seeds_to_decide",
     "t_interval",
+    "verdicts",
     "wilson_interval",
 ]

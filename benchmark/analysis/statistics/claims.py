@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
+from scipy.special import ndtri
 
 Verdict = Literal["shown", "not shown", "insufficient"]
 
@@ -80,7 +80,7 @@ def seeds_for_effect(effect: float, alpha: float = ALPHA) -> int | None:
     Returns:
         The number, or None above `MOST_SEEDS`.
     """
-    quantile, power = stats.norm.ppf([1 - alpha / 2, POWER])
+    quantile, power = float(ndtri(1 - alpha / 2)), float(ndtri(POWER))
     if abs(effect) < (quantile + power) / math.sqrt(MOST_SEEDS):
         return None
     return math.ceil(((quantile + power) / effect) ** 2 + quantile**2 / 2)

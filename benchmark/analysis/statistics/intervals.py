@@ -23,7 +23,7 @@ class Interval(NamedTuple):
     estimate: float
     low: float
     high: float
-    method: Literal["t", "BCa", "Wilson", "bootstrap-t"]
+    method: Literal["t", "BCa", "Wilson", "percentile bootstrap"]
 
 
 def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | None:

@@ -16,11 +16,13 @@ from benchmark.analysis.statistics.effect import (
     paired_effect_size,
     probability_of_improvement,
 )
-from benchmark.analysis.statistics.intervals import Interval, mean_interval
+from benchmark.analysis.statistics.intervals import Array, Interval, mean_interval
 
 EXACT_UP_TO = 14
-"""Pairs up to which all 2ⁿ flips of signs are tried; beyond, `FLIPS` random ones."""
+"""Pairs up to which all 2ⁿ flips of signs are tried; beyond, `FLIPS` random ones and none."""
 FLIPS = 19999
+CHUNK = 64
+"""Questions whose flipped sums are in memory at a time."""
 
 Scores = Mapping[int, float]
 """Score by seed. Equal seeds of two methods are a pair."""
@@ -59,24 +61,40 @@ class Pair:
         return self.first if self.difference.estimate > 0 else self.second
 
 
-def sign_flip_test(differences: Sequence[float], rng: np.random.Generator) -> float:
+def sign_flip_tests(
+    differences: Sequence[Sequence[float]], rng: np.random.Generator
+) -> list[float]:
     """Two-sided p of "the differences are symmetric about zero", by flipping their signs.
 
-    Exact up to `EXACT_UP_TO` pairs, so never below 2 / 2ⁿ; 1 for fewer than two pairs.
-    Fisher, "The Design of Experiments", 1935.
+    Exact up to `EXACT_UP_TO` pairs, so never below 2 / 2ⁿ; 1 for fewer than two pairs. Samples of
+    one size share their flips. Fisher, "The Design of Experiments", 1935.
+
+    Args:
+        differences: of the pairs, for each question.
+        rng: of the random flips.
     """
-    values = np.asarray(differences, dtype=float)
-    if len(values) < 2 or not values.any():
-        return 1.0
-    found = stats.permutation_test(
-        (values,),
-        lambda sample, axis: np.mean(sample, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=2**EXACT_UP_TO if len(values) <= EXACT_UP_TO else FLIPS,
-        rng=rng,
-    )
-    return float(found.pvalue)
+    found = [1.0] * len(differences)
+    for n in sorted({len(own) for own in differences if len(own) > 1}):
+        signs = _signs(n, rng)
+        mine = [i for i, own in enumerate(differences) if len(own) == n]
+        for chunk in (mine[start : start + CHUNK] for start in range(0, len(mine), CHUNK)):
+            values = np.array([differences[i] for i in chunk], dtype=float)
+            # Sums that differ by rounding alone are equal.
+            least = np.abs(values.sum(axis=1)) - 1e-9 * np.abs(values).sum(axis=1)
+            p = np.mean(np.abs(signs @ values.T) >= least, axis=0)
+            for i, value in zip(chunk, p, strict=True):
+                found[i] = float(value)
+    return found
+
+
+def _signs(n: int, rng: np.random.Generator) -> Array:
+    """Rows of signs, the first all positive: all 2ⁿ, or random ones."""
+    if n <= EXACT_UP_TO:
+        bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    else:
+        bits = rng.integers(2, size=(1 + FLIPS, n))
+        bits[0] = 0
+    return 1.0 - 2.0 * bits
 
 
 def signed_rank_test(differences: Sequence[float]) -> float:
@@ -139,49 +157,66 @@ class Question(NamedTuple):
 
 def all_pairs(scores: Mapping[str, Scores], rng: np.random.Generator) -> list[Pair]:
     """Compare every two methods on their common seeds, in the order given; see `compare`."""
-    return compare(
-        [Question(a, b, scores[a], scores[b]) for a, b in itertools.combinations(scores, 2)], rng
-    )
+    return compare(questions_of_all_pairs(scores), rng)
+
+
+def questions_of_all_pairs(scores: Mapping[str, Scores]) -> list[Question]:
+    """Every two methods, in the order given."""
+    return [Question(a, b, scores[a], scores[b]) for a, b in itertools.combinations(scores, 2)]
 
 
 def compare(questions: Sequence[Question], rng: np.random.Generator) -> list[Pair]:
-    """Answer questions that are asked together.
+    """Answer questions that are asked together, with everything there is to say about each."""
+    found = []
+    for question, (differences, p, claim) in zip(questions, _answers(questions, rng), strict=True):
+        found.append(
+            Pair(
+                question.first,
+                question.second,
+                len(differences),
+                mean_interval(differences, rng),
+                p,
+                signed_rank_test(differences),
+                paired_effect_size(differences),
+                _improvement(question),
+                claim,
+            )
+        )
+    return found
+
+
+def verdicts(questions: Sequence[Question], rng: np.random.Generator) -> list[Claim]:
+    """The bare answers of `compare`, for many questions."""
+    return [claim for _, _, claim in _answers(questions, rng)]
+
+
+def _answers(
+    questions: Sequence[Question], rng: np.random.Generator
+) -> list[tuple[list[float], float, Claim]]:
+    """Differences, p and corrected claim of each question.
 
     Holm's correction runs over those with seeds enough to decide anything: the others cannot be
     answered falsely (Tarone, "A Modified Bonferroni Method for Discrete Data", Biometrics 1990).
-
-    Args:
-        questions: each about two methods on their common seeds.
-        rng: of Monte Carlo flips and bootstrap intervals.
     """
-    common = [sorted(set(q.scores) & set(q.others)) for q in questions]
-    differences = [
-        [q.scores[seed] - q.others[seed] for seed in seeds]
-        for q, seeds in zip(questions, common, strict=True)
-    ]
-    p_values = [sign_flip_test(values, rng) for values in differences]
-    decidable = [i for i, seeds in enumerate(common) if smallest_p(len(seeds)) <= ALPHA]
+    differences = [[q.scores[seed] - q.others[seed] for seed in _common(q)] for q in questions]
+    p_values = sign_flip_tests(differences, rng)
+    decidable = [i for i, own in enumerate(differences) if smallest_p(len(own)) <= ALPHA]
     corrected = list(p_values)
     for i, value in zip(decidable, holm([p_values[i] for i in decidable]), strict=True):
         corrected[i] = value
     asked = max(1, len(decidable))
     return [
-        Pair(
-            question.first,
-            question.second,
-            len(common[i]),
-            mean_interval(differences[i], rng),
-            p_values[i],
-            signed_rank_test(differences[i]),
-            paired_effect_size(differences[i]),
-            _improvement(question, common[i]),
-            paired_claim(differences[i], corrected[i], asked),
-        )
-        for i, question in enumerate(questions)
+        (own, p, paired_claim(own, adjusted, asked))
+        for own, p, adjusted in zip(differences, p_values, corrected, strict=True)
     ]
 
 
-def _improvement(question: Question, seeds: Sequence[int]) -> float | None:
+def _common(question: Question) -> list[int]:
+    return sorted(set(question.scores) & set(question.others))
+
+
+def _improvement(question: Question) -> float | None:
+    seeds = _common(question)
     if not seeds:
         return None
     return probability_of_improvement(

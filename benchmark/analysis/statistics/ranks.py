@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ def rank_intervals(
     return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
 
 
+@cache
 def _stretch(n: int, confidence: float) -> float:
     if n < 2:
         return 1.0
@@ -88,7 +90,7 @@ class Agreement:
     """Whether blocks (a task with a seed each) agree on an order of methods.
 
     Attributes:
-        mean_ranks: by method, 1 the best.
+        mean_ranks: by method, 1 the best; empty without blocks.
         concordance: Kendall's W, from 0 (no agreement) to 1; None without ranks to compare.
         claim: Friedman's test that some method differs.
         critical_difference: of mean ranks, Nemenyi's at `ALPHA`.
@@ -114,6 +116,8 @@ def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
     """
     table = np.asarray(list(blocks.values()), dtype=float).T
     n, k = table.shape
+    if n == 0:
+        return Agreement({}, None, Claim("insufficient", None, 0, blocks_needed(k)), math.inf, None)
     ranks = stats.rankdata(-table, axis=1)
     mean_ranks = dict(zip(blocks, map(float, ranks.mean(axis=0)), strict=True))
     critical = critical_difference(k, n)
