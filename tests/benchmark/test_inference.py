@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,12 @@ from benchmark.analysis.statistics.effect import (
 from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval, wilson_interval
 from benchmark.analysis.statistics.paired import (
     EXACT_UP_TO,
-    all_pairs,
+    Pair,
+    Scores,
+    compare,
     holm,
     paired_claim,
+    questions_of_all_pairs,
     seeds_to_decide,
     sign_flip_tests,
     signed_rank_test,
@@ -52,6 +55,10 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def by_seed(*scores: float) -> dict[int, float]:
     return dict(enumerate(scores))
+
+
+def all_pairs(scores: Mapping[str, Scores]) -> list[Pair]:
+    return compare(questions_of_all_pairs(scores), rng())
 
 
 # Intervals
@@ -176,7 +183,7 @@ def test_the_seeds_that_are_asked_for_suffice(effect: float) -> None:
 
 
 def test_five_seeds_are_insufficient_and_it_is_said_how_many_would_do() -> None:
-    (pair,) = all_pairs({"a": by_seed(5, 6, 7, 8, 9.5), "b": by_seed(1, 2, 3, 4, 5)}, rng())
+    (pair,) = all_pairs({"a": by_seed(5, 6, 7, 8, 9.5), "b": by_seed(1, 2, 3, 4, 5)})
     assert pair.claim.verdict == "insufficient"
     assert pair.claim.seeds_needed == 6
     assert pair.better is None
@@ -185,7 +192,7 @@ def test_five_seeds_are_insufficient_and_it_is_said_how_many_would_do() -> None:
 
 def test_a_clear_difference_is_shown_and_names_the_better() -> None:
     noise = rng(1).normal(0, 0.01, size=(2, 8))
-    (pair,) = all_pairs({"a": by_seed(*noise[0]), "b": by_seed(*(noise[1] + 1))}, rng())
+    (pair,) = all_pairs({"a": by_seed(*noise[0]), "b": by_seed(*(noise[1] + 1))})
     assert (pair.claim.verdict, pair.better) == ("shown", "b")
     assert pair.claim.words == "shown (p = 0.008, n = 8)"
     assert pair.difference is not None
@@ -195,17 +202,17 @@ def test_a_clear_difference_is_shown_and_names_the_better() -> None:
 
 def test_no_difference_is_not_shown_rather_than_insufficient() -> None:
     scores = rng(2).normal(size=(2, 10))
-    (pair,) = all_pairs({"a": by_seed(*scores[0]), "b": by_seed(*scores[1])}, rng())
+    (pair,) = all_pairs({"a": by_seed(*scores[0]), "b": by_seed(*scores[1])})
     assert pair.claim.verdict == "not shown"
     assert "not shown" in pair.claim.words
 
 
 def test_only_common_seeds_are_compared() -> None:
-    (pair,) = all_pairs({"a": {0: 1.0, 1: 2.0, 5: 9.0}, "b": {1: 1.0, 0: 1.0, 7: 0.0}}, rng())
+    (pair,) = all_pairs({"a": {0: 1.0, 1: 2.0, 5: 9.0}, "b": {1: 1.0, 0: 1.0, 7: 0.0}})
     assert pair.n == 2
     assert pair.difference is not None
     assert pair.difference.estimate == pytest.approx(0.5)
-    (none,) = all_pairs({"a": {0: 1.0}, "b": {1: 1.0}}, rng())
+    (none,) = all_pairs({"a": {0: 1.0}, "b": {1: 1.0}})
     assert (none.n, none.difference, none.improvement) == (0, None, None)
 
 
@@ -213,7 +220,7 @@ def test_methods_with_too_few_seeds_do_not_weaken_the_others() -> None:
     noise = rng(1).normal(0, 0.01, size=(2, 6))
     clear = {"a": by_seed(*noise[0]), "b": by_seed(*(noise[1] + 1))}
     extra = {name: by_seed(0.5, 0.6, 0.7) for name in "cdef"}
-    pairs = all_pairs({**clear, **extra}, rng())
+    pairs = all_pairs({**clear, **extra})
     assert pairs[0].claim.shown
     assert {pair.claim.verdict for pair in pairs[1:]} == {"insufficient"}
 
@@ -221,7 +228,7 @@ def test_methods_with_too_few_seeds_do_not_weaken_the_others() -> None:
 def test_correction_runs_over_all_pairs() -> None:
     scores = rng(4).normal(0, 1, size=(4, 10))
     names = "abcd"
-    pairs = all_pairs({m: by_seed(*row) for m, row in zip(names, scores, strict=True)}, rng())
+    pairs = all_pairs({m: by_seed(*row) for m, row in zip(names, scores, strict=True)})
     expected = holm(
         [
             flips((scores[names.index(p.first)] - scores[names.index(p.second)]).tolist())

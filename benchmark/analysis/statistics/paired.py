@@ -94,7 +94,7 @@ def _signs(n: int, rng: np.random.Generator) -> Array:
     else:
         bits = rng.integers(2, size=(1 + FLIPS, n))
         bits[0] = 0
-    return 1.0 - 2.0 * bits
+    return np.asarray(1 - 2 * bits, dtype=np.float64)
 
 
 def signed_rank_test(differences: Sequence[float]) -> float:
@@ -153,11 +153,6 @@ class Question(NamedTuple):
     second: str
     scores: Scores
     others: Scores
-
-
-def all_pairs(scores: Mapping[str, Scores], rng: np.random.Generator) -> list[Pair]:
-    """Compare every two methods on their common seeds, in the order given; see `compare`."""
-    return compare(questions_of_all_pairs(scores), rng)
 
 
 def questions_of_all_pairs(scores: Mapping[str, Scores]) -> list[Question]:
