@@ -168,10 +168,11 @@ def _draws(
 def _more_robust(
     a: str, b: str, scores: dict[str, list[float]], claim: Claim, titles: dict[str, str]
 ) -> str:
+    words = claim.words.replace("seeds", "draws")
     if not claim.shown:
-        return f"{titles[a]} or {titles[b]}: {claim.words}"
+        return f"{titles[a]} or {titles[b]}: {words}"
     more, less = (a, b) if np.mean(scores[a]) > np.mean(scores[b]) else (b, a)
-    return f"**{titles[more]} is more robust than {titles[less]}**, {claim.words}"
+    return f"**{titles[more]} is more robust than {titles[less]}**, {words}"
 
 
 def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:

@@ -11,7 +11,7 @@ from statistics import fmean
 import numpy as np
 from scipy import stats
 
-from benchmark.analysis.statistics.claims import Claim, decide
+from benchmark.analysis.statistics.claims import ALPHA, Claim, decide, seeds_for_effect
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.statistics.profiles import normalised
@@ -60,7 +60,7 @@ def robustness_cell(draws: Sequence[float] | None) -> str:
 def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Claim]:
     """Whether the scores of every two methods' draws differ: Mann and Whitney's test with Holm's.
 
-    Draws of different methods are no pairs.
+    Draws of different methods are no pairs. A claim's seeds are draws here.
     """
     pairs = list(itertools.combinations(scores, 2))
     p_values = [float(stats.mannwhitneyu(scores[a], scores[b]).pvalue) for a, b in pairs]
@@ -68,8 +68,22 @@ def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str],
     for (a, b), p in zip(pairs, holm(p_values), strict=True):
         n, m = len(scores[a]), len(scores[b])
         smallest = min(1.0, 2 / math.comb(n + m, n)) * len(pairs)
-        claims[a, b] = decide(p, min(n, m), smallest, None)
+        claims[a, b] = decide(
+            p, min(n, m), smallest, _draws_needed(scores[a], scores[b], len(pairs))
+        )
     return claims
+
+
+def _draws_needed(first: Sequence[float], second: Sequence[float], questions: int) -> int | None:
+    """Draws of each method that would show the observed difference, as for a t-test."""
+    enough = next(n for n in itertools.count(2) if 2 / math.comb(2 * n, n) * questions <= ALPHA)
+    variance = (np.var(first) + np.var(second)) / 2
+    if variance == 0:
+        return enough
+    # The variance of a difference of two draws is twice that of one.
+    effect = float(np.mean(first) - np.mean(second)) / math.sqrt(2 * variance)
+    needed = seeds_for_effect(effect, ALPHA / questions)
+    return None if needed is None else max(enough, needed)
 
 
 def fluctuation(values: Sequence[float]) -> float | None:

@@ -15,7 +15,12 @@ from benchmark.analysis.compare import Comparison, compare_series, in_words
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.leaderboard import cells, columns, tables
 from benchmark.analysis.plots import style
-from benchmark.analysis.robustness import fluctuation, loss_stability, robustness_scores
+from benchmark.analysis.robustness import (
+    fluctuation,
+    loss_stability,
+    robustness_scores,
+    score_claims,
+)
 from benchmark.analysis.series import Series, select
 from benchmark.analysis.statistics.paired import holm
 from benchmark.cli import app
@@ -219,6 +224,14 @@ def test_robustness_is_the_mean_normalised_score_of_the_draws() -> None:
     assert robustness_scores(draws) == {"a": pytest.approx([(0.5 + 0.75) / 2, 0.0, 1.0])}
     failed = failed_record("diverged", method="b", purpose="draw")
     assert robustness_scores([failed]) == {"b": [0.0]}
+
+
+def test_two_draws_are_too_few_to_tell_robustness_apart() -> None:
+    (claim,) = score_claims({"a": [0.9, 0.91], "b": [0.1, 0.11]}).values()
+    assert (claim.verdict, claim.seeds_needed) == ("insufficient", 4)  # 2 / C(8, 4) = 0.029
+    spread = [i / 10 for i in range(8)]
+    (clear,) = score_claims({"a": [9 + s for s in spread], "b": spread}).values()
+    assert clear.shown
 
 
 def test_the_leaderboard_shows_robustness_beside_the_headline_and_no_sweeps() -> None:

@@ -411,6 +411,17 @@ def test_blocks_of_ties_agree_on_nothing() -> None:
     assert (found.claim.verdict, found.concordance) == ("not shown", 0)
 
 
+def test_blocks_that_do_not_suffice_say_how_many_would() -> None:
+    noise = rng(11).normal(size=(3, 12)) + np.array([[0.0], [0.3], [0.5]])
+    found = block_agreement({name: noise[i].tolist() for i, name in enumerate("abc")})
+    assert found.claim.verdict == "not shown"
+    assert found.concordance is not None
+    needed = found.claim.seeds_needed
+    assert needed is not None
+    shift = needed * 2 * found.concordance
+    assert stats.ncx2.sf(stats.chi2.ppf(0.95, 2), 2, shift) == pytest.approx(POWER, abs=0.02)
+
+
 def test_concordance_is_one_when_all_agree_even_with_ties() -> None:
     assert kendalls_w(np.tile([1.0, 2.0, 3.0], (5, 1))) == pytest.approx(1)
     assert kendalls_w(np.tile([1.5, 1.5, 3.0], (5, 1))) == pytest.approx(1)

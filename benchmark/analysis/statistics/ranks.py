@@ -9,9 +9,9 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
-from benchmark.analysis.statistics.claims import ALPHA, Claim, decide
+from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
 from benchmark.analysis.statistics.intervals import RESAMPLES, Array
 
 FEWEST_BLOCKS = 10
@@ -126,13 +126,27 @@ def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
         return Agreement(mean_ranks, None, claim, critical, None)
     concordance = kendalls_w(ranks)
     p = float(stats.friedmanchisquare(*table.T).pvalue) if concordance else 1.0
-    claim = decide(p, n, 0.0, None)
+    claim = decide(p, n, 0.0, _blocks_to_show(concordance, k))
     nemenyi = None
     if claim.shown:
         from scikit_posthocs import posthoc_nemenyi_friedman
 
         nemenyi = posthoc_nemenyi_friedman(pd.DataFrame(table, columns=list(blocks)))
     return Agreement(mean_ranks, concordance, claim, critical, nemenyi)
+
+
+def _blocks_to_show(concordance: float, methods: int) -> int | None:
+    """Blocks in which Friedman's test would show the observed concordance with `POWER`.
+
+    From the noncentral χ² with noncentrality N (k − 1) W; None above `MOST_SEEDS`.
+    """
+    critical = stats.chi2.ppf(1 - ALPHA, methods - 1)
+    needed = optimize.brentq(
+        lambda shift: stats.ncx2.sf(critical, methods - 1, shift) - POWER, 1e-6, 100.0
+    )
+    if needed > MOST_SEEDS * (methods - 1) * concordance:
+        return None
+    return math.ceil(needed / ((methods - 1) * concordance))
 
 
 def kendalls_w(ranks: Array) -> float:
