@@ -253,6 +253,51 @@ def leaderboard(
 
 @app.command()
 @answers_in_one_line
+def compare(
+    methods: Annotated[list[str], typer.Argument(help="Two or more methods.")],
+    task: Annotated[str, typer.Option(help="The task to compare them on.")],
+    over: Annotated[
+        str | None,
+        typer.Option(
+            help="A parameter, or a number of the budget, that was swept: compare at each value."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="A budget preset (default: the one with the most runs).")
+    ] = None,
+    results: Results = Path("results"),
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Where the plot goes, .svg, .png or .pdf (default: under runs/compare)."),
+    ] = None,
+) -> None:
+    """Say which method is better and which is steadier, how sure that is, and save the plot."""
+    from benchmark.analysis import answers
+
+    answers.compare(methods, task, budget, over, results, plot, console)
+
+
+@app.command()
+@answers_in_one_line
+def robustness(
+    methods: Annotated[list[str], typer.Argument(help="Two or more methods.")],
+    task: Annotated[str, typer.Option(help="The task to compare them on.")],
+    budget: Annotated[
+        str | None, typer.Option(help="A budget preset (default: the one with the most runs).")
+    ] = None,
+    results: Results = Path("results"),
+    output: Annotated[
+        Path, typer.Option(help="The document; its plots go into a folder beside it.")
+    ] = Path("docs/robustness.md"),
+) -> None:
+    """Write what the records say about robustness: sweeps, random draws, stability of losses."""
+    from benchmark.analysis import answers
+
+    answers.robustness(methods, task, budget, results, output, console)
+
+
+@app.command()
+@answers_in_one_line
 def replay(
     run_id: Annotated[str, typer.Argument(help="A record's run id, or the start of it.")],
     results: Results = Path("results"),

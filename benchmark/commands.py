@@ -74,7 +74,7 @@ def run(request: Request, console: Console) -> int:
         with display:
             run_grid(agenda, store, context, executor, display)
     ids = {job.run_id for job in agenda.jobs} | {record.run_id for record in agenda.kept}
-    return _summary(ids, planned[0].suite, store, console)
+    return _summary(ids, planned[0], store, console)
 
 
 def preview_runs(request: Request, console: Console) -> int:
@@ -84,13 +84,13 @@ def preview_runs(request: Request, console: Console) -> int:
     agenda, untrained = preview(planned, Store(request.results), make_context(request), overwrite)
     for record in agenda.kept:
         spec = record.spec
-        name = label(spec.task, spec.method, record.method.changed, spec.seed)
+        name = label(spec.task, spec.method, record.method.changed, spec.budget, spec.seed)
         console.print(f"there   {record.run_id}  {escape(name)}  {escape(outcome(record))}")
     for job in agenda.jobs:
         console.print(f"to run  {job.run_id}  {escape(job_label(job))}")
     for run in planned:
         if run.task.name in untrained:
-            name = label(run.task.name, run.method.name, run.changed, run.seed)
+            name = label(run.task.name, run.method.name, run.changed, run.budget, run.seed)
             console.print(f"to run  (id after the teacher)  {escape(name)}")
     for task in untrained:
         console.print(f"the teacher of '{task}' would be trained first")
@@ -287,14 +287,16 @@ def _terminate_like_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _summary(ids: set[str], suite: str, store: Store, console: Console) -> int:
+def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:
     # pandas and scipy take seconds to import, for which no run need wait.
     from benchmark.analysis.leaderboard import markdown, tables
     from benchmark.analysis.terminal import print_table
 
+    suite = first.suite
     scan = store.scan()
     mine = [record for record in scan.records if record.run_id in ids]
-    for table in tables(Scan(records=mine, planned={suite: scan.planned.get(suite, {})})):
+    own = Scan(records=mine, planned={suite: scan.planned.get(suite, {})})
+    for table in tables(own, first.purpose):
         print_table(table, console)
     report = store.root / "report.md"
     write_atomic(report, markdown(scan).encode())

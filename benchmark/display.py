@@ -21,19 +21,23 @@ from rich.progress import (
 
 from benchmark.records import FAILED, Record
 from benchmark.run import Job
+from methods.budget import Budget
 
 STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted": "yellow"}
 
 
-def label(task: str, method: str, changed: Mapping[str, object], seed: int) -> str:
-    """``mnist dafl(generator_lr=0.005) seed 3``."""
-    settings = ", ".join(f"{name}={value}" for name, value in changed.items())
-    return f"{task} {method}{f'({settings})' if settings else ''} seed {seed}"
+def label(task: str, method: str, changed: Mapping[str, object], budget: Budget, seed: int) -> str:
+    """``mnist dafl(generator_lr=0.005) seed 3``; numbers off the budget's preset count too."""
+    settings = [f"{name}={value}" for name, value in changed.items()]
+    settings += [budget.variant] if budget.variant else []
+    shown = f"({', '.join(settings)})" if settings else ""
+    return f"{task} {method}{shown} seed {seed}"
 
 
 def job_label(job: Job) -> str:
     """`label` of a job."""
-    return label(job.spec.task, job.spec.method, job.changed, job.spec.seed)
+    spec = job.spec
+    return label(spec.task, spec.method, job.changed, spec.budget, spec.seed)
 
 
 def outcome(record: Record) -> str:

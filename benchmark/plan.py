@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from benchmark.errors import UserError
-from benchmark.records import ObjectiveSpec, Spec
+from benchmark.records import ObjectiveSpec, Purpose, Spec
 from methods.budget import Budget
 
 if TYPE_CHECKING:
@@ -87,7 +87,13 @@ class MethodEntry(_Strict):
 
 
 class Suite(_Strict):
-    """A grid of runs; ``objectives`` are those of every entry that names none."""
+    """A grid of runs.
+
+    ``objectives`` are those of every entry that names none. ``budget_axes`` sweeps numbers of the
+    budget, for every method. ``purpose`` is ``sweep`` for runs that `dfkd compare` looks at and
+    that are no rows of the leaderboard. ``draws`` runs every method so many times with parameters
+    drawn from their tuning ranges.
+    """
 
     name: str
     title: str = ""
@@ -96,7 +102,56 @@ class Suite(_Strict):
     tasks: list[str] = Field(min_length=1)
     seeds: SeedRange
     objectives: Annotated[list[str], Field(min_length=1)] = ["kd"]
+    purpose: Literal["table", "sweep"] = "table"
+    budget_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    draws: int = Field(0, ge=0, le=1000)
     methods: list[MethodEntry] = Field(min_length=1)
+
+    @field_validator("budget_axes")
+    @classmethod
+    def _budget_numbers(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        from methods.params import nearest
+
+        valid = [name for name in Budget.model_fields if name not in ("name", "variant")]
+        for name in value:
+            if name not in valid:
+                raise ValueError(f"a budget has no number '{name}'; {nearest(name, valid)}")
+        return value
+
+    @model_validator(mode="after")
+    def _draws_or_axes(self) -> Suite:
+        if self.draws and any(entry.axes for entry in self.methods):
+            raise ValueError("give draws, or methods with axes; not both")
+        return self
+
+    def budgets(self, preset: Budget) -> list[Budget]:
+        """Every combination of the budget axes on top of a preset.
+
+        Raises:
+            UserError: for a number out of range.
+        """
+        names = list(self.budget_axes)
+        try:
+            return [
+                preset.varied(**dict(zip(names, values, strict=True)))
+                for values in itertools.product(*self.budget_axes.values())
+            ]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"suite '{self.name}': budget_axes.{first['loc'][0]} has {first['input']!r}: "
+                f"{first['msg']}"
+            ) from None
+
+    def overrides(
+        self, entry: MethodEntry, method: type[Method], family: str
+    ) -> list[dict[str, Any]]:
+        """The parameters of every run of an entry: random draws, or the product of its axes."""
+        if not self.draws:
+            return entry.variants()
+        from methods.draws import draw_params
+
+        return draw_params(method, self.draws, entry.params, family)
 
     @field_validator("name")
     @classmethod
@@ -214,6 +269,7 @@ class PlannedRun:
     budget: Budget
     seed: int
     objective: ObjectiveSpec | None = None
+    purpose: Purpose = "table"
 
     def spec(self, data_checksum: str, proxy_checksum: str = "") -> Spec:
         """The full specification once the data, and the proxy data if any, are known."""
@@ -229,6 +285,7 @@ class PlannedRun:
             seed=self.seed,
             proxy=proxy_checksum,
             objective=self.objective,
+            purpose=self.purpose,
         )
 
 
@@ -281,6 +338,7 @@ def plan(
                 f"task '{task.name}' has no budget '{preset}'; "
                 f"{nearest(preset, list(task.budgets))}"
             )
+        budgets = suite.budgets(task.budgets[preset])
         entries = [e for e in suite.methods if e.tasks is None or task_name in e.tasks]
         of_entry = [set(seeds or entry.seeds or suite.seeds) for entry in entries]
         for seed in sorted(set().union(*of_entry)):
@@ -289,20 +347,28 @@ def plan(
                     continue
                 cls = methods[entry.name]
                 usual = cls.build_params({}, task.family)
-                for overrides in entry.variants():
+                for overrides in suite.overrides(entry, cls, task.family):
                     params = cls.build_params(overrides, task.family)
                     changed = {
                         key: value
                         for key, value in params.model_dump(mode="json").items()
                         if value != usual.model_dump(mode="json")[key]
                     }
-                    cell = PlannedRun(
-                        suite.name, task, cls, params, changed, task.budgets[preset], seed
-                    )
-                    runs.extend(
-                        with_objective(cell, name, entry.objective_params, objectives)
-                        for name in suite.objectives_of(entry)
-                    )
+                    for numbers in budgets:
+                        cell = PlannedRun(
+                            suite.name,
+                            task,
+                            cls,
+                            params,
+                            changed,
+                            numbers,
+                            seed,
+                            purpose="draw" if suite.draws else suite.purpose,
+                        )
+                        runs.extend(
+                            with_objective(cell, name, entry.objective_params, objectives)
+                            for name in suite.objectives_of(entry)
+                        )
     return runs
 
 

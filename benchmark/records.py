@@ -51,8 +51,13 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Purpose = Literal["table", "sweep", "draw"]
+"""What a run is for: a row of the leaderboard, one value of a swept setting, or one of the random
+draws from a method's tuning ranges behind its robustness score."""
+
+
 class _OmitsUnset(_Strict):
-    """Leaves fields that later versions added out of what is written while they are unset.
+    """Leaves fields that later versions added out of what is written while they have their default.
 
     So identities and files are what they were before there were such fields.
     """
@@ -62,14 +67,9 @@ class _OmitsUnset(_Strict):
     @model_serializer(mode="wrap")
     def _without_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = write(self)
-        unset = {name for name in self.later if getattr(self, name) in ("", None)}
+        fields = type(self).model_fields
+        unset = {name for name in self.later if getattr(self, name) == fields[name].default}
         return {name: value for name, value in values.items() if name not in unset}
-
-
-class _OmitsNoProxy(_OmitsUnset):
-    """Leaves an empty ``proxy`` out, for runs without proxy data."""
-
-    later = frozenset({"proxy"})
 
 
 class ObjectiveSpec(_Strict):
@@ -87,7 +87,7 @@ class Spec(_OmitsUnset):
     ``objective`` is None where the student minimises the method's own.
     """
 
-    later = frozenset({"proxy", "objective"})
+    later = frozenset({"proxy", "objective", "purpose"})
 
     suite: str
     task: str
@@ -100,10 +100,11 @@ class Spec(_OmitsUnset):
     seed: int
     proxy: str = ""
     objective: ObjectiveSpec | None = None
+    purpose: Purpose = "table"
 
     def run_id(self, teacher_checksum: str) -> str:
-        """Identity of the experiment; the suite that asked for it is not part of it."""
-        identity = self.model_dump(mode="json", exclude={"suite", "budget"})
+        """Identity of the experiment; the suite that asked for it, and why, is not part of it."""
+        identity = self.model_dump(mode="json", exclude={"suite", "budget", "purpose"})
         return digest({**identity, "budget": self.budget.identity(), "teacher": teacher_checksum})
 
 
@@ -116,11 +117,13 @@ class TeacherInfo(_Strict):
     recipe: dict[str, Any]
 
 
-class MethodInfo(_OmitsNoProxy):
+class MethodInfo(_OmitsUnset):
     """What a table needs to know of a method without importing it.
 
     ``proxy`` is what the proxy data are called, empty for methods that do not see any.
     """
+
+    later = frozenset({"proxy"})
 
     title: str
     paper: str
@@ -257,7 +260,7 @@ class Record(_Strict):
 class PlannedEntry(_OmitsUnset):
     """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
 
-    later = frozenset({"proxy", "objective"})
+    later = frozenset({"proxy", "objective", "purpose"})
 
     task: str
     task_version: int
@@ -270,6 +273,7 @@ class PlannedEntry(_OmitsUnset):
     seed: int
     proxy: str = ""
     objective: ObjectiveSpec | None = None
+    purpose: Purpose = "table"
 
     @classmethod
     def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
@@ -286,6 +290,7 @@ class PlannedEntry(_OmitsUnset):
             seed=spec.seed,
             proxy=spec.proxy,
             objective=spec.objective,
+            purpose=spec.purpose,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def overview(console: Console, method_folders: Sequence[Path]) -> None:
             * len(suite.objectives_of(entry))
             for entry in suite.methods
         )
-        runs = len(suite.tasks) * per_task
+        settings = math.prod(map(len, suite.budget_axes.values())) * (suite.draws or 1)
+        runs = len(suite.tasks) * per_task * settings
         suites.add_row(name, str(runs), suite.description)
     for table in (tasks, methods, objectives, suites):
         console.print(table)
@@ -148,6 +150,10 @@ def _suite(name: str, console: Console) -> None:
     console.print(escape(suite.description), highlight=False)
     seeds = ", ".join(map(str, suite.seeds))
     console.print(f"tasks {', '.join(suite.tasks)}; budget {suite.budget}; seeds {seeds}")
+    for number, values in suite.budget_axes.items():
+        console.print(f"{number} of the budget: {', '.join(map(str, values))}", highlight=False)
+    if suite.draws:
+        console.print(f"{suite.draws} random draws from every method's tuning ranges, beside:")
     for entry in suite.methods:
         for variant in entry.variants():
             settings = ", ".join(f"{key}={format_value(value)}" for key, value in variant.items())

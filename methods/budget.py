@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 
 class Budget(BaseModel):
     """What a run may spend; the same numbers for every method of a table."""
+
+    NOT_IDENTITY: ClassVar[set[str]] = {"inversion_images", "inversion_steps", "variant"}
+    """Left out of an identity: what is added where it is used, and a name of what is in there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +48,32 @@ class Budget(BaseModel):
         description="student learning-rate schedule; step is a tenth of it after four fifths",
     )
     evaluations: int = Field(10, ge=1, description="evenly spaced checkpoints, the last included")
+    variant: str = Field(
+        "", description="numbers that differ from the preset's, like synthesis_steps=4000"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_empty_variant(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that what was written before there were variants is what would be written now."""
+        values: dict[str, Any] = write(self)
+        if not values.get("variant"):
+            values.pop("variant", None)
+        return values
+
+    @property
+    def title(self) -> str:
+        """``cpu``, or ``cpu, synthesis_steps=4000`` for a variant of it."""
+        return f"{self.name}, {self.variant}" if self.variant else self.name
+
+    def varied(self, **numbers: Any) -> Budget:
+        """This preset with other numbers; those it has already make no variant of it.
+
+        Raises:
+            pydantic.ValidationError: for a name that is no number of a budget, or out of range.
+        """
+        changed = {n: value for n, value in numbers.items() if value != getattr(self, n, None)}
+        variant = ", ".join(f"{name}={value}" for name, value in changed.items())
+        return Budget(**{**self.model_dump(), **changed, "variant": variant})
 
     def synthesis_part(self) -> dict[str, Any]:
         """The numbers that decide which images are made, for the identity of a synthesis."""
@@ -53,7 +88,7 @@ class Budget(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The numbers that identify a run; unused ones are left out."""
-        numbers = self.model_dump(mode="json", exclude={"inversion_images", "inversion_steps"})
+        numbers = self.model_dump(mode="json", exclude=self.NOT_IDENTITY)
         return numbers | self._inversion()
 
     def _inversion(self) -> dict[str, Any]:

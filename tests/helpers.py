@@ -121,6 +121,8 @@ def make_record(
     seconds: float = 1.0,
     data_note: str = "",
     note: str = "",
+    purpose: str = "table",
+    curves: Mapping[str, Mapping[str, list[float]]] | None = None,
 ) -> Record:
     """A record whose run id agrees with its spec; ``accuracy=None`` leaves the metrics empty."""
     spec = Spec(
@@ -133,6 +135,7 @@ def make_record(
         params=dict(params or {"temperature": 10.0}),
         budget=budget or tiny_budget(),
         seed=seed,
+        purpose=purpose,  # type: ignore[arg-type]
     )
     scores = {} if accuracy is None else {"accuracy": accuracy}
     return Record(
@@ -149,7 +152,7 @@ def make_record(
         ),
         metrics={**scores, **(metrics or {})},
         ledger=LedgerInfo(teacher_forward=100, seconds={"synthesis": seconds}),
-        curves={"distillation/loss": {"step": [0.0, 1.0], "value": [1.0, 0.5]}},
+        curves=curves or {"distillation/loss": {"step": [0.0, 1.0], "value": [1.0, 0.5]}},  # type: ignore[arg-type]
         teacher=TeacherInfo(
             checksum=teacher, accuracy=teacher_accuracy, chance=chance, recipe={"epochs": 1}
         ),

@@ -24,6 +24,9 @@ def row(record: Record) -> dict[str, Any]:
         "suite": record.spec.suite,
         "task": record.spec.task,
         "budget": record.spec.budget.name,
+        "variant": record.spec.budget.variant,
+        "budget_numbers": canonical(record.spec.budget.identity()),
+        "purpose": record.spec.purpose,
         "method": record.spec.method,
         "version": record.spec.method_version,
         "title": record.method.title,
@@ -36,6 +39,7 @@ def row(record: Record) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         "teacher": record.teacher.checksum,
+        "chance": record.teacher.chance,
         "teacher_accuracy": record.teacher.accuracy,
         "teacher_forward": ledger.teacher_forward,
         "teacher_backward": ledger.teacher_backward,
@@ -80,7 +84,7 @@ def to_frame(records: Sequence[Record]) -> pd.DataFrame:
     frame = pd.DataFrame([row(record) for record in records])
     if frame.empty:
         return frame
-    order = ["suite", "task", "budget", "method", "params", "seed", "run_id"]
+    order = ["suite", "task", "budget", "variant", "method", "params", "seed", "run_id"]
     return frame.sort_values(order, ignore_index=True)
 
 

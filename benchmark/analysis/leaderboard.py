@@ -12,10 +12,20 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from benchmark.analysis.frame import TIMED_PHASES
 from benchmark.analysis.quality import quality_markdown
-from benchmark.analysis.statistics import t_interval
-from benchmark.records import SCORED, PlannedEntry, Record, Scan, Spec, canonical
+from benchmark.analysis.robustness import ROBUSTNESS, robustness_cell, robustness_scores
+from benchmark.analysis.statistics import (
+    letters,
+    questions_of_all_pairs,
+    rank_intervals,
+    seeds_to_decide,
+    t_interval,
+    verdicts,
+)
+from benchmark.records import SCORED, PlannedEntry, Purpose, Record, Scan, Spec, canonical
 from methods.budget import Budget
 
 DATA_FREE = "data-free"
@@ -24,6 +34,7 @@ COLUMNS = (
     "method",
     "access",
     "accuracy, %",
+    "group",
     "n ok/planned",
     "failures at chance, %",
     "of teacher, %",
@@ -44,14 +55,20 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 - **accuracy**: of the student at its **last** step, mean over seeds ± half-width of the 95 %
   t-interval. The table is ordered by the score with failures at chance (below).
 - **rank**: within an access class, because a method that saw real data is no competitor of one
-  that did not. A range means that the intervals overlap: these seeds cannot tell the methods
-  apart. One seed gives no interval and no claim: *insufficient*.
+  that did not. A range is the 95 % interval of a bootstrap over seeds, widened for their small
+  number. One seed gives no interval and no claim: *insufficient*.
+- **group**: rows of an access class that share a letter were not told apart by paired sign-flip
+  tests on their common seeds, failures at chance, at 5 % after Holm's correction over all pairs.
+  *insufficient (n)*: no outcome could have told the row from any other; it takes n common seeds.
 - **n ok/planned**: finished runs of those the suites set out to do. **failures at chance**: the
   mean with every failed or missing run counted as a guess. A student that finished at chance
   level (*collapsed*) is a result and counts as it is; it is noted beside the method.
 - **oracle** picks each run's best checkpoint on the test set, as most papers report it;
   **agreement** picks the one that agrees best with the teacher on synthetic images, which needs
   no real data. Neither is the headline.
+- **robustness**, where it was measured: mean over random draws from the method's own tuning ranges
+  of (accuracy − chance) / (teacher's − chance), cut to [0, 1], failures at 0: the area under its
+  performance profile, ± half-width of the 95 % t-interval (number of draws).
 - **seconds** of the method's own phases on the machine of the records, evaluation excluded;
   **teacher queries**: images sent forward through the teacher plus images sent back.
 """
@@ -69,7 +86,8 @@ class Row:
     chance: float
     proxy: str = ""
     records: list[Record] = field(default_factory=list)
-    planned: set[str] = field(default_factory=set)
+    planned: dict[str, int] = field(default_factory=dict)
+    """Seed of every planned run, by the run's id."""
 
     @property
     def scored(self) -> list[Record]:
@@ -89,17 +107,18 @@ class Row:
     @property
     def score(self) -> float:
         """Mean accuracy with every failed or missing run at chance level."""
-        return fmean(self._imputed) if self._imputed else 0.0
-
-    @property
-    def _imputed(self) -> list[float]:
         got = [record.metrics["accuracy"] for record in self.scored]
-        return got + [self.chance] * (len(self.planned) - len(got))
+        values = got + [self.chance] * (len(self.planned) - len(got))
+        return fmean(values) if values else 0.0
 
     @property
-    def score_interval(self) -> float | None:
-        """Half-width of the score's t-interval; None when fewer than two runs finished."""
-        return t_interval(self._imputed) if len(self.scored) > 1 else None
+    def by_seed(self) -> dict[int, float]:
+        """Accuracy by seed, every failed or missing run at chance level."""
+        got = {record.run_id: record.metrics["accuracy"] for record in self.scored}
+        runs: dict[int, list[float]] = defaultdict(list)
+        for run_id, seed in sorted(self.planned.items()):
+            runs[seed].append(got.get(run_id, self.chance))
+        return {seed: fmean(values) for seed, values in sorted(runs.items())}
 
     @property
     def label(self) -> str:
@@ -133,6 +152,8 @@ class Table:
     rows: list[Row]
     missing: dict[str, int] = field(default_factory=dict)
     data_note: str = ""
+    robustness: dict[str, list[float]] = field(default_factory=dict)
+    """Normalised score of every random draw, by method."""
 
     def caption(self) -> str:
         """What the numbers were obtained with."""
@@ -178,14 +199,17 @@ RowKey = tuple[str, int, str, str, str]
 """Method, its version, parameters (canonical), proxy images and objective (canonical)."""
 
 
-def tables(scan: Scan) -> list[Table]:
-    """Group a scan's records into tables, rows in order of rank."""
+def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
+    """Group a scan's records of one purpose into tables, rows in order of rank."""
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
     seen: set[str] = set()
+    draws: dict[TableKey, list[Record]] = defaultdict(list)
     for record in scan.records:
-        if record.run_id in seen:
-            continue  # the same experiment, asked for by two suites
+        if record.spec.purpose == "draw":
+            draws[_keys(record)[0]].append(record)
+        if record.spec.purpose != purpose or record.run_id in seen:
+            continue  # no row of these tables, or the same experiment, asked for by two suites
         seen.add(record.run_id)
         table, key = _keys(record)
         first.setdefault(table, record)
@@ -202,11 +226,11 @@ def tables(scan: Scan) -> list[Table]:
             ),
         )
         row.records.append(record)
-        row.planned.add(record.run_id)
+        row.planned[record.run_id] = record.spec.seed
     missing: dict[TableKey, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for run_id, table, key in _planned(scan):
+    for run_id, seed, table, key in _planned(scan, purpose):
         if key in groups.get(table, {}):
-            groups[table][key].planned.add(run_id)
+            groups[table][key].planned[run_id] = seed
         else:
             missing[table][key[0]] += 1
     return [
@@ -218,6 +242,7 @@ def tables(scan: Scan) -> list[Table]:
             sorted(rows.values(), key=_order),
             dict(missing[table]),
             first[table].data_note,
+            robustness_scores(draws[table]),
         )
         for table, rows in sorted(groups.items())
     ]
@@ -241,15 +266,17 @@ def _common(budget: Budget) -> str:
     return canonical(budget.of_method(inverts_pixels=False).identity())
 
 
-def _planned(scan: Scan) -> Iterable[tuple[str, TableKey, RowKey]]:
-    """Every planned run with the table and the row it belongs to."""
+def _planned(scan: Scan, purpose: Purpose) -> Iterable[tuple[str, int, TableKey, RowKey]]:
+    """Every planned run with its seed, and the table and the row it belongs to."""
     for suite in sorted(scan.planned):
         for run_id, entry in sorted(scan.planned[suite].items()):
+            if entry.purpose != purpose:
+                continue
             budget = _common(entry.budget)
             table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
             params, objective = canonical(entry.params), _canonical_objective(entry)
             row = (entry.method, entry.version, params, entry.proxy, objective)
-            yield run_id, table, row
+            yield run_id, entry.seed, table, row
 
 
 def _order(row: Row) -> tuple[Any, ...]:
@@ -257,29 +284,69 @@ def _order(row: Row) -> tuple[Any, ...]:
 
 
 def ranks(table: Table) -> list[str]:
-    """For every row its rank within its access class, as a range where intervals overlap."""
-    result = []
+    """For every row its rank within its access class, as the interval of a bootstrap over seeds."""
+    shown = {id(row): "–" for row in table.rows}
+    for peers in _classes(table):
+        intervals = rank_intervals(
+            [list(row.by_seed.values()) for row in peers], np.random.default_rng(0)
+        )
+        for row, (best, last) in zip(peers, intervals, strict=True):
+            position = 1 + sum(other.score > row.score for other in peers)
+            if not row.scored:
+                continue
+            if len(row.scored) < 2:
+                shown[id(row)] = f"{position} (insufficient)"
+            else:
+                shown[id(row)] = str(best) if best == last else f"{best}–{last}"
+    return [shown[id(row)] for row in table.rows]
+
+
+def groups(table: Table) -> list[str]:
+    """For every row the letters it shares with the rows that it was not told apart from."""
+    shown = {id(row): "–" for row in table.rows}
+    for peers in _classes(table):
+        if len(peers) < 2:
+            continue
+        names = [str(i) for i in range(len(peers))]
+        scores = {name: row.by_seed for name, row in zip(names, peers, strict=True)}
+        pairs = questions_of_all_pairs(scores)
+        answers = verdicts(pairs, np.random.default_rng(0))
+        told = {
+            frozenset((pair.first, pair.second))
+            for pair, claim in zip(pairs, answers, strict=True)
+            if claim.shown
+        }
+        decided = {
+            name
+            for pair, claim in zip(pairs, answers, strict=True)
+            if claim.verdict != "insufficient"
+            for name in (pair.first, pair.second)
+        }
+        able = [name for name in names if name in decided]
+        found = letters(able, told)
+        needed = seeds_to_decide(len(pairs))
+        for name, row in zip(names, peers, strict=True):
+            shown[id(row)] = found.get(name, f"insufficient ({needed})")
+    return [shown[id(row)] for row in table.rows]
+
+
+def _classes(table: Table) -> list[list[Row]]:
+    """The rows of each access class, in order."""
+    classes: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
-        peers = [other for other in table.rows if other.access == row.access]
-        position = 1 + sum(other.score > row.score for other in peers)
-        if not row.scored:
-            result.append("–")
-        elif row.score_interval is None:
-            result.append(f"{position} (insufficient)")
-        else:
-            low, high = row.score - row.score_interval, row.score + row.score_interval
-            others = [other for other in peers if other is not row]
-            better = sum(o.score - (o.score_interval or 0) > high for o in others)
-            worse = sum(o.score + (o.score_interval or 0) < low for o in others)
-            best, last = 1 + better, len(peers) - worse
-            result.append(str(best) if best == last else f"{best}–{last}")
-    return result
+        classes[row.access].append(row)
+    return list(classes.values())
+
+
+def columns(table: Table) -> tuple[str, ...]:
+    """`COLUMNS`, and the robustness score where there are random draws to compute it from."""
+    return (*COLUMNS, ROBUSTNESS) if table.robustness else COLUMNS
 
 
 def cells(table: Table) -> list[list[str]]:
-    """The table's body as text, one list a row, in the order of `COLUMNS`."""
+    """The table's body as text, one list a row, in the order of `columns`."""
     body = []
-    for rank, row in zip(ranks(table), table.rows, strict=True):
+    for rank, group, row in zip(ranks(table), groups(table), table.rows, strict=True):
         accuracy, interval = row.mean("accuracy"), row.interval
         mean = "–" if accuracy is None else f"{100 * accuracy:.2f}"
         spread = "" if interval is None else f" ± {100 * interval:.2f}"
@@ -293,6 +360,7 @@ def cells(table: Table) -> list[list[str]]:
                 row.label + (f" [{row.note}]" if row.note else ""),
                 row.access,
                 mean + spread,
+                group,
                 f"{len(done)}/{len(row.planned)}",
                 f"{100 * row.score:.2f}",
                 _percent(share),
@@ -300,6 +368,7 @@ def cells(table: Table) -> list[list[str]]:
                 _percent(row.mean("accuracy_agreement")),
                 f"{sum(seconds) / len(seconds):.0f}" if seconds else "–",
                 f"{round(sum(queries) / len(queries)):,}" if queries else "–",
+                *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
             ]
         )
     return body
@@ -315,10 +384,10 @@ def _short(value: Any) -> str:
 
 def markdown_table(table: Table) -> str:
     """Caption and body in Markdown, and below them the tables of image quality, if any."""
-    left = {"method", "access"}
+    left = {"method", "access", "group"}
     lines = [
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "|".join(":--" if name in left else "--:" for name in COLUMNS) + "|",
+        "| " + " | ".join(columns(table)) + " |",
+        "|" + "|".join(":--" if name in left else "--:" for name in columns(table)) + "|",
     ]
     lines += [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
@@ -331,7 +400,7 @@ def markdown(scan: Scan) -> str:
     """The whole of ``leaderboard.md``."""
     parts = [HEADER]
     for table in tables(scan):
-        parts.append(f"## {table.task}, budget {table.budget.name}\n\n{markdown_table(table)}\n")
+        parts.append(f"## {table.task}, budget {table.budget.title}\n\n{markdown_table(table)}\n")
     if len(parts) == 1:
         parts.append("No records yet: `dfkd run quickstart` makes some.\n")
     return "\n".join(parts)
@@ -351,7 +420,7 @@ def fill_blocks(text: str, scan: Scan) -> str:
 
     def fill(match: re.Match[str]) -> str:
         wanted = (match["task"], match["budget"])
-        bodies = [markdown_table(t) for t in found if (t.task, t.budget.name) == wanted]
+        bodies = [markdown_table(t) for t in found if (t.task, t.budget.title) == wanted]
         body = "\n\n".join(bodies) or "No records yet."
         return f"{match[1]}{body}\n{match[4]}"
 

@@ -16,7 +16,7 @@ SHOWN = ("rank", "method", "access", "accuracy, %", "n ok/planned", "of teacher,
 def print_table(table: Table, console: Console) -> None:
     """Print the ranked table with its caption."""
     drawn = RichTable(
-        title=f"{table.task}, budget {table.budget.name}",
+        title=f"{table.task}, budget {table.budget.title}",
         caption=table.caption(),
         box=box.SIMPLE_HEAD,
         title_justify="left",

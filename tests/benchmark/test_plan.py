@@ -302,3 +302,66 @@ def test_a_suite_can_be_cut_down_to_one_task() -> None:
     assert len(runs) == 11
     with pytest.raises(UserError, match="'mnost'"):
         whole.only_task("mnost")
+
+
+# Sweeps and draws
+
+
+def test_budget_axes_vary_the_numbers_of_the_budget() -> None:
+    usual = plan(suite(), discover())[0]
+    own = usual.budget.synthesis_steps
+    runs = plan(suite(budget_axes={"synthesis_steps": [own, 99]}), discover())
+    assert [run.budget.synthesis_steps for run in runs] == [own, 99]
+    assert [run.budget.title for run in runs] == ["smoke", "smoke, synthesis_steps=99"]
+    ids = [run.spec("data").run_id("teacher") for run in runs]
+    assert ids[0] == usual.spec("data").run_id("teacher")
+    assert ids[1] != ids[0]
+
+
+def test_what_is_no_number_of_a_budget_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "mine.toml", f"budget_axes = {{ sinthesis_steps = [1] }}\n{GOOD}")
+    assert "'sinthesis_steps'; did you mean 'synthesis_steps'?" in message
+    assert "line 1" in message
+    assert "budget_axes.synthesis_steps has 0" in plan_refusal(budget_axes={"synthesis_steps": [0]})
+
+
+def test_purpose_is_carried_to_the_spec_and_is_no_part_of_its_identity() -> None:
+    (usual,) = plan(suite(), discover())
+    (swept,) = plan(suite(purpose="sweep"), discover())
+    (drawn,) = plan(suite(draws=1), discover(), only=[])
+    purposes = [run.spec("data").purpose for run in (usual, swept, drawn)]
+    assert purposes == ["table", "sweep", "draw"]
+    assert usual.spec("data").run_id("t") == swept.spec("data").run_id("t")
+
+
+def test_draws_run_every_method_at_as_many_random_settings() -> None:
+    entries = [
+        MethodEntry(name="rdskd", params={"latent_dim": 20}),
+        MethodEntry(name="dafl"),
+    ]
+    runs = plan(suite(methods=entries, draws=3, seeds=[0, 1]), discover())
+    for method in ("rdskd", "dafl"):
+        own = [run for run in runs if run.method.name == method]
+        assert len(own) == 6
+        assert len({str(run.params) for run in own}) == 3
+    assert all(run.params.latent_dim == 20 for run in runs if run.method.name == "rdskd")
+
+
+def test_draws_and_axes_exclude_each_other(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "mine.toml", f"draws = 2\n{GOOD}")
+    assert "give draws, or methods with axes; not both" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "runs", "purpose"),
+    [
+        ("rdskd-robustness-lr", 90, "sweep"),
+        ("rdskd-robustness-temperature", 60, "sweep"),
+        ("rdskd-robustness-epochs", 45, "sweep"),
+        ("rdskd-robustness-draws", 24, "draw"),
+    ],
+)
+def test_robustness_suites_have_all_their_runs(name: str, runs: int, purpose: str) -> None:
+    planned = plan(load_suite(name), discover())
+    assert len({run.spec("data").run_id("teacher") for run in planned}) == runs
+    assert {run.purpose for run in planned} == {purpose}

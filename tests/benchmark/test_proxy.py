@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard import cells, tables
+from benchmark.analysis.leaderboard import COLUMNS, cells, tables
 from benchmark.artifacts import cache_dir
 from benchmark.cli import app
 from benchmark.data.base import DataError
@@ -238,7 +238,8 @@ def test_other_proxy_images_are_another_row_and_the_caption_names_them(tmp_path:
     store.add_plan("suite", [(record.spec, record.teacher.checksum) for record in records])
     (table,) = tables(Scan(records=records, planned=store.scan().planned))
     assert [row[1] for row in cells(table)] == ["DEGAN (proxy=usps)", "DEGAN (proxy=photos)"]
-    assert [row[4] for row in cells(table)] == ["2/2", "1/1"]
+    done = COLUMNS.index("n ok/planned")
+    assert [row[done] for row in cells(table)] == ["2/2", "1/1"]
     assert f"Proxy images: photos `{'b' * 16}`, usps `{'a' * 16}`." in table.caption()
     (plain,) = tables(Scan(records=[make_record()]))
     assert "Proxy" not in plain.caption()

@@ -14,6 +14,7 @@ from benchmark.errors import UserError
 from benchmark.records import (
     SCHEMA_VERSION,
     ObjectiveSpec,
+    PlannedEntry,
     Record,
     Spec,
     Store,
@@ -178,14 +179,26 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def test_every_part_of_a_spec_but_the_suite_is_part_of_its_identity() -> None:
-    assert CHANGES.keys() | {"suite"} == Spec.model_fields.keys()
+def test_every_part_of_a_spec_but_suite_and_purpose_is_part_of_its_identity() -> None:
+    assert CHANGES.keys() | {"suite", "purpose"} == Spec.model_fields.keys()
     spec = make_record().spec
     ids = {spec.run_id("teacher"), spec.run_id("another teacher")}
     for name, value in CHANGES.items():
         ids.add(spec.model_copy(update={name: value}).run_id("teacher"))
     assert len(ids) == 2 + len(CHANGES)
     assert spec.model_copy(update={"suite": "other"}).run_id("teacher") in ids
+    assert spec.model_copy(update={"purpose": "draw"}).run_id("teacher") in ids
+
+
+def test_the_usual_purpose_and_variant_are_not_written() -> None:
+    record = make_record()
+    assert not {"purpose", "variant"} & set(record.to_json().replace('"', " ").split())
+    varied = record.spec.budget.varied(synthesis_steps=99)
+    spec = record.spec.model_copy(update={"purpose": "sweep", "budget": varied})
+    other = record.model_copy(update={"spec": spec, "run_id": spec.run_id(record.teacher.checksum)})
+    assert Record.from_json(other.to_json()) == other
+    entry = PlannedEntry.of(spec, "teacher")
+    assert (entry.purpose, entry.budget.variant) == ("sweep", "synthesis_steps=99")
 
 
 def test_every_number_of_the_budget_is_part_of_the_identity() -> None:
@@ -198,11 +211,12 @@ def test_every_number_of_the_budget_is_part_of_the_identity() -> None:
     }
     spec = make_record().spec
     ids = set()
-    for name in type(spec.budget).model_fields:
+    numbers = [name for name in type(spec.budget).model_fields if name != "variant"]
+    for name in numbers:
         value = changes.get(name, 17)
         budget = spec.budget.model_copy(update={name: value})
         ids.add(spec.model_copy(update={"budget": budget}).run_id("teacher"))
-    assert len(ids) == len(type(spec.budget).model_fields)
+    assert len(ids) == len(numbers)
     assert spec.run_id("teacher") not in ids
 
 

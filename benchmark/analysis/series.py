@@ -1,0 +1,171 @@
+"""One method's scores at every value of a swept setting, chosen from a frame of results."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from benchmark.errors import UserError
+from benchmark.records import FAILED, SCORED, canonical
+from methods.budget import Budget
+from methods.params import format_value, nearest
+
+BUDGET_NUMBERS = [name for name in Budget.model_fields if name not in ("name", "variant")]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a comparison never mixes."""
+
+    task: str
+    budget: str
+    teacher: str
+    over: str | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """A method with everything but one setting fixed.
+
+    Attributes:
+        settings: what differs from the paper's, without the swept one.
+        points: score by seed, by value of the swept setting (None when none is swept); failed runs
+            at chance.
+        collapsed: runs that ended at chance level, failed ones included, by value.
+    """
+
+    method: str
+    title: str
+    settings: dict[str, Any]
+    points: dict[Any, dict[int, float]]
+    collapsed: dict[Any, int]
+    run_ids: frozenset[str]
+
+    @property
+    def label(self) -> str:
+        """Title with its settings."""
+        text = ", ".join(f"{name}={format_value(v)}" for name, v in self.settings.items())
+        return f"{self.title} ({text})" if text else self.title
+
+
+def select(
+    frame: pd.DataFrame,
+    methods: Sequence[str],
+    task: str,
+    budget: str | None = None,
+    over: str | None = None,
+) -> tuple[Place, list[Series]]:
+    """The series to compare, chosen by how many runs there are and never by their scores.
+
+    Of several budgets and teachers the one with the most runs is taken; of a method's settings,
+    those with the most values of ``over`` (without it, with the most runs in the leaderboard), then
+    with the most runs, then nearest the paper's.
+    Random draws from tuning ranges take no part.
+
+    Args:
+        frame: of `benchmark.load_results`.
+        methods: names, in the order wanted.
+        task: its name.
+        budget: preset; the one with the most runs when None.
+        over: a parameter of every method, or a number of the budget.
+
+    Raises:
+        UserError: for a name that the frame does not have.
+    """
+    rows = _runs(frame, methods, task, budget)
+    settings = rows["params"].map(json.loads)
+    numbers = rows["budget_numbers"].map(json.loads)
+    _check_setting(over, rows.assign(settings=settings))
+    if over in BUDGET_NUMBERS:
+        rows = rows.assign(value=[n.get(over, 0) for n in numbers])
+    else:
+        rows = rows.assign(value=[s.get(over) for s in settings])
+        rows = rows[rows["variant"] == ""]
+    rows = rows.assign(
+        home=numbers[rows.index].map(lambda own: _without(own, over)) + " " + rows["teacher"],
+        family=settings[rows.index].map(lambda own: _without(own, over))
+        + rows["version"].astype(str)
+        + rows["proxy"],
+    )
+    if rows.empty:
+        raise UserError(f"no run of {', '.join(methods)} on '{task}' is at a budget's own numbers")
+    sizes = rows.groupby("home", sort=True).size()
+    rows = rows[rows["home"] == sizes.idxmax()]
+    place = Place(task, str(rows["budget"].iloc[0]), str(rows["teacher"].iloc[0]), over)
+    return place, [_series(rows[rows["method"] == name], name, over) for name in methods]
+
+
+def _runs(
+    frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str | None
+) -> pd.DataFrame:
+    """The scored and failed runs asked for, each once."""
+    rows = frame
+    for column, wanted in (("task", [task]), ("method", methods), ("budget", [budget])):
+        for name in wanted:
+            have = [] if rows.empty else sorted(set(rows[column]))
+            if name is not None and name not in have:
+                where = "" if column == "task" else f" on task '{task}'"
+                raise UserError(
+                    f"there are no records of {column} '{name}'{where}; {nearest(name, have)}"
+                )
+        if None not in wanted:
+            rows = rows[rows[column].isin(wanted)]
+    rows = rows[rows["status"].isin(SCORED | FAILED) & (rows["purpose"] != "draw")]
+    failed = rows["status"].isin(FAILED)
+    score = rows["accuracy"].where(~failed, rows["chance"])
+    rows = rows.assign(score=score, in_table=rows["purpose"] == "table")
+    rows = rows.sort_values("in_table", ascending=False, kind="stable")
+    return rows.drop_duplicates("run_id").reset_index(drop=True)
+
+
+def _check_setting(over: str | None, rows: pd.DataFrame) -> None:
+    if over is None or over in BUDGET_NUMBERS:
+        return
+    for method, own in rows.groupby("method", sort=True):
+        names = sorted(set().union(*own["settings"]))
+        if over not in names:
+            raise UserError(
+                f"--over: {method} has no parameter '{over}', and a budget no such number; "
+                f"{nearest(over, [*names, *BUDGET_NUMBERS])}"
+            )
+
+
+def _without(values: dict[str, Any], over: str | None) -> str:
+    left_out = {over, "inversion_images", "inversion_steps"}
+    return canonical({name: value for name, value in values.items() if name not in left_out})
+
+
+def _series(rows: pd.DataFrame, method: str, over: str | None) -> Series:
+    if rows.empty:
+        return Series(method, method, {}, {}, {}, frozenset())
+    changes = rows["changed"].map(json.loads)
+
+    def preference(family: str) -> tuple[int, int, int, int, str]:
+        own = rows[rows["family"] == family]
+        in_table = 0 if over else int(own["in_table"].sum())
+        fewest = min(len(changes[i]) for i in own.index)
+        return (-own["value"].map(canonical).nunique(), -in_table, -len(own), fewest, family)
+
+    rows = rows[rows["family"] == min(set(rows["family"]), key=preference)]
+    points: dict[Any, dict[int, float]] = defaultdict(dict)
+    collapsed: dict[Any, int] = defaultdict(int)
+    for value, seed, score, status in zip(
+        rows["value"], rows["seed"], rows["score"], rows["status"], strict=True
+    ):
+        points[value][int(seed)] = float(score)
+        collapsed[value] += status != "ok"
+    settings = {name: v for name, v in changes[rows.index[0]].items() if name != over}
+    ordered = sorted(points, key=lambda v: (isinstance(v, str), v) if v is not None else (True, ""))
+    return Series(
+        method,
+        str(rows["title"].iloc[0]),
+        settings,
+        {value: dict(sorted(points[value].items())) for value in ordered},
+        {value: collapsed[value] for value in ordered},
+        frozenset(rows["run_id"]),
+    )

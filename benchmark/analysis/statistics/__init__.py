@@ -1,0 +1,41 @@
+"""Statistics of scores over few seeds: pure functions of arrays that may say *insufficient*."""
+
+from benchmark.analysis.statistics.claims import Claim
+from benchmark.analysis.statistics.effect import interquartile_mean
+from benchmark.analysis.statistics.intervals import (
+    Interval,
+    mean_interval,
+    t_interval,
+    wilson_interval,
+)
+from benchmark.analysis.statistics.paired import (
+    Pair,
+    Question,
+    compare,
+    questions_of_all_pairs,
+    seeds_to_decide,
+    verdicts,
+)
+from benchmark.analysis.statistics.ranks import Agreement, block_agreement, letters, rank_intervals
+from benchmark.analysis.statistics.variance import Spread, compare_spread
+
+__all__ = [
+    "Agreement",
+    "Claim",
+    "Interval",
+    "Pair",
+    "Question",
+    "Spread",
+    "block_agreement",
+    "compare",
+    "compare_spread",
+    "interquartile_mean",
+    "letters",
+    "mean_interval",
+    "questions_of_all_pairs",
+    "rank_intervals",
+    "seeds_to_decide",
+    "t_interval",
+    "verdicts",
+    "wilson_interval",
+]

@@ -1,0 +1,74 @@
+"""Intervals of means and of proportions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+BCA_FROM = 20
+"""Scores from which on the bias-corrected accelerated bootstrap is used: with fewer it covers less
+than it promises, and Student's interval covers what it promises unless scores are very skewed."""
+
+RESAMPLES = 2000
+Array = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """An estimate with the ends of its confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+    method: Literal["t", "BCa", "Wilson", "percentile bootstrap"]
+
+
+def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | None:
+    """Half-width of Student's t-interval of the mean; None when n < 2 cannot give one.
+
+    Percentile bootstrap intervals cover only 73 % at n = 3, so they are not used here.
+    """
+    n = len(scores)
+    if n < 2:
+        return None
+    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
+    return float(quantile * np.std(scores, ddof=1) / np.sqrt(n))
+
+
+def mean_interval(
+    scores: Sequence[float], rng: np.random.Generator, confidence: float = 0.95
+) -> Interval | None:
+    """Confidence interval of the mean: Student's below `BCA_FROM` scores, BCa from there on.
+
+    Efron, "Better Bootstrap Confidence Intervals", JASA 1987. None when n < 2.
+    """
+    values = np.asarray(scores, dtype=float)
+    half = t_interval(scores, confidence)
+    if half is None:
+        return None
+    mean = float(values.mean())
+    if len(values) < BCA_FROM or np.ptp(values) == 0:
+        return Interval(mean, mean - half, mean + half, "t")
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=confidence,
+        method="BCa",
+        rng=rng,
+    ).confidence_interval
+    return Interval(mean, float(found.low), float(found.high), "BCa")
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval | None:
+    """Wilson's score interval of a proportion, such as a collapse rate; None without trials.
+
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA 1927.
+    """
+    if trials == 0:
+        return None
+    found = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return Interval(successes / trials, float(found.low), float(found.high), "Wilson")

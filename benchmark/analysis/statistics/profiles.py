@@ -1,0 +1,52 @@
+"""Performance profiles: the share of runs above every score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmark.analysis.statistics.intervals import RESAMPLES, Array
+
+
+class Profile(NamedTuple):
+    """The share of runs that score above each threshold, with its pointwise band."""
+
+    thresholds: Array
+    share: Array
+    low: Array
+    high: Array
+
+
+def performance_profile(
+    scores: Sequence[float],
+    thresholds: Sequence[float],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Profile:
+    """Share of the scores above each threshold; the band is a percentile bootstrap.
+
+    Agarwal et al., NeurIPS 2021, Sec. 4.2. A profile above another's everywhere means that its
+    scores are stochastically larger.
+
+    Args:
+        scores: of runs, not empty.
+        thresholds: where the profile is evaluated.
+        rng: of the band.
+        confidence: of the band, at each threshold alone.
+    """
+    values, levels = np.asarray(scores, dtype=float), np.asarray(thresholds, dtype=float)
+    above = values[:, None] > levels[None, :]
+    drawn = above[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+    return Profile(levels, above.mean(axis=0), low, high)
+
+
+def normalised(scores: Sequence[float], worst: float, best: float) -> list[float]:
+    """Scores as shares of the way from ``worst`` to ``best``, cut to [0, 1].
+
+    Their mean is the area under their performance profile over [0, 1].
+    """
+    shares = (np.asarray(scores, dtype=float) - worst) / (best - worst)
+    return [float(share) for share in np.clip(shares, 0.0, 1.0)]

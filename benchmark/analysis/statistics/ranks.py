@@ -1,0 +1,173 @@
+"""Ranks with intervals, significance groups, and whether many blocks agree on an order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
+from benchmark.analysis.statistics.intervals import RESAMPLES, Array
+
+FEWEST_BLOCKS = 10
+"""Below, Friedman's χ² approximation is not to be trusted (Demšar, JMLR 2006, Sec. 3.2.2)."""
+
+
+def rank_intervals(
+    scores: Sequence[Sequence[float]], rng: np.random.Generator, confidence: float = 0.95
+) -> list[tuple[int, int]]:
+    """The ranks by mean score that a bootstrap over seeds cannot tell apart, 1 the best.
+
+    Deviations of resampled means are stretched by √(n/(n−1)) · t/z, so that a mean's interval is
+    as wide as Student's: unstretched, three seeds would rank far too surely (Hesterberg, "What
+    Teachers Should Know About the Bootstrap", The American Statistician 2015, Sec. 4.1.3).
+
+    Args:
+        scores: for each method those of its seeds, at least one; a single one does not vary.
+        rng: of the resamples.
+        confidence: of each interval.
+
+    Returns:
+        Lowest and highest rank of each method.
+    """
+    means = []
+    for values in (np.asarray(own, dtype=float) for own in scores):
+        n = len(values)
+        drawn = values[rng.integers(n, size=(RESAMPLES, n))].mean(axis=1)
+        means.append(values.mean() + _stretch(n, confidence) * (drawn - values.mean()))
+    table = np.stack(means, axis=1)
+    ranks = 1 + (table[:, None, :] > table[:, :, None]).sum(axis=2)
+    tails = [0.5 - confidence / 2, 0.5 + confidence / 2]
+    low, high = np.quantile(ranks, tails, axis=0, method="inverted_cdf")
+    return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
+
+
+@cache
+def _stretch(n: int, confidence: float) -> float:
+    if n < 2:
+        return 1.0
+    quantile = 0.5 + confidence / 2
+    return float(math.sqrt(n / (n - 1)) * stats.t.ppf(quantile, n - 1) / stats.norm.ppf(quantile))
+
+
+def letters(names: Sequence[str], different: Collection[frozenset[str]]) -> dict[str, str]:
+    """Compact letter display: two names share a letter unless they are in ``different``.
+
+    Piepho, "An Algorithm for a Letter-Based Representation of All-Pairwise Comparisons", J. Comp.
+    Graph. Statist. 2004: insert and absorb.
+
+    Args:
+        names: in the order in which letters are given out.
+        different: the pairs that were told apart.
+    """
+    columns = [set(names)]
+    for pair in sorted(different, key=lambda pair: sorted(map(names.index, pair))):
+        split = [column - {name} for column in columns if pair <= column for name in pair]
+        kept = [column for column in columns if not pair <= column]
+        columns = []
+        for column in sorted([*kept, *split], key=len, reverse=True):
+            if not any(column <= other for other in columns):
+                columns.append(column)
+    columns.sort(key=lambda column: sorted(map(names.index, column)))
+    return {
+        name: "".join(_letter(i) for i, column in enumerate(columns) if name in column)
+        for name in names
+    }
+
+
+def _letter(index: int) -> str:
+    alphabet = "abcdefghijklmnopqrstuvwxyz"
+    return alphabet[index % 26] + ("" if index < 26 else str(index // 26))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether blocks (a task with a seed each) agree on an order of methods.
+
+    Attributes:
+        mean_ranks: by method, 1 the best; empty without blocks.
+        concordance: Kendall's W, from 0 (no agreement) to 1; None without ranks to compare.
+        claim: Friedman's test that some method differs.
+        critical_difference: of mean ranks, Nemenyi's at `ALPHA`.
+        nemenyi: p of every pair, methods by methods; None unless the claim is shown.
+    """
+
+    mean_ranks: dict[str, float]
+    concordance: float | None
+    claim: Claim
+    critical_difference: float
+    nemenyi: pd.DataFrame | None
+
+
+def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
+    """Friedman's test with Kendall's W, and Nemenyi's test of all pairs where it is shown.
+
+    Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006. It says
+    *insufficient* with fewer than `FEWEST_BLOCKS` blocks or three methods, and where even the best
+    and the worst possible mean rank would not differ critically.
+
+    Args:
+        blocks: for each method its scores in the same blocks, in the same order.
+    """
+    table = np.asarray(list(blocks.values()), dtype=float).T
+    n, k = table.shape
+    if n == 0:
+        return Agreement({}, None, Claim("insufficient", None, 0, blocks_needed(k)), math.inf, None)
+    ranks = stats.rankdata(-table, axis=1)
+    mean_ranks = dict(zip(blocks, map(float, ranks.mean(axis=0)), strict=True))
+    critical = critical_difference(k, n)
+    if k < 3 or n < FEWEST_BLOCKS or critical > k - 1:
+        claim = Claim("insufficient", None, n, blocks_needed(k))
+        return Agreement(mean_ranks, None, claim, critical, None)
+    concordance = kendalls_w(ranks)
+    p = float(stats.friedmanchisquare(*table.T).pvalue) if concordance else 1.0
+    claim = decide(p, n, 0.0, _blocks_to_show(concordance, k))
+    nemenyi = None
+    if claim.shown:
+        from scikit_posthocs import posthoc_nemenyi_friedman
+
+        nemenyi = posthoc_nemenyi_friedman(pd.DataFrame(table, columns=list(blocks)))
+    return Agreement(mean_ranks, concordance, claim, critical, nemenyi)
+
+
+def _blocks_to_show(concordance: float, methods: int) -> int | None:
+    """Blocks in which Friedman's test would show the observed concordance with `POWER`.
+
+    From the noncentral χ² with noncentrality N (k − 1) W; None above `MOST_SEEDS`.
+    """
+    critical = stats.chi2.ppf(1 - ALPHA, methods - 1)
+    needed = optimize.brentq(
+        lambda shift: stats.ncx2.sf(critical, methods - 1, shift) - POWER, 1e-6, 100.0
+    )
+    if needed > MOST_SEEDS * (methods - 1) * concordance:
+        return None
+    return math.ceil(needed / ((methods - 1) * concordance))
+
+
+def kendalls_w(ranks: Array) -> float:
+    """Kendall's coefficient of concordance of ranks (blocks × methods), corrected for ties.
+
+    Kendall and Babington Smith, "The Problem of m Rankings", 1939; 0 when all ranks are tied.
+    """
+    n, k = ranks.shape
+    deviation = float(((ranks.sum(axis=0) - n * (k + 1) / 2) ** 2).sum())
+    counts = [np.unique(row, return_counts=True)[1] for row in ranks]
+    ties = sum(float((count**3 - count).sum()) for count in counts)
+    largest = n**2 * (k**3 - k) - n * ties
+    return 12 * deviation / largest if largest else 0.0
+
+
+def critical_difference(methods: int, blocks: int) -> float:
+    """Nemenyi's: mean ranks further apart differ at `ALPHA`. q / √2 · √(k (k + 1) / 6 N)."""
+    quantile = float(stats.studentized_range.ppf(1 - ALPHA, methods, np.inf))
+    return quantile / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * blocks))
+
+
+def blocks_needed(methods: int) -> int:
+    """Blocks from which on Nemenyi's test tells neighbouring mean ranks apart."""
+    return max(FEWEST_BLOCKS, math.ceil(critical_difference(methods, 1) ** 2))

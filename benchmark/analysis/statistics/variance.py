@@ -1,0 +1,116 @@
+"""Whose scores spread less over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from scipy.special import ndtri
+
+from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
+from benchmark.analysis.statistics.intervals import RESAMPLES, Array, Interval
+
+FEWEST = 6
+"""Seeds of either method below which variances are not compared: three fall on either side of a
+median, and the F approximation of the test is far off."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Two methods' spread over seeds.
+
+    Attributes:
+        deviations: standard deviations of the first and of the second; None when n < 2.
+        ratio: variance of the first over that of the second, with its interval; None when there
+            are fewer than `FEWEST` seeds or one of them does not vary.
+        claim: whether they differ.
+    """
+
+    deviations: tuple[float | None, float | None]
+    ratio: Interval | None
+    claim: Claim
+
+
+def compare_spread(
+    first: Sequence[float],
+    second: Sequence[float],
+    rng: np.random.Generator,
+    questions: int = 1,
+) -> Spread:
+    """Brown and Forsythe's test, and a bootstrap interval of the ratio of variances.
+
+    Args:
+        first: scores of one method.
+        second: scores of the other.
+        rng: of the bootstrap.
+        questions: how many such questions are asked together; p is Bonferroni's.
+    """
+    a, b = (np.asarray(scores, dtype=float) for scores in (first, second))
+    deviations = tuple(float(x.std(ddof=1)) if len(x) > 1 else None for x in (a, b))
+    n = min(len(a), len(b))
+    if n < FEWEST:
+        claim = Claim("insufficient", None, n, max(FEWEST, seeds_for_ratio(a, b) or 0))
+        return Spread((deviations[0], deviations[1]), None, claim)
+    p = min(1.0, questions * brown_forsythe_test(first, second))
+    claim = decide(p, n, 0.0, seeds_for_ratio(a, b))
+    return Spread((deviations[0], deviations[1]), variance_ratio(first, second, rng), claim)
+
+
+def brown_forsythe_test(first: Sequence[float], second: Sequence[float]) -> float:
+    """Two-sided p of equal variances, from absolute deviations from the medians.
+
+    Brown and Forsythe, "Robust Tests for the Equality of Variances", JASA 1974. 1 where neither
+    varies.
+    """
+    if np.ptp(first) == 0 and np.ptp(second) == 0:
+        return 1.0
+    return float(stats.levene(first, second, center="median").pvalue)
+
+
+def variance_ratio(
+    first: Sequence[float],
+    second: Sequence[float],
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+) -> Interval | None:
+    """Variance of the first over that of the second, with a percentile bootstrap interval.
+
+    Where 95 % are promised, it covers 93 % for ten normal scores each and 88 % for ten exponential
+    ones; studentising the logarithm covers no more and is a quarter wider.
+
+    Returns:
+        The interval; None when either has fewer than `FEWEST` scores or does not vary.
+    """
+    a, b = (np.asarray(scores, dtype=float) for scores in (first, second))
+    if min(a.size, b.size) < FEWEST or min(np.ptp(a), np.ptp(b)) == 0:
+        return None
+    of_a, of_b = (
+        x[rng.integers(x.size, size=(RESAMPLES, x.size))].var(axis=1, ddof=1) for x in (a, b)
+    )
+    with np.errstate(divide="ignore"):  # a resample of equal scores: as unequal as can be
+        ratios = of_a / np.where((of_a == 0) & (of_b == 0), np.nan, of_b)
+    tails = [0.5 - confidence / 2, 0.5 + confidence / 2]
+    low, high = np.nanquantile(ratios, tails, method="closest_observation")
+    return Interval(
+        float(a.var(ddof=1) / b.var(ddof=1)), float(low), float(high), "percentile bootstrap"
+    )
+
+
+def seeds_for_ratio(first: Sequence[float] | Array, second: Sequence[float] | Array) -> int | None:
+    """Seeds of each method that would show the observed ratio of variances with `POWER`.
+
+    1 + 4 (z₁₋α⸝₂ + z_power)² / ln²(ratio), from var(ln s²) = 2 / (n − 1) of normal scores.
+
+    Returns:
+        The number; None above `MOST_SEEDS`, or when a variance is zero or unknown.
+    """
+    if min(len(first), len(second)) < 2 or min(np.ptp(first), np.ptp(second)) == 0:
+        return None
+    logarithm = math.log(float(np.var(first, ddof=1) / np.var(second, ddof=1)))
+    quantiles = float(ndtri(1 - ALPHA / 2)) + float(ndtri(POWER))
+    if abs(logarithm) < 2 * quantiles / math.sqrt(MOST_SEEDS):
+        return None
+    return math.ceil(1 + 4 * (quantiles / logarithm) ** 2)

@@ -1,0 +1,347 @@
+"""Tests of `dfkd compare`, `dfkd robustness` and what stands behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.analysis.compare import Comparison, compare_series, in_words
+from benchmark.analysis.frame import to_frame
+from benchmark.analysis.leaderboard import cells, columns, tables
+from benchmark.analysis.plots import style
+from benchmark.analysis.robustness import (
+    fluctuation,
+    loss_stability,
+    robustness_scores,
+    score_claims,
+)
+from benchmark.analysis.series import Series, select
+from benchmark.analysis.statistics.paired import holm
+from benchmark.cli import app
+from benchmark.errors import UserError
+from benchmark.records import Record, Scan, Store
+from methods.registry import discover
+from tests.helpers import failed_record, make_record, one_line, tiny_budget
+
+STEADY, SHAKY = "rdskd", "dafl"
+
+
+def runs(method: str, *accuracies: float, lr: float = 0.01, **options: Any) -> list[Record]:
+    params = {"generator_lr": lr, "temperature": 10.0, **options.pop("params", {})}
+    changed = options.pop("changed", {"generator_lr": lr} if lr != 0.01 else {})
+    return [
+        make_record(
+            method=method, seed=seed, accuracy=accuracy, params=params, changed=changed, **options
+        )
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def noisy(method: str, mean: float, n: int = 10, scale: float = 0.01, **options: Any) -> Any:
+    key = [sum(method.encode()), round(1e4 * mean)]
+    return runs(
+        method, *(mean + scale * np.random.default_rng(key).normal(size=n)).tolist(), **options
+    )
+
+
+def sweep(n: int = 10) -> list[Record]:
+    """A method that is steady over its rate and one that is not."""
+    return [
+        record
+        for lr, mean in ((0.001, 0.9), (0.01, 0.89), (0.2, 0.5))
+        for method, at in ((STEADY, 0.91), (SHAKY, mean))
+        for record in noisy(method, at, n, lr=lr, purpose="sweep")
+    ]
+
+
+def series_of(
+    records: Sequence[Record], methods: Sequence[str] = (STEADY, SHAKY), **options: Any
+) -> list[Series]:
+    return select(to_frame(records), methods, "digits", **options)[1]
+
+
+def answer(records: Sequence[Record], *methods: str, **options: Any) -> Comparison:
+    return compare_series(*select(to_frame(records), methods, "digits", **options))
+
+
+def stored(folder: Path, records: Sequence[Record]) -> Path:
+    for record in records:
+        Store(folder).put(record)
+    return folder
+
+
+def dfkd(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+# What is compared
+
+
+def test_the_headline_is_the_setting_with_most_runs_in_the_leaderboard_not_the_best() -> None:
+    records = [
+        *runs(STEADY, 0.99, 0.99, lr=0.5),
+        *runs(STEADY, 0.8, 0.8, 0.8),
+        *runs(STEADY, *[0.95] * 6, lr=0.3, purpose="sweep"),
+        *runs(STEADY, *[0.97] * 9, lr=0.7, purpose="draw"),
+        *runs(SHAKY, 0.7),
+    ]
+    first, _ = series_of(records)
+    assert first.points == {None: {0: 0.8, 1: 0.8, 2: 0.8}}
+    assert first.settings == {}
+
+
+def test_a_sweep_holds_everything_else_fixed() -> None:
+    other = runs(SHAKY, *[0.3] * 20, lr=0.02, params={"temperature": 1.0})
+    _, shaky = series_of([*sweep(3), *other], over="generator_lr")
+    assert list(shaky.points) == [0.001, 0.01, 0.2]
+    assert "generator_lr" not in shaky.settings
+
+
+def test_numbers_of_the_budget_can_be_swept() -> None:
+    records = [
+        record
+        for steps in (4, 40)
+        for method in (STEADY, SHAKY)
+        for record in runs(method, 0.8, budget=tiny_budget().varied(synthesis_steps=steps))
+    ]
+    first, second = series_of(records, over="synthesis_steps")
+    assert list(first.points) == list(second.points) == [4, 40]
+    assert list(series_of(records)[0].points) == [None]
+    assert len(series_of(records)[0].run_ids) == 1
+
+
+def test_failed_runs_are_guesses_and_unfinished_ones_are_none() -> None:
+    records = [
+        *runs(STEADY, 0.9),
+        failed_record("diverged", method=STEADY, seed=1, params=runs(STEADY, 0.9)[0].spec.params),
+        failed_record(
+            "interrupted", method=STEADY, seed=2, params=runs(STEADY, 0.9)[0].spec.params
+        ),
+        *runs(SHAKY, 0.1, status="collapsed"),
+    ]
+    first, second = series_of(records)
+    assert first.points == {None: {0: 0.9, 1: 0.1}}
+    assert (first.collapsed, second.collapsed) == ({None: 1}, {None: 1})
+
+
+def test_teachers_are_never_mixed() -> None:
+    records = [*runs(STEADY, 0.9), *runs(SHAKY, 0.8), *runs(SHAKY, 0.7, 0.7, teacher="f" * 16)]
+    place, (first, second) = select(to_frame(records), (STEADY, SHAKY), "digits")
+    assert place.teacher == "0123456789abcdef"
+    assert (first.points, second.points) == ({None: {0: 0.9}}, {None: {0: 0.8}})
+
+
+@pytest.mark.parametrize(
+    ("methods", "task", "options", "says"),
+    [
+        (["rdksd", SHAKY], "digits", {}, "method 'rdksd' on task 'digits'; did you mean 'rdskd'?"),
+        ([STEADY, SHAKY], "digitz", {}, "task 'digitz'; did you mean 'digits'?"),
+        ([STEADY, SHAKY], "digits", {"budget": "tiney"}, "did you mean 'tiny'?"),
+        ([STEADY, SHAKY], "digits", {"over": "temprature"}, "did you mean 'temperature'?"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(
+    methods: list[str], task: str, options: dict[str, str], says: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        select(to_frame(sweep(1)), methods, task, **options)
+    assert says in one_line(str(error.value))
+
+
+# What is answered
+
+
+def test_the_better_and_the_steadier_are_named() -> None:
+    found = answer(sweep(), STEADY, SHAKY, over="generator_lr")
+    (at_worst,) = found.better[0.2]
+    assert at_worst.better == STEADY
+    (sensitivity,) = found.sensitivity
+    assert sensitivity.claim.shown
+    text = in_words(found)
+    assert "generator_lr = 0.2: **RDSKD is better than DAFL**, shown" in text
+    assert "**RDSKD is less sensitive to `generator_lr` than DAFL**, shown" in text
+
+
+def test_sensitivity_is_the_range_over_values_seed_by_seed() -> None:
+    records = [
+        *runs(STEADY, 0.90, 0.80, lr=0.1),
+        *runs(STEADY, 0.85, 0.85, lr=0.2),
+        *runs(SHAKY, 0.90, 0.80, lr=0.1),
+        *runs(SHAKY, 0.60, 0.70, lr=0.2),
+    ]
+    (pair,) = answer(records, STEADY, SHAKY, over="generator_lr").sensitivity
+    assert pair.difference is not None
+    assert pair.difference.estimate == pytest.approx((0.05 + 0.05) / 2 - (0.30 + 0.10) / 2)
+
+
+def test_correction_runs_over_all_values_and_pairs() -> None:
+    one = answer(noisy(STEADY, 0.9) + noisy(SHAKY, 0.8), STEADY, SHAKY).better[None][0]
+    three = answer(sweep(), STEADY, SHAKY, over="generator_lr").better
+    assert one.claim.p == pytest.approx(2 / 2**10)
+    pairs = [three[lr][0] for lr in (0.001, 0.01, 0.2)]
+    assert [p.claim.p for p in pairs] == pytest.approx(holm([p.p for p in pairs]))
+    assert pairs[2].p == pytest.approx(2 / 2**10)
+    assert pairs[2].claim.p > pairs[2].p
+
+
+def test_few_seeds_are_insufficient_in_words() -> None:
+    text = in_words(answer(sweep(3), STEADY, SHAKY, over="generator_lr"))
+    assert "shown (" not in text.replace("not shown (", "")
+    assert "insufficient (" in text
+    assert "it would take about" in text
+
+
+def test_methods_without_a_common_value_are_insufficient() -> None:
+    records = [*runs(STEADY, 0.9, 0.9, lr=0.1), *runs(SHAKY, 0.8, 0.8, lr=0.2)]
+    text = in_words(answer(records, STEADY, SHAKY, over="generator_lr"))
+    assert "fewer than two common values" in text
+
+
+def test_three_methods_are_also_ranked_together() -> None:
+    records = [*noisy("a", 0.9), *noisy("b", 0.7), *noisy("c", 0.5)]
+    found = answer(records, "a", "b", "c")
+    assert found.agreement is not None
+    assert found.agreement.claim.shown
+    assert "all together (Friedman): shown" in in_words(found)
+
+
+# Robustness
+
+
+def test_robustness_is_the_mean_normalised_score_of_the_draws() -> None:
+    draws = [
+        *runs("a", 0.5, 0.7, lr=0.1, purpose="draw", teacher_accuracy=0.9),
+        *runs("a", 0.05, lr=0.2, purpose="draw", teacher_accuracy=0.9),
+        *runs("a", 0.99, lr=0.3, purpose="draw", teacher_accuracy=0.9),
+        *runs("a", 0.9, lr=0.4, teacher_accuracy=0.9),
+    ]
+    assert robustness_scores(draws) == {"a": pytest.approx([(0.5 + 0.75) / 2, 0.0, 1.0])}
+    failed = failed_record("diverged", method="b", purpose="draw")
+    assert robustness_scores([failed]) == {"b": [0.0]}
+
+
+def test_two_draws_are_too_few_to_tell_robustness_apart() -> None:
+    (claim,) = score_claims({"a": [0.9, 0.91], "b": [0.1, 0.11]}).values()
+    assert (claim.verdict, claim.seeds_needed) == ("insufficient", 4)  # 2 / C(8, 4) = 0.029
+    spread = [i / 10 for i in range(8)]
+    (clear,) = score_claims({"a": [9 + s for s in spread], "b": spread}).values()
+    assert clear.shown
+
+
+def test_the_leaderboard_shows_robustness_beside_the_headline_and_no_sweeps() -> None:
+    records = [
+        *runs("a", 0.9, 0.91),
+        *sweep(2),
+        *runs("a", 0.545, lr=0.1, purpose="draw"),
+        *runs("b", 0.2, purpose="draw"),
+    ]
+    (table,) = tables(Scan(records=records))
+    assert [row.method for row in table.rows] == ["a"]
+    assert columns(table)[-1] == "robustness"
+    assert cells(table)[0][-1] == "0.50 (1)"
+    (plain,) = tables(Scan(records=runs("a", 0.9)))
+    assert "robustness" not in columns(plain)
+
+
+def test_fluctuation_is_the_noise_around_a_trend() -> None:
+    values = [1.0, 3.0, 2.0, 5.0]
+    assert fluctuation(values) == pytest.approx(math.sqrt((4 + 1 + 9) / 3 / 2))
+    noise = np.random.default_rng(0).normal(0, 0.3, 4000)
+    trend = np.linspace(0, 50, 4000)
+    assert fluctuation((trend + noise).tolist()) == pytest.approx(0.3, rel=0.05)
+    assert fluctuation([1.0, 2.0]) is None
+
+
+def test_stability_looks_at_the_generators_terms_in_their_second_half() -> None:
+    steps = [float(i) for i in range(9)]
+    curve = {"step": steps, "value": [100.0, -100.0, 100.0, -100.0, 1.0, 3.0, 1.0, 3.0, 1.0]}
+    curves = {"synthesis/entropy": curve, "distillation/loss": curve}
+    found = loss_stability([make_record(seed=4, curves=curves)])
+    assert found == {"entropy": {4: pytest.approx(math.sqrt(2))}}
+
+
+# Commands
+
+
+def test_compare_answers_and_saves_the_plot(tmp_path: Path) -> None:
+    results = stored(tmp_path / "results", sweep())
+    plot = tmp_path / "plots" / "lr.svg"
+    arguments = ("--task", "digits", "--over", "generator_lr", "--results", results, "--plot", plot)
+    done = dfkd("compare", STEADY, SHAKY, *arguments)
+    assert done.exit_code == 0, done.output
+    assert "RDSKD is less sensitive to" in done.output
+    first = plot.read_bytes()
+    assert b"<svg" in first
+    assert dfkd("compare", STEADY, SHAKY, *arguments).output == done.output
+    assert plot.read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([STEADY], "two or more different methods"),
+        ([STEADY, STEADY], "two or more different methods"),
+        ([STEADY, SHAKY, "--plot", "x.docx"], "must end in .svg, .png or .pdf"),
+        ([STEADY, SHAKY, "--over", "lr"], "no parameter 'lr'"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    results = stored(tmp_path / "results", sweep(1))
+    done = dfkd("compare", *arguments, "--task", "digits", "--results", results)
+    assert done.exit_code == 2
+    assert says in one_line(done.output)
+
+
+def test_missing_results_are_named(tmp_path: Path) -> None:
+    done = dfkd("compare", STEADY, SHAKY, "--task", "digits", "--results", tmp_path / "absent")
+    assert done.exit_code == 2
+    assert "does not exist" in one_line(done.output)
+
+
+def test_the_document_says_what_the_records_say(tmp_path: Path) -> None:
+    curve = {"step": [float(i) for i in range(9)], "value": [0.1 * i * (-1) ** i for i in range(9)]}
+    draws = [
+        record
+        for method, mean in ((STEADY, 0.9), (SHAKY, 0.5))
+        for i in range(8)
+        for record in runs(method, mean + i / 100, lr=1.0 + i, purpose="draw")
+    ]
+    headline = [
+        record
+        for method in (STEADY, SHAKY)
+        for record in noisy(method, 0.9, curves={"synthesis/entropy": curve})
+    ]
+    results = stored(tmp_path / "results", [*sweep(), *draws, *headline])
+    output = tmp_path / "docs" / "robustness.md"
+    arguments = (STEADY, SHAKY, "--task", "digits", "--results", results, "--output", output)
+    done = dfkd("robustness", *arguments)
+    assert done.exit_code == 0, done.output
+    text = output.read_text(encoding="utf-8")
+    assert "## Over `generator_lr`" in text
+    assert "**RDSKD is more robust than DAFL**, shown" in text
+    assert "`entropy`, RDSKD or DAFL: not shown" in text
+    for name in ("headline", "generator_lr", "draws"):
+        assert (output.parent / "robustness" / f"{name}.svg").is_file()
+        assert f"(robustness/{name}.svg)" in text
+
+
+def test_the_document_says_insufficient_where_nothing_was_swept(tmp_path: Path) -> None:
+    results = stored(tmp_path / "results", [*noisy(STEADY, 0.9), *noisy(SHAKY, 0.8)])
+    output = tmp_path / "robustness.md"
+    dfkd("robustness", STEADY, SHAKY, "--task", "digits", "--results", results, "--output", output)
+    text = output.read_text(encoding="utf-8")
+    assert "Insufficient: no setting of these methods was swept" in text
+    assert "Insufficient: fewer than two of these methods have runs at random draws" in text
+
+
+def test_no_two_shipped_methods_look_alike() -> None:
+    looks = [tuple(style(name).values()) for name in discover()]
+    assert len(set(looks)) == len(looks)
