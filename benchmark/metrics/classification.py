@@ -8,14 +8,17 @@ import torch
 from torch import Tensor, nn
 
 CHUNK = 1000
+CHUNK_PIXELS = CHUNK * 32 * 32
+"""Most that goes through a network at once: so many images, and of large ones so many pixels."""
 
 
 @torch.no_grad()
 def predictions(network: nn.Module, images: Tensor) -> Tensor:
-    """Arg-max class of every image, N; the network's mode is left as it was."""
+    """Arg-max class of every image, N, or pixel, N×H×W; the network's mode is left as it was."""
     training = network.training
     network.eval()
-    out = torch.cat([network(part).argmax(dim=1) for part in images.split(CHUNK)])
+    chunk = max(1, min(CHUNK, CHUNK_PIXELS // images[0, 0].numel()))
+    out = torch.cat([network(part).argmax(dim=1) for part in images.split(chunk)])
     network.train(training)
     return out
 
