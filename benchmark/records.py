@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
 from benchmark.errors import UserError
@@ -51,18 +52,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _OmitsNoProxy(_Strict):
-    """Leaves an empty ``proxy`` out of what is written.
+class _OmitsUnset(_Strict):
+    """Leaves fields that later versions added out of what is written while they are unset.
 
-    So the identities and files of runs without proxy data are what they were before there was any.
+    So identities and files are what they were before there were such fields.
     """
 
+    later: ClassVar[frozenset[str]]
+
     @model_serializer(mode="wrap")
-    def _without_empty_proxy(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = write(self)
-        if values.get("proxy") == "":
-            del values["proxy"]
-        return values
+        unset = {name for name in self.later if getattr(self, name) in ("", None)}
+        return {name: value for name, value in values.items() if name not in unset}
+
+
+class _OmitsNoProxy(_OmitsUnset):
+    """Leaves an empty ``proxy`` out, for runs without proxy data."""
+
+    later = frozenset({"proxy"})
 
 
 class Spec(_OmitsNoProxy):
@@ -88,13 +96,54 @@ class Spec(_OmitsNoProxy):
         return digest({**identity, "budget": self.budget.identity(), "teacher": teacher_checksum})
 
 
-class TeacherInfo(_Strict):
-    """The teacher a run distilled."""
+Metric = Literal["accuracy", "miou"]
+"""What a task is ranked by: of images classified, or of maps segmented."""
+
+
+class TeacherInfo(_OmitsUnset):
+    """The teacher a run distilled: scored by ``accuracy``, or by ``miou`` where it segments.
+
+    ``chance`` is what a constant prediction scores by the same metric.
+    """
+
+    later = frozenset({"accuracy", "miou", "pixel_accuracy"})
 
     checksum: str
-    accuracy: float
+    accuracy: float | None = None
+    miou: float | None = None
+    pixel_accuracy: float | None = None
     chance: float
     recipe: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _one_metric(self) -> TeacherInfo:
+        if (self.accuracy is None) == (self.miou is None):
+            raise ValueError("a teacher has either an accuracy or a miou")
+        return self
+
+    @property
+    def metric(self) -> Metric:
+        """By which the teacher, and with it every run of its, is scored."""
+        return "accuracy" if self.miou is None else "miou"
+
+    @property
+    def score(self) -> float:
+        """The teacher's score by `metric`."""
+        value = self.accuracy if self.miou is None else self.miou
+        assert value is not None
+        return value
+
+
+class SegmentationInfo(_Strict):
+    """How a student segments the test images, class by class.
+
+    ``per_class_iou`` is None for a class of which the test images hold no pixel; `miou` leaves it
+    out. ``confusion`` counts pixels: rows are true classes, columns predicted ones.
+    """
+
+    classes: list[str]
+    per_class_iou: list[float | None]
+    confusion: list[list[int]]
 
 
 class MethodInfo(_OmitsNoProxy):
@@ -134,8 +183,10 @@ class Environment(_Strict):
     code_version: str
 
 
-class Record(_Strict):
+class Record(_OmitsUnset):
     """One run, finished or failed."""
+
+    later = frozenset({"segmentation"})
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -144,12 +195,18 @@ class Record(_Strict):
     reason: str = ""
     method: MethodInfo
     metrics: dict[str, float] = {}
+    segmentation: SegmentationInfo | None = None
     ledger: LedgerInfo = LedgerInfo()
     curves: dict[str, dict[str, list[float]]] = {}
     teacher: TeacherInfo
     data_note: str = ""
     environment: Environment
     created: str
+
+    @property
+    def score(self) -> float | None:
+        """The student's score by its teacher's metric; None when there is none."""
+        return self.metrics.get(self.teacher.metric)
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, one trailing newline."""

@@ -21,6 +21,9 @@ EPSILON = 1e-8
 The released RDSKD code uses 1e-20, whose square underflows in float32 and makes the gradient NaN.
 """
 
+IGNORE_INDEX = 255
+"""Label of void pixels, which count in no loss and no metric (torch's ``ignore_index``)."""
+
 CONCENTRATION_FLOOR = 1e-4
 """Keeps the least similar class's Dirichlet concentration positive."""
 

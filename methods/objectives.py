@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.losses import kd_loss
+from methods.losses import IGNORE_INDEX, kd_loss
 from methods.sources import Batch
 
 
@@ -39,10 +39,11 @@ class Distillation(Objective):
 
 
 class Supervised(Objective):
-    """Cross-entropy with the true labels; the teacher is not asked."""
+    """Cross-entropy with the true labels, void pixels left out; the teacher is not asked."""
 
     needs_teacher = False
 
     def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
         assert batch.labels is not None
-        return F.cross_entropy(student(batch.images).float(), batch.labels)
+        logits = student(batch.images).float()
+        return F.cross_entropy(logits, batch.labels, ignore_index=IGNORE_INDEX)
