@@ -76,7 +76,11 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
             f"{counts}, {data.checksum()}{note}",
             "; ".join(
                 (f"{recipe.name}: " if recipe.name else "")
-                + (f"accuracy {found.info.accuracy:.4f}" if found else "trained at the first run")
+                + (
+                    f"{found.info.metric} {found.info.score:.4f}"
+                    if found
+                    else "trained at the first run"
+                )
                 for recipe, found in teachers
             ),
         )

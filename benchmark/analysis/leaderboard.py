@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmark.analysis.frame import TIMED_PHASES
 from benchmark.analysis.statistics import t_interval
-from benchmark.records import SCORED, Record, Scan, canonical
+from benchmark.records import SCORED, Metric, Record, Scan, canonical
 from methods.budget import Budget
 
 DATA_FREE = "data-free"
@@ -31,6 +31,8 @@ COLUMNS = (
     "seconds",
     "teacher queries",
 )
+NAMES: dict[Metric, str] = {"accuracy": "accuracy", "miou": "mIoU"}
+PIXEL_ACCURACY = "pixel accuracy, %"
 SCHEDULES = {
     "cosine": "cosine decay",
     "constant": "constant rate",
@@ -42,6 +44,8 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 
 - **accuracy**: of the student at its **last** step, mean over seeds ± half-width of the 95 %
   t-interval. The table is ordered by the score with failures at chance (below).
+- **mIoU**: where maps are segmented, in the place of accuracy: intersection over union, averaged
+  over the classes that the test images show. **pixel accuracy** stands beside it.
 - **rank**: within an access class, because a method that saw real data is no competitor of one
   that did not. A range means that the intervals overlap: these seeds cannot tell the methods
   apart. One seed gives no interval and no claim: *insufficient*.
@@ -66,6 +70,7 @@ class Row:
     changed: dict[str, Any]
     version: int
     chance: float
+    metric: Metric = "accuracy"
     proxy: str = ""
     records: list[Record] = field(default_factory=list)
     planned: set[str] = field(default_factory=set)
@@ -82,17 +87,17 @@ class Row:
 
     @property
     def interval(self) -> float | None:
-        """Half-width of the accuracy's t-interval."""
-        return t_interval([record.metrics["accuracy"] for record in self.scored])
+        """Half-width of the metric's t-interval."""
+        return t_interval([record.metrics[self.metric] for record in self.scored])
 
     @property
     def score(self) -> float:
-        """Mean accuracy with every failed or missing run at chance level."""
+        """Mean of the metric with every failed or missing run at chance level."""
         return fmean(self._imputed) if self._imputed else 0.0
 
     @property
     def _imputed(self) -> list[float]:
-        got = [record.metrics["accuracy"] for record in self.scored]
+        got = [record.metrics[self.metric] for record in self.scored]
         return got + [self.chance] * (len(self.planned) - len(got))
 
     @property
@@ -128,10 +133,19 @@ class Table:
     task: str
     budget: Budget
     teacher: str
-    teacher_accuracy: float
+    teacher_score: float
     rows: list[Row]
     missing: dict[str, int] = field(default_factory=dict)
     data_note: str = ""
+    metric: Metric = "accuracy"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too."""
+        if self.metric == "accuracy":
+            return COLUMNS
+        at = COLUMNS.index("accuracy, %")
+        return (*COLUMNS[:at], f"{NAMES[self.metric]}, %", PIXEL_ACCURACY, *COLUMNS[at + 1 :])
 
     def caption(self) -> str:
         """What the numbers were obtained with."""
@@ -163,7 +177,7 @@ class Table:
             f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
             f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
             f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
-            f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
+            f"Teacher `{self.teacher}`, {NAMES[self.metric]} {100 * self.teacher_score:.2f} %. "
             + (f"Data: {self.data_note}. " if self.data_note else "")
             + (f"Proxy images: {proxy}. " if proxy else "")
             + f"Run on: {where}."
@@ -197,6 +211,7 @@ def tables(scan: Scan) -> list[Table]:
                 record.method.changed,
                 record.spec.method_version,
                 record.teacher.chance,
+                record.teacher.metric,
                 record.method.proxy,
             ),
         )
@@ -213,10 +228,11 @@ def tables(scan: Scan) -> list[Table]:
             first[table].spec.task,
             first[table].spec.budget,
             first[table].teacher.checksum,
-            first[table].teacher.accuracy,
+            first[table].teacher.score,
             sorted(rows.values(), key=_order),
             dict(missing[table]),
             first[table].data_note,
+            first[table].teacher.metric,
         )
         for table, rows in sorted(groups.items())
     ]
@@ -269,13 +285,13 @@ def ranks(table: Table) -> list[str]:
 
 
 def cells(table: Table) -> list[list[str]]:
-    """The table's body as text, one list a row, in the order of `COLUMNS`."""
+    """The table's body as text, one list a row, in the order of the table's columns."""
     body = []
     for rank, row in zip(ranks(table), table.rows, strict=True):
-        accuracy, interval = row.mean("accuracy"), row.interval
-        mean = "–" if accuracy is None else f"{100 * accuracy:.2f}"
+        score, interval = row.mean(table.metric), row.interval
+        mean = "–" if score is None else f"{100 * score:.2f}"
         spread = "" if interval is None else f" ± {100 * interval:.2f}"
-        share = None if accuracy is None else accuracy / table.teacher_accuracy
+        share = None if score is None else score / table.teacher_score
         done = row.scored
         seconds = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in done]
         queries = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in done]
@@ -285,11 +301,12 @@ def cells(table: Table) -> list[list[str]]:
                 row.label + (f" [{row.note}]" if row.note else ""),
                 row.access,
                 mean + spread,
+                *([_percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
                 f"{len(done)}/{len(row.planned)}",
                 f"{100 * row.score:.2f}",
                 _percent(share),
-                _percent(row.mean("accuracy_oracle")),
-                _percent(row.mean("accuracy_agreement")),
+                _percent(row.mean(f"{table.metric}_oracle")),
+                _percent(row.mean(f"{table.metric}_agreement")),
                 f"{sum(seconds) / len(seconds):.0f}" if seconds else "–",
                 f"{round(sum(queries) / len(queries)):,}" if queries else "–",
             ]
@@ -309,8 +326,8 @@ def markdown_table(table: Table) -> str:
     """Caption and body in Markdown."""
     left = {"method", "access"}
     lines = [
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "|".join(":--" if name in left else "--:" for name in COLUMNS) + "|",
+        "| " + " | ".join(table.columns) + " |",
+        "|" + "|".join(":--" if name in left else "--:" for name in table.columns) + "|",
     ]
     lines += [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
