@@ -149,8 +149,7 @@ def _record(record: Record, console: Console) -> None:
         "budget": spec.budget.name,
         "seed": spec.seed,
         **({"data": record.data_note} if record.data_note else {}),
-        "teacher": f"{record.teacher.checksum}, {record.teacher.metric} "
-        f"{record.teacher.score:.4f}",
+        "teacher": f"{record.teacher.checksum}, {record.teacher.metric} {record.teacher.score:.4f}",
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
         "seconds": ", ".join(f"{k} {v:.1f}" for k, v in record.ledger.seconds.items()),
         "teacher queries": f"{record.ledger.teacher_forward:,} forward, "

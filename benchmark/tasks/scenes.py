@@ -32,9 +32,7 @@ class Scenes(Task):
     palette = scenes.PALETTE
     normalization = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     proxy = "drawn"
-    teacher_recipe = TeacherRecipe(
-        epochs=30, batch=20, learning_rate=1e-2, schedule="one-cycle", augmentation="none"
-    )
+    teacher_recipe = TeacherRecipe(epochs=16, batch=20, learning_rate=1e-2, schedule="one-cycle")
     budgets = {
         "smoke": Budget(
             name="smoke",
