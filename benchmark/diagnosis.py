@@ -93,7 +93,11 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
     )
     searched = ", ".join(str(folder) for folder in folders)
     console.print(f"Teachers were looked for in: {escape(searched)}", soft_wrap=True)
-    console.print("No task here needs other pretrained weights, so none were looked for.")
+    console.print(
+        "Tasks named -imagenet fetch ImageNet weights when their teacher is trained; no other task "
+        "needs pretrained weights, so none were looked for.",
+        soft_wrap=True,
+    )
 
 
 def _proxies(data_dir: Path | None) -> Table:

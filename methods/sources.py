@@ -45,6 +45,9 @@ class ImageBank(SampleSource):
     """
 
     LABEL_CHUNK = 2048
+    LABEL_CHUNK_PIXELS = LABEL_CHUNK * 32 * 32
+    LABEL_LIMIT = 1 << 30
+    """Bytes; what would take more, as logits of every pixel may, is asked for batch by batch."""
 
     def __init__(
         self,
@@ -87,9 +90,14 @@ class ImageBank(SampleSource):
 
     @torch.no_grad()
     def label(self, teacher: nn.Module) -> ImageBank:
-        """Attach the teacher's logits to every training image, computed once."""
-        parts = self.images[: len(self)].split(self.LABEL_CHUNK)
-        self.teacher_logits = torch.cat([teacher(self._fetch(part)).float() for part in parts])
+        """Attach the teacher's logits to every training image, computed once, if they fit."""
+        chunk = max(1, min(self.LABEL_CHUNK, self.LABEL_CHUNK_PIXELS // self.images[0, 0].numel()))
+        logits: list[Tensor] = []
+        for part in self.images[: len(self)].split(chunk):
+            logits.append(teacher(self._fetch(part)).float())
+            if logits[0][0].nbytes * len(self) > self.LABEL_LIMIT:
+                return self
+        self.teacher_logits = torch.cat(logits)
         return self
 
 

@@ -128,3 +128,30 @@ def test_a_drawn_bank_needs_no_remainder() -> None:
         torch.device("cpu"),
     )
     assert len(bank.images) == 8
+
+
+def test_logits_too_large_to_keep_are_left_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = ImageBank(numbered(12), held_out=2)
+    ledger = Ledger()
+    teacher = Teacher(tiny_network(), ledger)
+    needed = 10 * teacher(bank.images[:1])[0].nbytes
+    ledger.teacher_forward = 0
+    monkeypatch.setattr(ImageBank, "LABEL_CHUNK", 4)
+    monkeypatch.setattr(ImageBank, "LABEL_LIMIT", needed - 1)
+    assert next(bank.label(teacher).batches(4, stream())).teacher_logits is None
+    assert ledger.teacher_forward == 4
+    monkeypatch.setattr(ImageBank, "LABEL_LIMIT", needed)
+    assert next(bank.label(teacher).batches(4, stream())).teacher_logits is not None
+
+
+def test_large_images_are_labelled_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Watching(Teacher):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            asked.append(len(images))
+            return super().forward(images)
+
+    monkeypatch.setattr(ImageBank, "LABEL_CHUNK_PIXELS", 3 * 8 * 8)
+    ImageBank(numbered(12), held_out=2).label(Watching(tiny_network()))
+    assert asked == [3, 3, 3, 1]
