@@ -132,7 +132,7 @@ class Checkpoints:
         self.agreement: list[float] = []
         self.states: list[dict[str, Tensor]] = []
         self.examples: tuple[Tensor, Tensor] | None = None
-        """A few of the images the student learns from, and what the teacher says of them."""
+        """A few of the images agreement is measured on, and what the teacher says of them."""
         self._reference: tuple[SampleSource, Tensor, Tensor] | None = None
 
     def take(self, student: nn.Module, step: int, samples: SampleSource) -> None:

@@ -1,7 +1,7 @@
 """One PNG a run: what is seen, what is true, and what teacher and student make of it.
 
-Rows hold a test image, its true map, the teacher's and the student's; then an image the student
-learnt from, with the teacher's map of it, which is all the truth the student ever saw.
+Rows hold a test image, its true map, the teacher's and the student's; then an image of the kind
+the student learnt from, with the teacher's map of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmark.tasks.base import Task
 from methods.losses import IGNORE_INDEX
 
 ROWS = 6
-HEADINGS = ("input", "ground truth", "teacher", "student", "learnt from", "teacher's map")
+HEADINGS = ("input", "ground truth", "teacher", "student", "sample", "teacher's map")
 TILE, GAP, HEADER = 128, 4, 16
 """Pixels: the least height of an image, between two, and above all for the headings."""
 
@@ -50,8 +50,8 @@ def keep_picture(
         test: as it is stored; evenly spaced images of it are shown.
         teacher: the bare network.
         student: on the teacher's device.
-        examples: normalised images the student learns from, B×C×H×W, and the teacher's maps of
-            them, B×H×W; columns are left out when there are none.
+        examples: normalised samples, B×C×H×W, and the teacher's maps of them, B×H×W; their
+            columns are left out when there are none.
     """
     chosen = torch.linspace(0, len(test.images) - 1, min(ROWS, len(test.images))).long()
     inputs, labels = task.preprocess(test.images[chosen]), test.labels[chosen]

@@ -80,7 +80,7 @@ PAPER_RECIPE = TeacherRecipe(
 
 CPU_RECIPE = TeacherRecipe(
     name="cpu",
-    epochs=50,
+    epochs=80,
     batch=16,
     learning_rate=2e-3,
     schedule="one-cycle",
