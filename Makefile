@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint types check bench leaderboard clean
+.PHONY: help setup quickstart quickstart-segmentation test lint types check bench leaderboard clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## create .venv and install everything
 
@@ -21,6 +21,9 @@ $(INSTALLED): pyproject.toml
 
 quickstart: setup ## set up, run every method on digits (3 minutes), print the ranked table
 	$(BIN)/dfkd run quickstart --results runs/quickstart
+
+quickstart-segmentation: setup ## the same for segmentation, on drawn street scenes (90 s)
+	$(BIN)/dfkd run quickstart-segmentation --results runs/quickstart-segmentation
 
 test: setup lint types check ## set up, then lint, types and tests
 

@@ -145,6 +145,8 @@ def compare(record: Record, again: Record) -> list[str]:
         before, after = record.metrics.get(name), again.metrics.get(name)
         if before != after:
             lines.append(f"{name}: {before} then, {after} now")
+    if record.segmentation != again.segmentation:
+        lines.append("the confusion matrix differs")
     for name in sorted(record.curves.keys() | again.curves.keys()):
         if record.curves.get(name) != again.curves.get(name):
             lines.append(f"curve {name} differs")

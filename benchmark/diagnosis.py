@@ -77,7 +77,11 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
             f"{counts}, {data.checksum()}{note}",
             "; ".join(
                 (f"{recipe.name}: " if recipe.name else "")
-                + (f"accuracy {found.info.accuracy:.4f}" if found else "trained at the first run")
+                + (
+                    f"{found.info.metric} {found.info.score:.4f}"
+                    if found
+                    else "trained at the first run"
+                )
                 for recipe, found in teachers
             ),
         )
@@ -91,6 +95,11 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
     searched = ", ".join(str(folder) for folder in folders)
     console.print(f"Teachers were looked for in: {escape(searched)}", soft_wrap=True)
     console.print(_weights())
+    console.print(
+        "Tasks named -imagenet fetch ImageNet weights when their teacher is trained; no other task "
+        "needs pretrained weights, so none were looked for.",
+        soft_wrap=True,
+    )
 
 
 def _proxies(data_dir: Path | None) -> Table:

@@ -41,9 +41,10 @@ def job_label(job: Job) -> str:
 
 
 def outcome(record: Record) -> str:
-    """``0.9712 of the teacher's 0.9927``, or the status and its reason."""
+    """``0.9712 (teacher 0.9927)``, ``mIoU 0.31 (teacher 0.56)``, or the status and its reason."""
     if record.status == "ok":
-        return f"{record.metrics['accuracy']:.4f} (teacher {record.teacher.accuracy:.4f})"
+        name = "mIoU " if record.teacher.metric == "miou" else ""
+        return f"{name}{record.score:.4f} (teacher {record.teacher.score:.4f})"
     return f"{record.status}: {record.reason}"
 
 

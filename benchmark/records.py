@@ -22,6 +22,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
 from benchmark.errors import UserError
@@ -108,13 +109,54 @@ class Spec(_OmitsUnset):
         return digest({**identity, "budget": self.budget.identity(), "teacher": teacher_checksum})
 
 
-class TeacherInfo(_Strict):
-    """The teacher a run distilled."""
+Metric = Literal["accuracy", "miou"]
+"""What a task is ranked by: of images classified, or of maps segmented."""
+
+
+class TeacherInfo(_OmitsUnset):
+    """The teacher a run distilled: scored by ``accuracy``, or by ``miou`` where it segments.
+
+    ``chance`` is what a constant prediction scores by the same metric.
+    """
+
+    later = frozenset({"accuracy", "miou", "pixel_accuracy"})
 
     checksum: str
-    accuracy: float
+    accuracy: float | None = None
+    miou: float | None = None
+    pixel_accuracy: float | None = None
     chance: float
     recipe: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _one_metric(self) -> TeacherInfo:
+        if (self.accuracy is None) == (self.miou is None):
+            raise ValueError("a teacher has either an accuracy or a miou")
+        return self
+
+    @property
+    def metric(self) -> Metric:
+        """By which the teacher, and with it every run of its, is scored."""
+        return "accuracy" if self.miou is None else "miou"
+
+    @property
+    def score(self) -> float:
+        """The teacher's score by `metric`."""
+        value = self.accuracy if self.miou is None else self.miou
+        assert value is not None
+        return value
+
+
+class SegmentationInfo(_Strict):
+    """How a student segments the test images, class by class.
+
+    ``per_class_iou`` is None for a class of which the test images hold no pixel; `miou` leaves it
+    out. ``confusion`` counts pixels: rows are true classes, columns predicted ones.
+    """
+
+    classes: list[str]
+    per_class_iou: list[float | None]
+    confusion: list[list[int]]
 
 
 class MethodInfo(_OmitsUnset):
@@ -191,11 +233,10 @@ class ImageQuality(_Strict):
     noise: Measured
 
 
-class Record(_Strict):
-    """One run, finished or failed.
+class Record(_OmitsUnset):
+    """One run, finished or failed. ``quality`` holds what `dfkd measure` found, by extractor."""
 
-    ``quality`` holds what `dfkd measure` found, by extractor, and is not written while empty.
-    """
+    later = frozenset({"quality", "segmentation"})
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -205,6 +246,7 @@ class Record(_Strict):
     method: MethodInfo
     metrics: dict[str, float] = {}
     quality: dict[str, ImageQuality] = {}
+    segmentation: SegmentationInfo | None = None
     ledger: LedgerInfo = LedgerInfo()
     curves: dict[str, dict[str, list[float]]] = {}
     teacher: TeacherInfo
@@ -212,12 +254,10 @@ class Record(_Strict):
     environment: Environment
     created: str
 
-    @model_serializer(mode="wrap")
-    def _without_empty_quality(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = write(self)
-        if not self.quality:
-            del values["quality"]
-        return values
+    @property
+    def score(self) -> float | None:
+        """The student's score by its teacher's metric; None when there is none."""
+        return self.metrics.get(self.teacher.metric)
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, one trailing newline."""

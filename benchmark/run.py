@@ -8,21 +8,20 @@ even read before the method has returned, because checkpoints are kept and evalu
 
 from __future__ import annotations
 
-import copy
 import datetime
 import io
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.artifacts import checksum
-from benchmark.data.base import Dataset
+from benchmark.data.base import Dataset, Split
 from benchmark.data.proxy import Proxy, proxy_name
 from benchmark.device import (
     Precision,
@@ -30,9 +29,9 @@ from benchmark.device import (
     keep_freed_memory,
     peak_memory_mib,
 )
+from benchmark.evaluation import Checkpoints, Scores, evaluate, exam_of
 from benchmark.metadata import obtain_metadata
-from benchmark.metrics.classification import accuracy, collapse_threshold, predictions
-from benchmark.metrics.images import sample_statistics
+from benchmark.pictures import keep_picture, picture_path
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
@@ -41,7 +40,6 @@ from benchmark.teachers import TrainedTeacher
 from methods.base import Access, Diverged, Method, Problem, Run, derive_seed
 from methods.objectives.registry import discover_objectives
 from methods.registry import discover
-from methods.sources import ImageBank, SampleSource
 from methods.teacher import Ledger, Teacher
 
 Result = TypeVar("Result")
@@ -142,7 +140,7 @@ class Trial:
 
     def conclude(self, status: Status, reason: str, student: object) -> Record:
         """Check the teacher, evaluate the student, write the record."""
-        metrics: dict[str, float] = {}
+        scores: Scores | None = None
         weights = self.problem.teacher.network.state_dict()
         if checksum(weights) != self.job.teacher.info.checksum:
             status = "error"
@@ -159,11 +157,15 @@ class Trial:
             )
         if status == "ok" and isinstance(student, nn.Module):
             with self.run.phase("evaluation"):
-                status, reason, metrics = evaluate(
-                    self.task, student, self.checkpoints, self.run, self.context
-                )
-                metrics |= self.variant_metrics(student)
-        return self.record(status, reason, metrics)
+                test = dataset(self.task.name, self.context.data_dir).test
+                verdict = evaluate(self.task, student, self.checkpoints, self.run, test)
+                status, reason, scores = verdict.status, verdict.reason, verdict.scores
+                scores.metrics.update(self.variant_metrics(student, test))
+                if self.task.task_type == "segmentation":
+                    path = picture_path(self.context.cache, self.job.run_id)
+                    teacher, examples = self.checkpoints.teacher, self.checkpoints.examples
+                    keep_picture(path, self.task, test, teacher, student, examples)
+        return self.record(status, reason, scores)
 
     def unsupported(self) -> str | None:
         """Why the method, or the objective put on it, cannot run on this problem."""
@@ -173,23 +175,19 @@ class Trial:
             reason = objective.supports(self.problem)
         return reason
 
-    def variant_metrics(self, student: nn.Module) -> dict[str, float]:
+    def variant_metrics(self, student: nn.Module, test: Split) -> dict[str, float]:
         """What the objective's other networks score, such as the student in integers."""
         metrics: dict[str, float] = {}
         if self.problem.objective is None:
             return metrics
-        # Integer arithmetic exists on the CPU alone; and these networks have no checkpoints.
-        alone = Run(self.run.budget, self.run.seed)
+        exam = exam_of(self.task, test, "cpu")  # integer arithmetic exists on the CPU alone
         for name, network in self.problem.objective.variants(student).items():
-            unseen = Checkpoints(self.checkpoints.teacher, alone)
-            _, _, scores = evaluate(self.task, network.eval(), unseen, alone, self.context)
+            scores = exam.measure(network.eval()).metrics
             metrics |= {f"{metric}_{name}": value for metric, value in scores.items()}
             metrics[f"kib_{name}"] = stored_kib(network)
         return metrics
 
-    def record(
-        self, status: Status, reason: str, metrics: Mapping[str, float] | None = None
-    ) -> Record:
+    def record(self, status: Status, reason: str, scores: Scores | None = None) -> Record:
         """The record of this trial."""
         return to_record(
             self.job,
@@ -197,7 +195,7 @@ class Trial:
             self.method_class,
             status,
             reason,
-            metrics,
+            scores,
             self.run,
             self.note,
         )
@@ -209,7 +207,7 @@ def to_record(
     method: type[Method],
     status: Status,
     reason: str,
-    metrics: Mapping[str, float] | None = None,
+    scores: Scores | None = None,
     run: Run | None = None,
     note: str = "",
 ) -> Record:
@@ -230,7 +228,8 @@ def to_record(
             else "",
             note=note,
         ),
-        metrics=dict(metrics or {}),
+        metrics=scores.metrics if scores else {},
+        segmentation=scores.segmentation if scores else None,
         ledger=ledger_info(run.ledger) if run is not None else LedgerInfo(),
         curves=rounded(run.curves) if run is not None and keep_curves else {},
         teacher=job.teacher.info,
@@ -248,7 +247,7 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
         if Access.TRAIN_IMAGES in method.access:
             granted[Access.TRAIN_IMAGES] = task.preprocess(train.images)
         if Access.TRAIN_LABELS in method.access:
-            granted[Access.TRAIN_LABELS] = train.labels
+            granted[Access.TRAIN_LABELS] = train.labels.long()
     if Access.METADATA in method.access:
         # Damage is said where a grid or a replay is prepared, not from within a worker.
         granted[Access.METADATA] = obtain_metadata(
@@ -273,6 +272,7 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
         image_shape=task.image_shape,
         num_classes=task.num_classes,
         normalization=task.normalization,
+        task_type=task.task_type,
         access=method.access,
         method=method.name,
         granted=granted,
@@ -335,83 +335,6 @@ def one_line(error: BaseException) -> str:
     text = f"{type(error).__name__}: {message}{place}"
     # A file name that is not UTF-8 must not make the record unwritable.
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-class Checkpoints:
-    """Snapshots of the student, to be evaluated when the method is done.
-
-    Agreement with the teacher is measured at once, on images the student is not trained on; it
-    needs no real data.
-
-    Args:
-        teacher: the bare network: the harness's questions are not the method's queries.
-        run: gives the budget and the random stream.
-    """
-
-    def __init__(self, teacher: nn.Module, run: Run) -> None:
-        self.teacher = teacher
-        self.run = run
-        self.steps: list[int] = []
-        self.agreement: list[float] = []
-        self.states: list[dict[str, Tensor]] = []
-        self.images: Tensor | None = None
-        self._reference: tuple[SampleSource, Tensor, Tensor] | None = None
-
-    def take(self, student: nn.Module, step: int, samples: SampleSource) -> None:
-        """Keep the student's weights after ``step`` steps and measure its agreement."""
-        with self.run.phase("evaluation"):
-            images, expected = self._validation(samples)
-            self.images = images
-            self.agreement.append(float((predictions(student, images) == expected).double().mean()))
-            self.steps.append(step)
-            self.states.append(
-                {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
-            )
-
-    def _validation(self, samples: SampleSource) -> tuple[Tensor, Tensor]:
-        if self._reference is not None and self._reference[0] is samples:
-            return self._reference[1:]
-        count = self.run.budget.validation_images
-        images = samples.validation(count, self.run.stream("validation"))
-        expected = predictions(self.teacher, images)
-        if isinstance(samples, ImageBank):  # an online source's generator may still be learning
-            self._reference = (samples, images, expected)
-        return images, expected
-
-
-def evaluate(
-    task: Task, student: nn.Module, checkpoints: Checkpoints, run: Run, context: Context
-) -> tuple[Status, str, dict[str, float]]:
-    """Test the returned student (the headline) and every snapshot of it."""
-    test = dataset(task.name, context.data_dir).test
-    images = task.preprocess(test.images).to(run.device)
-    labels = test.labels.to(run.device)
-    final = accuracy(student, images, labels)
-    metrics = {"accuracy": final}
-    if checkpoints.steps:
-        curve = []
-        # Of the student's own kind, which an objective may have rebuilt.
-        snapshot = copy.deepcopy(student)
-        for state in checkpoints.states:
-            snapshot.load_state_dict(state)
-            curve.append(accuracy(snapshot, images, labels))
-        steps = [float(step) for step in checkpoints.steps]
-        run.curves["evaluation/accuracy"] = {"step": steps, "value": curve}
-        run.curves["evaluation/agreement"] = {"step": steps, "value": checkpoints.agreement}
-        # Of equally good checkpoints the latest, as a user without test data would choose.
-        chosen = max(range(len(curve)), key=lambda i: (checkpoints.agreement[i], i))
-        metrics |= {
-            "agreement": checkpoints.agreement[-1],
-            "accuracy_agreement": curve[chosen],
-            "accuracy_oracle": max(curve),
-        }
-    if checkpoints.images is not None:
-        metrics |= sample_statistics(checkpoints.teacher, checkpoints.images)
-    chance = collapse_threshold(labels)
-    if final <= chance:
-        reason = f"accuracy {final:.4f} is not above chance ({chance:.4f})"
-        return "collapsed", reason, metrics
-    return "ok", "", metrics
 
 
 def stored_kib(network: nn.Module) -> float:

@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.artifacts import cache_dir
 from benchmark.errors import UserError
+from benchmark.pictures import picture_path
 from benchmark.plan import load_suite, suite_names
-from benchmark.records import Record, Store
+from benchmark.records import Record, SegmentationInfo, Store
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import all_tasks, get_task
 from methods.base import Method
@@ -130,6 +132,8 @@ def _task(task: Task, console: Console) -> None:
     console.print(f"[bold]{escape(task.title)}[/bold] ({task.name}, version {task.version})")
     console.print(f"{escape(inspect.getdoc(task) or '')}\n", highlight=False)
     console.print(f"pair: {task.pair}; images {task.image_shape}; {task.num_classes} classes")
+    if task.task_type == "segmentation":
+        console.print(f"segmented into: {', '.join(task.classes)}; ranked by mean IoU")
     console.print(
         f"proxy data: {task.proxy or 'none of its own'}, or --proxy-dir DIR", highlight=False
     )
@@ -182,7 +186,7 @@ def _record(record: Record, console: Console) -> None:
         "budget": spec.budget.name,
         "seed": spec.seed,
         **({"data": record.data_note} if record.data_note else {}),
-        "teacher": f"{record.teacher.checksum}, accuracy {record.teacher.accuracy:.4f}",
+        "teacher": f"{record.teacher.checksum}, {record.teacher.metric} {record.teacher.score:.4f}",
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
         **{
             f"images, by {name}": ", ".join(
@@ -202,11 +206,37 @@ def _record(record: Record, console: Console) -> None:
     for name, value in rows.items():
         table.add_row(f"[dim]{name}[/dim]", escape(str(value)))
     console.print(table)
+    if record.segmentation is not None:
+        console.print(_classes(record.segmentation))
+        _picture(record.run_id, console)
     console.print(f"Run it again with: dfkd replay {record.run_id}", highlight=False)
 
 
 def _assignments(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={format_value(value)}" for key, value in params.items()) or "–"
+
+
+def _classes(info: SegmentationInfo) -> Table:
+    """IoU of every class, and of its pixels the share found and the class most mistaken for it."""
+    table = _table("Classes", "class", "IoU", "pixels", "found", "else mostly taken for")
+    for index, (name, iou) in enumerate(zip(info.classes, info.per_class_iou, strict=True)):
+        row = info.confusion[index]
+        if iou is None:
+            table.add_row(name, "absent from the test images, not in the mean", "0", "–", "–")
+            continue
+        others = [count if other != index else 0 for other, count in enumerate(row)]
+        mistaken = info.classes[others.index(max(others))] if any(others) else "–"
+        found = f"{row[index] / sum(row):.4f}"
+        table.add_row(name, f"{iou:.4f}", f"{sum(row):,}", found, mistaken)
+    return table
+
+
+def _picture(run_id: str, console: Console) -> None:
+    path = picture_path(cache_dir(), run_id)
+    if path.is_file():
+        console.print(f"Picture: {escape(str(path))}", highlight=False, soft_wrap=True)
+    else:
+        console.print("Its picture is not in this cache; a replay draws it.", highlight=False)
 
 
 def _table(title: str, *columns: str) -> Table:

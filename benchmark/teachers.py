@@ -11,13 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.artifacts import Corrupted, cache_dir, checksum, load_tensors, save_tensors
-from benchmark.data.augmentation import crop_flip
+from benchmark.data.augmentation import crop_flip, scale_crop_flip
 from benchmark.data.base import Dataset
+from benchmark.data.segmentation import median_frequency_weights
 from benchmark.device import Precision
-from benchmark.metrics.classification import accuracy, constant_share
+from benchmark.evaluation import exam_of
+from benchmark.metrics.classification import constant_share
+from benchmark.metrics.segmentation import constant_miou
 from benchmark.records import TeacherInfo, digest
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.base import derive_seed
+from methods.losses import IGNORE_INDEX
 
 SHIPPED_LIMIT = 4 << 20
 """Weights up to this many bytes are kept beside the records they belong to."""
@@ -128,11 +132,38 @@ def train_teacher(
         device: where it is trained.
         precision: ``bf16`` is used by recipes of mixed precision.
     """
+    # Dropout draws from the global generators, of which the GPU has its own.
+    forked = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=forked):
+        network = _trained(task, dataset, progress, preset, device, precision)
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    info = TeacherInfo(
+        checksum=checksum(weights),
+        chance=_chance(task, dataset.test.labels),
+        recipe=task.recipe(preset).identity(),
+        **exam_of(task, dataset.test, device).measure(network).metrics,
+    )
+    return TrainedTeacher(weights, info)
+
+
+def _trained(
+    task: Task,
+    dataset: Dataset,
+    progress: TeacherProgress,
+    preset: str,
+    device: str,
+    precision: Precision,
+) -> nn.Module:
     recipe = task.recipe(preset)
     images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(recipe.seed, "teacher-initialisation"))
-        network = task.make_teacher().to(device)
+    torch.manual_seed(derive_seed(recipe.seed, "teacher-initialisation"))
+    network = task.make_teacher()
+    if recipe.pretrained:
+        task.load_pretrained(network)
+    network.to(device)
+    class_weights = (
+        median_frequency_weights(labels, task.num_classes) if recipe.class_balanced else None
+    )
     stream = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-batches"))
     crops = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-augmentation"))
     steps_per_epoch = len(images) // recipe.batch
@@ -144,12 +175,16 @@ def train_teacher(
         order = torch.randperm(len(images), generator=stream).to(device)
         for i in range(steps_per_epoch):
             chosen = order[i * recipe.batch : (i + 1) * recipe.batch]
-            batch = images[chosen]
+            batch, wanted = images[chosen], labels[chosen]
             if recipe.augmentation == "crop-flip":
                 batch = crop_flip(batch, crops)
+            elif recipe.augmentation == "scale-crop-flip":
+                batch, wanted = scale_crop_flip(batch, wanted, crops)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=reduced):
                 logits = network(task.preprocess(batch))
-            loss = F.cross_entropy(logits.float(), labels[chosen])
+            loss = F.cross_entropy(
+                logits.float(), wanted.long(), class_weights, ignore_index=IGNORE_INDEX
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -158,16 +193,13 @@ def train_teacher(
             # Reading a loss from an accelerator waits for it.
             if device == "cpu" or step % 50 == 0 or step == total:
                 progress("teacher", step, total, loss.item())
-    network.eval()
-    test = task.preprocess(dataset.test.images).to(device), dataset.test.labels.to(device)
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    info = TeacherInfo(
-        checksum=checksum(weights),
-        accuracy=accuracy(network, *test),
-        chance=constant_share(dataset.test.labels),
-        recipe=recipe.identity(),
-    )
-    return TrainedTeacher(weights, info)
+    return network.eval()
+
+
+def _chance(task: Task, labels: Tensor) -> float:
+    if task.task_type == "segmentation":
+        return constant_miou(labels, task.num_classes)
+    return constant_share(labels)
 
 
 def _optimization(

@@ -9,12 +9,6 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-LABELLED_AT_ONCE = 2**23
-"""Most numbers in a batch of images that the teacher labels: 2,048 images of 3×32×32 and more."""
-
-KEPT_LOGITS = 2**28
-"""Most numbers in the kept logits of a bank, 1 GiB; the teacher labels batch by batch beyond."""
-
 
 class Batch(NamedTuple):
     """What the student sees in one step."""
@@ -51,6 +45,9 @@ class ImageBank(SampleSource):
     """
 
     LABEL_CHUNK = 256  # of a larger one, a CPU first has to find gigabytes for activations
+    LABEL_CHUNK_PIXELS = LABEL_CHUNK * 32 * 32
+    LABEL_LIMIT = 1 << 30
+    """Bytes; what would take more, as logits of every pixel may, is asked for batch by batch."""
 
     def __init__(
         self,
@@ -93,16 +90,14 @@ class ImageBank(SampleSource):
 
     @torch.no_grad()
     def label(self, teacher: nn.Module) -> ImageBank:
-        """Attach the teacher's logits to every training image, computed once.
-
-        Score maps of too many images are not kept: the teacher is asked again in every step.
-        """
-        pixels = self.images[0, 0].numel()
-        if pixels * len(self) * teacher.num_classes > KEPT_LOGITS:  # type: ignore[operator]
-            return self
-        chunk = min(self.LABEL_CHUNK, max(1, LABELLED_AT_ONCE // self.images[0].numel()))
-        parts = self.images[: len(self)].split(chunk)
-        self.teacher_logits = torch.cat([teacher(self._fetch(part)).float() for part in parts])
+        """Attach the teacher's logits to every training image, computed once, if they fit."""
+        chunk = max(1, min(self.LABEL_CHUNK, self.LABEL_CHUNK_PIXELS // self.images[0, 0].numel()))
+        logits: list[Tensor] = []
+        for part in self.images[: len(self)].split(chunk):
+            logits.append(teacher(self._fetch(part)).float())
+            if logits[0][0].nbytes * len(self) > self.LABEL_LIMIT:
+                return self
+        self.teacher_logits = torch.cat(logits)
         return self
 
 

@@ -103,6 +103,7 @@ def tiny_run(seed: int = 0, **options: Any) -> tuple[Problem, Run]:
 def make_record(
     *,
     accuracy: float | None = 0.9,
+    metric: str = "accuracy",
     seed: int = 0,
     method: str = "rdskd",
     title: str | None = None,
@@ -124,7 +125,10 @@ def make_record(
     purpose: str = "table",
     curves: Mapping[str, Mapping[str, list[float]]] | None = None,
 ) -> Record:
-    """A record whose run id agrees with its spec; ``accuracy=None`` leaves the metrics empty."""
+    """A record whose run id agrees with its spec; ``accuracy=None`` leaves the metrics empty.
+
+    Accuracies are mean IoUs where ``metric`` is ``"miou"``.
+    """
     spec = Spec(
         suite=suite,
         task=task,
@@ -137,7 +141,7 @@ def make_record(
         seed=seed,
         purpose=purpose,  # type: ignore[arg-type]
     )
-    scores = {} if accuracy is None else {"accuracy": accuracy}
+    scores = {} if accuracy is None else {metric: accuracy}
     return Record(
         run_id=spec.run_id(teacher),
         spec=spec,
@@ -154,7 +158,7 @@ def make_record(
         ledger=LedgerInfo(teacher_forward=100, seconds={"synthesis": seconds}),
         curves=curves or {"distillation/loss": {"step": [0.0, 1.0], "value": [1.0, 0.5]}},  # type: ignore[arg-type]
         teacher=TeacherInfo(
-            checksum=teacher, accuracy=teacher_accuracy, chance=chance, recipe={"epochs": 1}
+            checksum=teacher, chance=chance, recipe={"epochs": 1}, **{metric: teacher_accuracy}
         ),
         data_note=data_note,
         environment=Environment(

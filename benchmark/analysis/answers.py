@@ -150,7 +150,7 @@ def _draws(
         )
     draw_profiles(scores, f"{task}: random draws from the tuning ranges, 95 % bands", plot)
     lines = [
-        "Mean of (accuracy − chance) / (teacher's − chance) over random draws from each method's "
+        "Mean of (score − chance) / (teacher's − chance) over random draws from each method's "
         "own tuning ranges, ± half-width of the 95 % t-interval (number of draws): the area under "
         "the performance profile.",
         "",

@@ -106,7 +106,8 @@ def in_words(comparison: Comparison) -> str:
     compared = "; ".join(s.label for s in comparison.series)
     parts = [
         f"{compared}. Task `{place.task}`, budget `{place.budget}`, teacher `{place.teacher}`{over}"
-        ". Points are percentage points of accuracy, intervals 95 %; failed runs count as guesses.",
+        f". Points are percentage points of {place.metric}, intervals 95 %; failed runs count as "
+        "guesses.",
         "",
         *_numbers(comparison),
         "",

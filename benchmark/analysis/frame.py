@@ -10,10 +10,13 @@ from typing import Any
 import pandas as pd
 
 from benchmark.errors import UserError
-from benchmark.records import Record, Scan, Store, canonical
+from benchmark.records import Metric, Record, Scan, Store, canonical
 
 TIMED_PHASES = ("synthesis", "distillation", "joint")
 """Phases that are the method's own; evaluation is the harness's."""
+
+METRIC_NAMES: dict[Metric, str] = {"accuracy": "accuracy", "miou": "mIoU"}
+"""What a score is called in tables and plots."""
 
 
 def row(record: Record) -> dict[str, Any]:
@@ -40,7 +43,10 @@ def row(record: Record) -> dict[str, Any]:
         "reason": record.reason,
         "teacher": record.teacher.checksum,
         "chance": record.teacher.chance,
+        "metric": record.teacher.metric,
+        "score": record.score,
         "teacher_accuracy": record.teacher.accuracy,
+        "teacher_miou": record.teacher.miou,
         "teacher_forward": ledger.teacher_forward,
         "teacher_backward": ledger.teacher_backward,
         "synthetic_images": ledger.synthetic_images,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.analysis.frame import TIMED_PHASES
+from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
 from benchmark.analysis.quality import quality_markdown
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_cell, robustness_scores
 from benchmark.analysis.statistics import (
@@ -25,7 +25,7 @@ from benchmark.analysis.statistics import (
     t_interval,
     verdicts,
 )
-from benchmark.records import SCORED, PlannedEntry, Purpose, Record, Scan, Spec, canonical
+from benchmark.records import SCORED, Metric, PlannedEntry, Purpose, Record, Scan, Spec, canonical
 from methods.budget import Budget
 
 DATA_FREE = "data-free"
@@ -43,6 +43,7 @@ COLUMNS = (
     "seconds",
     "teacher queries",
 )
+PIXEL_ACCURACY = "pixel accuracy, %"
 SCHEDULES = {
     "cosine": "cosine decay",
     "constant": "constant rate",
@@ -54,6 +55,8 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 
 - **accuracy**: of the student at its **last** step, mean over seeds ± half-width of the 95 %
   t-interval. The table is ordered by the score with failures at chance (below).
+- **mIoU**: where maps are segmented, in the place of accuracy: intersection over union, averaged
+  over the classes that the test images show. **pixel accuracy** stands beside it.
 - **rank**: within an access class, because a method that saw real data is no competitor of one
   that did not. A range is the 95 % interval of a bootstrap over seeds, widened for their small
   number. One seed gives no interval and no claim: *insufficient*.
@@ -84,6 +87,7 @@ class Row:
     changed: dict[str, Any]
     version: int
     chance: float
+    metric: Metric = "accuracy"
     proxy: str = ""
     records: list[Record] = field(default_factory=list)
     planned: dict[str, int] = field(default_factory=dict)
@@ -101,20 +105,20 @@ class Row:
 
     @property
     def interval(self) -> float | None:
-        """Half-width of the accuracy's t-interval."""
-        return t_interval([record.metrics["accuracy"] for record in self.scored])
+        """Half-width of the metric's t-interval."""
+        return t_interval([record.metrics[self.metric] for record in self.scored])
 
     @property
     def score(self) -> float:
-        """Mean accuracy with every failed or missing run at chance level."""
-        got = [record.metrics["accuracy"] for record in self.scored]
+        """Mean of the metric with every failed or missing run at chance level."""
+        got = [record.metrics[self.metric] for record in self.scored]
         values = got + [self.chance] * (len(self.planned) - len(got))
         return fmean(values) if values else 0.0
 
     @property
     def by_seed(self) -> dict[int, float]:
-        """Accuracy by seed, every failed or missing run at chance level."""
-        got = {record.run_id: record.metrics["accuracy"] for record in self.scored}
+        """The metric by seed, every failed or missing run at chance level."""
+        got = {record.run_id: record.metrics[self.metric] for record in self.scored}
         runs: dict[int, list[float]] = defaultdict(list)
         for run_id, seed in sorted(self.planned.items()):
             runs[seed].append(got.get(run_id, self.chance))
@@ -148,12 +152,23 @@ class Table:
     task: str
     budget: Budget
     teacher: str
-    teacher_accuracy: float
+    teacher_score: float
     rows: list[Row]
     missing: dict[str, int] = field(default_factory=dict)
     data_note: str = ""
+    metric: Metric = "accuracy"
     robustness: dict[str, list[float]] = field(default_factory=dict)
     """Normalised score of every random draw, by method."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too; with
+        robustness where draws were run."""
+        names = list(COLUMNS)
+        if self.metric != "accuracy":
+            at = names.index("accuracy, %")
+            names[at : at + 1] = [f"{METRIC_NAMES[self.metric]}, %", PIXEL_ACCURACY]
+        return (*names, ROBUSTNESS) if self.robustness else tuple(names)
 
     def caption(self) -> str:
         """What the numbers were obtained with."""
@@ -185,7 +200,8 @@ class Table:
             f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
             f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
             f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
-            f"Teacher `{self.teacher}`, accuracy {100 * self.teacher_accuracy:.2f} %. "
+            f"Teacher `{self.teacher}`, {METRIC_NAMES[self.metric]} "
+            f"{100 * self.teacher_score:.2f} %. "
             + (f"Data: {self.data_note}. " if self.data_note else "")
             + (f"Proxy images: {proxy}. " if proxy else "")
             + f"Run on: {where}."
@@ -222,6 +238,7 @@ def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
                 record.method.changed,
                 record.spec.method_version,
                 record.teacher.chance,
+                record.teacher.metric,
                 record.method.proxy,
             ),
         )
@@ -238,10 +255,11 @@ def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
             first[table].spec.task,
             first[table].spec.budget,
             first[table].teacher.checksum,
-            first[table].teacher.accuracy,
+            first[table].teacher.score,
             sorted(rows.values(), key=_order),
             dict(missing[table]),
             first[table].data_note,
+            first[table].teacher.metric,
             robustness_scores(draws[table]),
         )
         for table, rows in sorted(groups.items())
@@ -338,19 +356,14 @@ def _classes(table: Table) -> list[list[Row]]:
     return list(classes.values())
 
 
-def columns(table: Table) -> tuple[str, ...]:
-    """`COLUMNS`, and the robustness score where there are random draws to compute it from."""
-    return (*COLUMNS, ROBUSTNESS) if table.robustness else COLUMNS
-
-
 def cells(table: Table) -> list[list[str]]:
-    """The table's body as text, one list a row, in the order of `columns`."""
+    """The table's body as text, one list a row, in the order of the table's columns."""
     body = []
     for rank, group, row in zip(ranks(table), groups(table), table.rows, strict=True):
-        accuracy, interval = row.mean("accuracy"), row.interval
-        mean = "–" if accuracy is None else f"{100 * accuracy:.2f}"
+        score, interval = row.mean(table.metric), row.interval
+        mean = "–" if score is None else f"{100 * score:.2f}"
         spread = "" if interval is None else f" ± {100 * interval:.2f}"
-        share = None if accuracy is None else accuracy / table.teacher_accuracy
+        share = None if score is None else score / table.teacher_score
         done = row.scored
         seconds = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in done]
         queries = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in done]
@@ -360,12 +373,13 @@ def cells(table: Table) -> list[list[str]]:
                 row.label + (f" [{row.note}]" if row.note else ""),
                 row.access,
                 mean + spread,
+                *([_percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
                 group,
                 f"{len(done)}/{len(row.planned)}",
                 f"{100 * row.score:.2f}",
                 _percent(share),
-                _percent(row.mean("accuracy_oracle")),
-                _percent(row.mean("accuracy_agreement")),
+                _percent(row.mean(f"{table.metric}_oracle")),
+                _percent(row.mean(f"{table.metric}_agreement")),
                 f"{sum(seconds) / len(seconds):.0f}" if seconds else "–",
                 f"{round(sum(queries) / len(queries)):,}" if queries else "–",
                 *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
@@ -386,8 +400,8 @@ def markdown_table(table: Table) -> str:
     """Caption and body in Markdown, and below them the tables of image quality, if any."""
     left = {"method", "access", "group"}
     lines = [
-        "| " + " | ".join(columns(table)) + " |",
-        "|" + "|".join(":--" if name in left else "--:" for name in columns(table)) + "|",
+        "| " + " | ".join(table.columns) + " |",
+        "|" + "|".join(":--" if name in left else "--:" for name in table.columns) + "|",
     ]
     lines += [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)

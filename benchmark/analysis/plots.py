@@ -62,7 +62,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
             linewidth=1.2,
             **look,
         )
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(f"{comparison.place.metric}, %")
     axes.set_title(
         f"{comparison.place.task}, budget {comparison.place.budget}: means with 95 % t-intervals"
     )

@@ -24,9 +24,9 @@ ROBUSTNESS = "robustness"
 def robustness_scores(records: Sequence[Record]) -> dict[str, list[float]]:
     """Scores of random draws from each method's tuning ranges; their mean is its robustness.
 
-    A score is (accuracy − chance) / (teacher's − chance), cut to [0, 1] and averaged over the seeds
-    of a draw; a failed run scores 0. The mean over draws is the area under their performance
-    profile.
+    A score is (student's − chance) / (teacher's − chance), cut to [0, 1] and averaged over the
+    seeds of a draw; a failed run scores 0. The mean over draws is the area under their
+    performance profile.
 
     Args:
         records: of one task, budget and teacher; only those of random draws count.
@@ -39,8 +39,10 @@ def robustness_scores(records: Sequence[Record]) -> dict[str, list[float]]:
         if record.spec.purpose != "draw" or record.status not in SCORED | FAILED:
             continue
         chance = record.teacher.chance
-        accuracy = record.metrics.get("accuracy", chance) if record.status in SCORED else chance
-        (score,) = normalised([accuracy], chance, record.teacher.accuracy)
+        reached = record.score if record.status in SCORED else None
+        (score,) = normalised(
+            [chance if reached is None else reached], chance, record.teacher.score
+        )
         runs[record.spec.method][canonical(record.spec.params)][record.run_id] = score
     return {
         method: [fmean(seeds.values()) for _, seeds in sorted(draws.items())]

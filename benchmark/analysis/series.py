@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.errors import UserError
 from benchmark.records import FAILED, SCORED, canonical
 from methods.budget import Budget
@@ -25,6 +26,7 @@ class Place:
     task: str
     budget: str
     teacher: str
+    metric: str
     over: str | None
 
 
@@ -96,7 +98,13 @@ def select(
         raise UserError(f"no run of {', '.join(methods)} on '{task}' is at a budget's own numbers")
     sizes = rows.groupby("home", sort=True).size()
     rows = rows[rows["home"] == sizes.idxmax()]
-    place = Place(task, str(rows["budget"].iloc[0]), str(rows["teacher"].iloc[0]), over)
+    place = Place(
+        task,
+        str(rows["budget"].iloc[0]),
+        str(rows["teacher"].iloc[0]),
+        METRIC_NAMES[rows["metric"].iloc[0]],
+        over,
+    )
     return place, [_series(rows[rows["method"] == name], name, over) for name in methods]
 
 
@@ -117,7 +125,7 @@ def _runs(
             rows = rows[rows[column].isin(wanted)]
     rows = rows[rows["status"].isin(SCORED | FAILED) & (rows["purpose"] != "draw")]
     failed = rows["status"].isin(FAILED)
-    score = rows["accuracy"].where(~failed, rows["chance"])
+    score = rows["score"].where(~failed, rows["chance"])
     rows = rows.assign(score=score, in_table=rows["purpose"] == "table")
     rows = rows.sort_values("in_table", ascending=False, kind="stable")
     return rows.drop_duplicates("run_id").reset_index(drop=True)

@@ -22,7 +22,10 @@ class DataError(UserError):
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels as they are stored: uint8, N×C×H×W, and int64, N."""
+    """Images and labels as they are stored: uint8, N×C×H×W, and int64, N.
+
+    Labels of segmentation are maps: uint8, N×H×W, with void as `methods.losses.IGNORE_INDEX`.
+    """
 
     images: Tensor
     labels: Tensor

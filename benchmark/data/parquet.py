@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +10,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
 from benchmark.data.base import Dataset, Split, damaged
+from benchmark.data.images import decode_image
 from benchmark.data.prepared import Tick
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels")
 JPEG_START = b"\xff\xd8\xff"
 ROWS = 1000
+
+
+class ParquetRow(NamedTuple):
+    """An encoded image, with its label if the file has any."""
+
+    image: bytes
+    label: int | None
 
 
 class ParquetImages(NamedTuple):
@@ -81,7 +87,7 @@ def read_parquet(
         name: of the dataset, for messages.
         files: in the order of their rows.
         fetch: the command that gets them, for messages.
-        decoded: told how many images more are decoded, now and then.
+        decoded: told how many images more are decoded.
         mode: Pillow's name of the wanted colours, ``RGB`` or ``L``.
 
     Raises:
@@ -92,20 +98,12 @@ def read_parquet(
     jpeg = False
     for path in files:
         try:
-            with pq.ParquetFile(path) as file:
-                image_column = _column(file, IMAGE_COLUMNS)
-                label_column = _column(file, LABEL_COLUMNS)
-                if image_column is None:
-                    raise ValueError(f"no column is called {' or '.join(IMAGE_COLUMNS)}")
-                columns = [column for column in (image_column, label_column) if column]
-                for batch in file.iter_batches(ROWS, columns=columns):
-                    for cell in batch.column(image_column).to_pylist():
-                        encoded = cell["bytes"] if isinstance(cell, dict) else cell
-                        jpeg = jpeg or encoded.startswith(JPEG_START)
-                        images.append(_pixels(encoded, mode))
-                    if label_column:
-                        labels.extend(batch.column(label_column).to_pylist())
-                    decoded(len(batch))
+            for row in parquet_rows(path):
+                jpeg = jpeg or row.image.startswith(JPEG_START)
+                images.append(decode_image(row.image, mode))
+                if row.label is not None:
+                    labels.append(row.label)
+                decoded(1)
         except (pa.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
             raise damaged(name, path, error, fetch) from None
     shapes = {image.shape for image in images}
@@ -120,6 +118,27 @@ def read_parquet(
     )
 
 
+def parquet_rows(path: Path) -> Iterator[ParquetRow]:
+    """Every row of a file, read as it is asked for.
+
+    Raises:
+        ValueError: when no column holds images.
+        pyarrow.ArrowException, OSError, TypeError, KeyError: when the file is damaged.
+    """
+    with pq.ParquetFile(path) as file:
+        image_column = _column(file, IMAGE_COLUMNS)
+        label_column = _column(file, LABEL_COLUMNS)
+        if image_column is None:
+            present = ", ".join(file.schema_arrow.names)
+            raise ValueError(f"it has no column '{IMAGE_COLUMNS[0]}', only: {present}")
+        columns = [column for column in (image_column, label_column) if column]
+        for batch in file.iter_batches(ROWS, columns=columns):
+            cells = batch.column(image_column).to_pylist()
+            found = batch.column(label_column).to_pylist() if label_column else [None] * len(cells)
+            for cell, label in zip(cells, found, strict=True):
+                yield ParquetRow(cell["bytes"] if isinstance(cell, dict) else cell, label)
+
+
 def _rows(name: str, path: Path, fetch: str) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
@@ -129,10 +148,3 @@ def _rows(name: str, path: Path, fetch: str) -> int:
 
 def _column(file: pq.ParquetFile, names: Sequence[str]) -> str | None:
     return next((name for name in names if name in file.schema_arrow.names), None)
-
-
-def _pixels(encoded: bytes, mode: str) -> np.ndarray[Any, Any]:
-    """H×W×C."""
-    with Image.open(io.BytesIO(encoded)) as image:
-        pixels = np.asarray(image.convert(mode))
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]

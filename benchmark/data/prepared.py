@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from benchmark.artifacts import CACHE_VARIABLE, Corrupted, cache_dir, save_tensors
 from benchmark.data.base import Dataset, Split
@@ -25,19 +26,58 @@ Tick = Callable[[int, int], None]
 """Called while decoding, with the number of images done and of all."""
 
 
-def prepared(name: str, sources: Sequence[Path], decode: Callable[[Tick], Dataset]) -> Dataset:
+def prepared(
+    name: str,
+    sources: Sequence[Path],
+    decode: Callable[[Tick], Dataset],
+    variant: object = "",
+) -> Dataset:
     """The dataset in ``sources``, from the cache or decoded now and kept there.
 
     Args:
         name: of the dataset, for messages and file names.
         sources: the files it is read from; a change of size or time makes it be decoded again.
         decode: reads them.
+        variant: what else the outcome depends on, such as the size of the images.
 
     Raises:
         DataError: what ``decode`` raises.
     """
-    places = [str(path.resolve()) for path in sources]
-    path = cache_dir() / "data" / f"{name.lower()}-{digest(places)}.safetensors"
+
+    def decode_tensors(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
+        dataset = decode(tick)
+        tensors = {
+            "train.images": dataset.train.images,
+            "train.labels": dataset.train.labels,
+            "test.images": dataset.test.images,
+            "test.labels": dataset.test.labels,
+        }
+        return tensors, {"data": dataset.checksum(), "note": dataset.note}
+
+    tensors, info = prepared_tensors(name, sources, decode_tensors, variant)
+    train, test = (Split(tensors[f"{p}.images"], tensors[f"{p}.labels"]) for p in ("train", "test"))
+    return Dataset.known(train, test, info["data"], info["note"])
+
+
+def prepared_tensors(
+    name: str,
+    sources: Sequence[Path],
+    decode: Callable[[Tick], tuple[dict[str, Tensor], dict[str, str]]],
+    variant: object = "",
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What ``decode`` makes of ``sources``, from the cache or made now and kept there.
+
+    Args:
+        name: for messages and file names.
+        sources: the files that are read; a change of size or time makes them be decoded again.
+        decode: reads them; gives tensors, and text to be kept with them.
+        variant: what else the outcome depends on, such as the size of the images.
+
+    Raises:
+        DataError: what ``decode`` raises.
+    """
+    made_from = [*(str(path.resolve()) for path in sources), *([variant] if variant else [])]
+    path = cache_dir() / "data" / f"{name.lower()}-{digest(made_from)}.safetensors"
     state = digest([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sources])
     console = Console(stderr=True)
     try:
@@ -47,14 +87,8 @@ def prepared(name: str, sources: Sequence[Path], decode: Callable[[Tick], Datase
     except Corrupted as error:
         console.print(f"{escape(str(error))}; preparing {name} again", soft_wrap=True)
     with _Bar(name, console) as bar:
-        dataset = decode(bar.tick)
-    tensors = {
-        "train.images": dataset.train.images,
-        "train.labels": dataset.train.labels,
-        "test.images": dataset.test.images,
-        "test.labels": dataset.test.labels,
-    }
-    info = {"sources": state, "data": dataset.checksum(), "note": dataset.note}
+        tensors, info = decode(bar.tick)
+    info = {**info, "sources": state}
     try:
         save_tensors(path, tensors, info)
     except UserError:
@@ -63,12 +97,12 @@ def prepared(name: str, sources: Sequence[Path], decode: Callable[[Tick], Datase
             f"written; choose another with {CACHE_VARIABLE}",
             soft_wrap=True,
         )
-        return dataset
+        return tensors, info
     return _mapped(path, state)
 
 
-def _mapped(path: Path, state: str) -> Dataset:
-    """The prepared dataset; its arrays are read when they are used.
+def _mapped(path: Path, state: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The prepared tensors, which are read when they are used, and the text kept with them.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -79,13 +113,10 @@ def _mapped(path: Path, state: str) -> Dataset:
     try:
         with safe_open(path, framework="pt") as file:
             info = dict(file.metadata() or {})
-            splits = [
-                Split(file.get_tensor(f"{part}.images"), file.get_tensor(f"{part}.labels"))
-                for part in ("train", "test")
-            ]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if info["sources"] != state:
             raise Corrupted(f"'{path}' is out of date (the files it was made from have changed)")
-        return Dataset.known(splits[0], splits[1], info["data"], info["note"])
+        return tensors, info
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise Corrupted(f"'{path}' is damaged ({error})") from None
 

@@ -1,11 +1,10 @@
 """Proxy data: unlabelled images of another dataset, for methods that want to see some.
 
-Either the dataset that a task names, as parquet files in the data folder, or any folder of images.
+Either the dataset that a task names, in the data folder, or any folder of images.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,14 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from benchmark.artifacts import checksum
 from benchmark.data.base import DataError, missing, search_paths
+from benchmark.data.images import MODES, decode_image
+from benchmark.data.parquet import parquet_rows
+from benchmark.data.prepared import Tick, prepared_tensors
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-MODES = {1: "L", 3: "RGB"}
 ADVICE = (
     f"it needs images ({', '.join(SUFFIXES)}, in subfolders too), or parquet files with a column "
     "'image' of bytes and path"
@@ -31,15 +31,34 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Source:
-    """A proxy dataset that tasks name: its title, and where Hugging Face has it."""
+    """A proxy dataset that tasks name.
+
+    Args:
+        title: as written in text.
+        fetch: the command that puts it into ``data/``.
+        photographs: pattern of its files where they are no parquet files.
+    """
 
     title: str
-    repository: str
+    fetch: str
+    photographs: str = ""
+
+
+def _from_hub(repository: str, name: str) -> str:
+    return f"huggingface-cli download {repository} --repo-type dataset --local-dir data/{name}"
 
 
 SOURCES = {
-    "usps": Source("USPS", "flwrlabs/usps"),
-    "tiny-imagenet-32": Source("Tiny-ImageNet", "zh-plus/tiny-imagenet"),
+    "usps": Source("USPS", _from_hub("flwrlabs/usps", "usps")),
+    "tiny-imagenet-32": Source(
+        "Tiny-ImageNet", _from_hub("zh-plus/tiny-imagenet", "tiny-imagenet-32")
+    ),
+    "cityscapes": Source(
+        "Cityscapes",
+        "pip install cityscapesscripts && csDownload -d data/cityscapes "
+        "leftImg8bit_trainvaltest.zip && unzip -d data/cityscapes data/cityscapes/leftImg8bit*.zip",
+        "leftImg8bit/train/*/*.png",
+    ),
 }
 """By name, which is also that of the folder; its training split is ``train*.parquet`` in there."""
 
@@ -62,21 +81,20 @@ def proxy_name(named: str, proxy_dir: Path | None) -> str:
 
 
 def find_proxy(name: str, data_dir: Path | None) -> list[Path]:
-    """The parquet files of a named proxy dataset.
+    """The files of a named proxy dataset: parquet, or its own layout of photographs.
 
     Raises:
         DataError: naming the places searched, and what to do.
     """
-    places = search_paths(data_dir)
+    source, places = SOURCES[name], search_paths(data_dir)
+    patterns = ["train*.parquet", *([source.photographs] if source.photographs else [])]
     for place in places:
-        if files := sorted((place / name).rglob("train*.parquet")):
-            return files
-    source = SOURCES[name]
-    fetch = (
-        f"huggingface-cli download {source.repository} --repo-type dataset --local-dir data/{name} "
-        "(or give any folder of images with --proxy-dir)"
-    )
-    raise missing(f"proxy dataset {source.title}", [f"{name}/train*.parquet"], places, fetch)
+        for pattern in patterns:
+            if files := sorted((place / name).rglob(pattern)):
+                return files
+    fetch = f"{source.fetch} (or give any folder of images with --proxy-dir)"
+    wanted = [f"{name}/{pattern}" for pattern in patterns]
+    raise missing(f"proxy dataset {source.title}", wanted, places, fetch)
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -95,7 +113,21 @@ def files_in(folder: Path) -> list[Path]:
     return files
 
 
-def read_images(files: Sequence[Path], image_shape: tuple[int, int, int]) -> Tensor:
+def prepared_images(files: Sequence[Path], image_shape: tuple[int, int, int]) -> Tensor:
+    """What `read_images` returns, decoded once and kept in the cache."""
+
+    def decode(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
+        return {"images": read_images(files, image_shape, tick)}, {}
+
+    tensors, _ = prepared_tensors("proxy-images", files, decode, variant=list(image_shape))
+    return tensors["images"]
+
+
+def read_images(
+    files: Sequence[Path],
+    image_shape: tuple[int, int, int],
+    tick: Tick = lambda done, total: None,
+) -> Tensor:
     """Decode every image: cropped to the shape's aspect ratio, resized, in its number of channels.
 
     Returns:
@@ -104,10 +136,26 @@ def read_images(files: Sequence[Path], image_shape: tuple[int, int, int]) -> Ten
     Raises:
         DataError: naming the damaged file, or when there are fewer than two images.
     """
-    images = [_decode(data, where, image_shape) for data, where in _encoded(files)]
+    total, images = sum(map(_length, files)), []
+    for encoded, where in _encoded(files):
+        try:
+            images.append(decode_image(encoded, MODES[image_shape[0]], image_shape[1:]))
+        except Exception as error:  # Pillow raises whatever the bytes happen to trip over
+            raise _damaged(where, error) from None
+        tick(len(images), total)
     if len(images) < 2:
         raise DataError(f"'{files[0].parent}' holds one proxy image; at least two are needed")
-    return torch.from_numpy(np.stack(images))
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def _length(path: Path) -> int:
+    """How many images a file holds."""
+    if path.suffix != ".parquet":
+        return 1
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(f"'{path}'", error) from None
 
 
 def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
@@ -115,35 +163,14 @@ def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
     for path in files:
         try:
             if path.suffix == ".parquet":
-                yield from _in_parquet(path)
+                for number, row in enumerate(parquet_rows(path)):
+                    yield row.image, f"row {number} of '{path}'"
             else:
                 yield path.read_bytes(), f"'{path}'"
         except (OSError, pa.ArrowException, TypeError, KeyError) as error:
             raise _damaged(f"'{path}'", error) from None
-
-
-def _in_parquet(path: Path) -> Iterator[tuple[bytes, str]]:
-    with pq.ParquetFile(path) as file:
-        if "image" not in file.schema_arrow.names:
-            columns = ", ".join(file.schema_arrow.names)
-            raise DataError(f"'{path}' has no column 'image', only: {columns}; {ADVICE}")
-        row = 0
-        for batch in file.iter_batches(columns=["image"]):
-            for image in batch.column("image").to_pylist():
-                yield image["bytes"], f"row {row} of '{path}'"
-                row += 1
-
-
-def _decode(data: bytes, where: str, image_shape: tuple[int, int, int]) -> np.ndarray:
-    channels, height, width = image_shape
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            fitted = ImageOps.fit(
-                image.convert(MODES[channels]), (width, height), Image.Resampling.BILINEAR
-            )
-    except Exception as error:  # Pillow raises whatever the bytes happen to trip over
-        raise _damaged(where, error) from None
-    return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+        except ValueError as error:
+            raise DataError(f"'{path}' cannot be used: {error}; {ADVICE}") from None
 
 
 def _damaged(where: str, error: Exception) -> DataError:

@@ -8,14 +8,24 @@ import torch
 from torch import Tensor, nn
 
 CHUNK = 250
+CHUNK_PIXELS = CHUNK * 32 * 32
+"""Most that goes through a network at once: so many images, and of large ones so many pixels."""
+
+
+def chunks(images: Tensor) -> tuple[Tensor, ...]:
+    """Images in parts that may go through a network at once."""
+    parts: tuple[Tensor, ...] = images.split(
+        max(1, min(CHUNK, CHUNK_PIXELS // images[0, 0].numel()))
+    )
+    return parts
 
 
 @torch.no_grad()
 def predictions(network: nn.Module, images: Tensor) -> Tensor:
-    """Arg-max class of every image, N; the network's mode is left as it was."""
+    """Arg-max class of every image, N, or pixel, N×H×W; the network's mode is left as it was."""
     training = network.training
     network.eval()
-    out = torch.cat([network(part).argmax(dim=1) for part in images.split(CHUNK)])
+    out = torch.cat([network(part).argmax(dim=1) for part in chunks(images)])
     network.train(training)
     return out
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics.classification import CHUNK, predictions
+from benchmark.metrics.classification import chunks, predictions
 from methods.base import Normalization
 from methods.sources import ImageBank, SampleSource
 
@@ -101,7 +101,7 @@ def sample_statistics(teacher: nn.Module, images: Tensor) -> dict[str, float]:
     equally frequent, 0 when there is one. ``confidence`` is the mean of max p. Of logits
     N×K×H×W every pixel is a prediction.
     """
-    logits = torch.cat([teacher(part).float() for part in images.split(CHUNK)])
+    logits = torch.cat([teacher(part).float() for part in chunks(images)])
     probs = logits.double().movedim(1, -1).flatten(0, -2).softmax(dim=1)
     mean = probs.mean(dim=0)
     entropy = -torch.special.xlogy(mean, mean).sum()

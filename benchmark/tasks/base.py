@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from benchmark.data.base import DataError, Dataset
-from benchmark.data.proxy import files_in, find_proxy, read_images
+from benchmark.data.proxy import files_in, find_proxy, prepared_images
+from benchmark.errors import UserError
+from benchmark.records import Metric
 from methods.base import Normalization
 from methods.budget import Budget
 
@@ -28,13 +30,21 @@ class TeacherRecipe(BaseModel):
     schedule: Literal["cosine", "one-cycle"] = Field(
         "cosine", description="from the highest rate to zero, with a warm-up in one-cycle"
     )
-    augmentation: Literal["none", "crop-flip"] = "none"
+    augmentation: Literal["none", "crop-flip", "scale-crop-flip"] = Field(
+        "none", description="the last is for segmentation: it changes images and labels alike"
+    )
     seed: int = 0
     name: str = Field("", description="cpu or paper, where a task has recipes of both kinds")
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0)
     mixed_precision: bool = Field(
         False, description="train in bfloat16 where the device multiplies it natively"
+    )
+    class_balanced: bool = Field(
+        False, description="segmentation: weigh rare classes up by median frequency balancing"
+    )
+    pretrained: Literal["", "imagenet"] = Field(
+        "", description="segmentation: weights the backbone starts from; fetched where it is used"
     )
 
     def identity(self) -> dict[str, Any]:
@@ -43,7 +53,14 @@ class TeacherRecipe(BaseModel):
         Those that later versions added are left out while they change nothing, so that teachers
         trained before keep their names.
         """
-        added = {"name", "momentum", "weight_decay", "mixed_precision"}
+        added = {
+            "name",
+            "momentum",
+            "weight_decay",
+            "mixed_precision",
+            "class_balanced",
+            "pretrained",
+        }
         unused = {n for n in added if getattr(self, n) == type(self).model_fields[n].default}
         return self.model_dump(mode="json", exclude=unused)
 
@@ -59,6 +76,9 @@ class Task(ABC):
         pair: teacher → student, in words.
         image_shape: (C, H, W) of the networks' input.
         num_classes: K.
+        task_type: whether the networks classify images or segment them.
+        classes: names of the classes; needed where they are segmented.
+        palette: colour of each class in pictures, RGB in 0-255; void is black.
         normalization: of the input.
         proxy: dataset that stands in for the task's own where a method may see proxy images
             (``usps``, ...); empty when there is none but what the user gives.
@@ -76,6 +96,9 @@ class Task(ABC):
     pair: ClassVar[str]
     image_shape: ClassVar[tuple[int, int, int]]
     num_classes: ClassVar[int]
+    task_type: ClassVar[Literal["classification", "segmentation"]] = "classification"
+    classes: ClassVar[tuple[str, ...]] = ()
+    palette: ClassVar[tuple[tuple[int, int, int], ...]] = ()
     normalization: ClassVar[Normalization]
     proxy: ClassVar[str] = ""
     teacher_recipe: ClassVar[TeacherRecipe]
@@ -89,6 +112,11 @@ class Task(ABC):
         seed=1,
     )
     budgets: ClassVar[Mapping[str, Budget]]
+
+    @property
+    def metric(self) -> Metric:
+        """What teachers and students are scored by."""
+        return "accuracy" if self.task_type == "classification" else "miou"
 
     def recipe(self, preset: str = "") -> TeacherRecipe:
         """How the teacher of a budget preset is trained."""
@@ -116,13 +144,13 @@ class Task(ABC):
             DataError: when they are missing or damaged, or the task has none.
         """
         if proxy_dir is not None:
-            return read_images(files_in(proxy_dir), self.image_shape)
+            return prepared_images(files_in(proxy_dir), self.image_shape)
         if not self.proxy:
             raise DataError(
                 f"task '{self.name}' has no proxy data of its own; give a folder of images with "
                 "--proxy-dir"
             )
-        return read_images(find_proxy(self.proxy, data_dir), self.image_shape)
+        return prepared_images(find_proxy(self.proxy, data_dir), self.image_shape)
 
     @abstractmethod
     def preprocess(self, images: Tensor) -> Tensor:
@@ -131,6 +159,14 @@ class Task(ABC):
     @abstractmethod
     def make_teacher(self) -> nn.Module:
         """An untrained teacher."""
+
+    def load_pretrained(self, teacher: nn.Module) -> None:
+        """Give an untrained teacher's backbone the weights that ``pretrained`` names.
+
+        Raises:
+            UserError: when they are not here and cannot be fetched, or there are none.
+        """
+        raise UserError(f"task '{self.name}' has no pretrained backbone; leave `pretrained` empty")
 
     @abstractmethod
     def make_student(self) -> nn.Module:

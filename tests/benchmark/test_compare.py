@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmark.analysis.compare import Comparison, compare_series, in_words
 from benchmark.analysis.frame import to_frame
-from benchmark.analysis.leaderboard import cells, columns, tables
+from benchmark.analysis.leaderboard import cells, tables
 from benchmark.analysis.plots import style
 from benchmark.analysis.robustness import (
     fluctuation,
@@ -243,10 +243,10 @@ def test_the_leaderboard_shows_robustness_beside_the_headline_and_no_sweeps() ->
     ]
     (table,) = tables(Scan(records=records))
     assert [row.method for row in table.rows] == ["a"]
-    assert columns(table)[-1] == "robustness"
+    assert table.columns[-1] == "robustness"
     assert cells(table)[0][-1] == "0.50 (1)"
     (plain,) = tables(Scan(records=runs("a", 0.9)))
-    assert "robustness" not in columns(plain)
+    assert "robustness" not in plain.columns
 
 
 def test_fluctuation_is_the_noise_around_a_trend() -> None:

@@ -18,7 +18,11 @@ def test_lenets_have_the_published_number_of_parameters(network: nn.Module, coun
     assert sum(p.numel() for p in network.parameters()) == count
 
 
-@pytest.mark.parametrize("name", all_tasks())
+CLASSIFICATION = [name for name, cls in all_tasks().items() if cls.task_type == "classification"]
+SEGMENTATION = ["scenes", "camvid", "camvid-void", "camvid-lite", "voc2012"]
+
+
+@pytest.mark.parametrize("name", CLASSIFICATION)
 def test_networks_follow_timms_convention(name: str) -> None:
     task = get_task(name)
     images = torch.randn(3, *task.image_shape)
@@ -32,13 +36,71 @@ def test_networks_follow_timms_convention(name: str) -> None:
         torch.testing.assert_close(network(images), network.forward_head(features))
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", SEGMENTATION)
+def test_segmentation_networks_follow_the_same_convention(name: str) -> None:
+    task = get_task(name)
+    images = torch.randn(2, 3, 32, 48)
+    strides = {"scenes": (2, 2), "camvid-lite": (16, 16), "voc2012": (8, 1)}.get(name, (8, 16))
+    networks = (task.make_teacher().eval(), task.make_student().eval())
+    assert tuple(network.output_stride for network in networks) == strides
+    for network in networks:
+        stride = network.output_stride
+        features = network.forward_features(images)
+        assert features.shape == (2, network.num_features, 32 // stride, 48 // stride)
+        classified = network.forward_head(features, pre_logits=True)
+        assert classified.shape[-2:] == features.shape[-2:]
+        assert network.num_classes == task.num_classes
+        logits = network(images)
+        assert logits.shape == (2, task.num_classes, 32, 48)
+        torch.testing.assert_close(logits, network.forward_head(features))
+        small = network.classifier(classified)
+        if stride > 1:
+            small = torch.nn.functional.interpolate(
+                small, (32, 48), mode="bilinear", align_corners=False
+            )
+        torch.testing.assert_close(logits, small)
+
+
+def test_dropout_is_the_teachers_alone() -> None:
+    # A student that drew from torch's global generator would not repeat.
+    for name in SEGMENTATION:
+        with torch.device("meta"):
+            student = get_task(name).make_student()
+        assert not any(isinstance(module, nn.Dropout) for module in student.modules())
+
+
+def test_a_network_dilated_like_torchvision_s_gives_its_logits() -> None:
+    from torchvision.models.segmentation import deeplabv3_resnet101
+
+    from benchmark.models.deeplab import torchvision_deeplab_resnet101
+
+    theirs = deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=5).eval()
+    ours = torchvision_deeplab_resnet101(5).eval()
+    renamed = {}
+    for key, value in theirs.state_dict().items():
+        for old, new in (
+            ("backbone.", "backbone.stages."),
+            ("classifier.0.", "pyramid."),
+            ("classifier.1.", "fuse.0."),
+            ("classifier.2.", "fuse.1."),
+            ("classifier.4.", "classifier."),
+        ):
+            if key.startswith(old):
+                renamed[new + key.removeprefix(old)] = value
+                break
+    ours.load_state_dict(renamed)
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images)["out"])
+
+
 def test_the_student_is_smaller_than_its_teacher() -> None:
     for name in all_tasks():
         task = get_task(name)
-        teacher, student = (
-            sum(p.numel() for p in network.parameters())
-            for network in (task.make_teacher(), task.make_student())
-        )
+        with torch.device("meta"):
+            networks = (task.make_teacher(), task.make_student())
+        teacher, student = (sum(p.numel() for p in network.parameters()) for network in networks)
         assert student < teacher
 
 

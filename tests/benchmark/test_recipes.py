@@ -66,6 +66,8 @@ def test_every_number_of_a_recipe_is_part_of_its_identity() -> None:
         "momentum": 0.5,
         "weight_decay": 0.5,
         "mixed_precision": True,
+        "class_balanced": True,
+        "pretrained": "imagenet",
     }
     assert set(changes) == set(TeacherRecipe.model_fields)
     identities = [RECIPE.identity()]

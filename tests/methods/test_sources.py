@@ -173,19 +173,28 @@ def test_a_bank_too_small_for_its_share_is_named() -> None:
         next(mixed.batches(10, torch.Generator()))
 
 
-def test_score_maps_of_too_many_images_are_asked_for_in_every_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    teacher = tiny_network()
-    monkeypatch.setattr("methods.sources.KEPT_LOGITS", 10 * 8 * 8 * teacher.num_classes)
-    kept = ImageBank(torch.randn(12, 1, 8, 8), 2).label(teacher)
-    assert kept.teacher_logits is not None
-    dropped = ImageBank(torch.randn(13, 1, 8, 8), 2).label(teacher)
-    assert dropped.teacher_logits is None
+def test_logits_too_large_to_keep_are_left_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = ImageBank(numbered(12), held_out=2)
+    ledger = Ledger()
+    teacher = Teacher(tiny_network(), ledger)
+    needed = 10 * teacher(bank.images[:1])[0].nbytes
+    ledger.teacher_forward = 0
+    monkeypatch.setattr(ImageBank, "LABEL_CHUNK", 4)
+    monkeypatch.setattr(ImageBank, "LABEL_LIMIT", needed - 1)
+    assert next(bank.label(teacher).batches(4, stream())).teacher_logits is None
+    assert ledger.teacher_forward == 4
+    monkeypatch.setattr(ImageBank, "LABEL_LIMIT", needed)
+    assert next(bank.label(teacher).batches(4, stream())).teacher_logits is not None
 
 
-def test_labelling_in_small_parts_gives_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
-    teacher, images = tiny_network().eval(), torch.randn(12, 1, 8, 8)
-    whole = ImageBank(images, 2).label(teacher).teacher_logits
-    monkeypatch.setattr("methods.sources.LABELLED_AT_ONCE", 3 * 64)
-    torch.testing.assert_close(ImageBank(images, 2).label(teacher).teacher_logits, whole)
+def test_large_images_are_labelled_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Watching(Teacher):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            asked.append(len(images))
+            return super().forward(images)
+
+    monkeypatch.setattr(ImageBank, "LABEL_CHUNK_PIXELS", 3 * 8 * 8)
+    ImageBank(numbered(12), held_out=2).label(Watching(tiny_network()))
+    assert asked == [3, 3, 3, 1]

@@ -1,0 +1,197 @@
+"""How good a student is: snapshots while the method runs, test data only when it has returned."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.data.base import Split
+from benchmark.metrics.classification import accuracy, collapse_threshold, predictions
+from benchmark.metrics.images import sample_statistics
+from benchmark.metrics.segmentation import collapse_threshold as collapse_threshold_of_maps
+from benchmark.metrics.segmentation import (
+    confusion_matrix,
+    mean_iou,
+    per_class_iou,
+    pixel_accuracy,
+)
+from benchmark.records import SegmentationInfo, Status
+from benchmark.tasks.base import Task
+from methods.base import Run
+from methods.sources import ImageBank, SampleSource
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network reaches on test data."""
+
+    metrics: dict[str, float]
+    segmentation: SegmentationInfo | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a record says of a finished student."""
+
+    status: Status
+    reason: str
+    scores: Scores
+
+
+class Exam(ABC):
+    """A task's test data, put to a network.
+
+    Args:
+        task: prepares the images.
+        test: as it is stored.
+        device: where the networks are.
+    """
+
+    def __init__(self, task: Task, test: Split, device: torch.device | str) -> None:
+        self.task = task
+        self.test = test
+        self.device = device
+
+    @abstractmethod
+    def measure(self, network: nn.Module) -> Scores:
+        """The network's scores; among them the task's metric."""
+
+    @abstractmethod
+    def chance(self) -> float:
+        """A score of at most this is no better than a constant prediction."""
+
+
+class ClassificationExam(Exam):
+    """Accuracy."""
+
+    def __init__(self, task: Task, test: Split, device: torch.device | str) -> None:
+        super().__init__(task, test, device)
+        self.images = task.preprocess(test.images).to(device)
+        self.labels = test.labels.to(device)
+
+    def measure(self, network: nn.Module) -> Scores:
+        return Scores({"accuracy": accuracy(network, self.images, self.labels)})
+
+    def chance(self) -> float:
+        return collapse_threshold(self.labels)
+
+
+class SegmentationExam(Exam):
+    """Mean IoU, with what it is made of. Images are prepared batch by batch, for they are large."""
+
+    BATCH = 16
+
+    def measure(self, network: nn.Module) -> Scores:
+        confusion = confusion_matrix(network, self._batches(), self.task.num_classes)
+        return Scores(
+            {"miou": mean_iou(confusion), "pixel_accuracy": pixel_accuracy(confusion)},
+            SegmentationInfo(
+                classes=list(self.task.classes),
+                per_class_iou=per_class_iou(confusion),
+                confusion=confusion.tolist(),
+            ),
+        )
+
+    def chance(self) -> float:
+        return collapse_threshold_of_maps(self.test.labels, self.task.num_classes)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        parts = zip(
+            self.test.images.split(self.BATCH), self.test.labels.split(self.BATCH), strict=True
+        )
+        for images, labels in parts:
+            yield self.task.preprocess(images).to(self.device), labels.to(self.device)
+
+
+def exam_of(task: Task, test: Split, device: torch.device | str) -> Exam:
+    """The exam of the task's type."""
+    kind = ClassificationExam if task.task_type == "classification" else SegmentationExam
+    return kind(task, test, device)
+
+
+class Checkpoints:
+    """Snapshots of the student, to be evaluated when the method is done.
+
+    Agreement with the teacher (the share of images, or pixels, that both label alike) is measured
+    at once, on images the student is not trained on; it needs no real data.
+
+    Args:
+        teacher: the bare network: the harness's questions are not the method's queries.
+        run: gives the budget and the random stream.
+    """
+
+    EXAMPLES = 6
+
+    def __init__(self, teacher: nn.Module, run: Run) -> None:
+        self.teacher = teacher
+        self.run = run
+        self.steps: list[int] = []
+        self.agreement: list[float] = []
+        self.states: list[dict[str, Tensor]] = []
+        self.images: Tensor | None = None
+        """Those that agreement was last measured on."""
+        self.examples: tuple[Tensor, Tensor] | None = None
+        """A few of them, and what the teacher says of them."""
+        self._reference: tuple[SampleSource, Tensor, Tensor] | None = None
+
+    def take(self, student: nn.Module, step: int, samples: SampleSource) -> None:
+        """Keep the student's weights after ``step`` steps and measure its agreement."""
+        with self.run.phase("evaluation"):
+            images, expected = self._validation(samples)
+            self.images = images
+            self.examples = images[: self.EXAMPLES].cpu(), expected[: self.EXAMPLES].cpu()
+            self.agreement.append(float((predictions(student, images) == expected).double().mean()))
+            self.steps.append(step)
+            self.states.append(
+                {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
+            )
+
+    def _validation(self, samples: SampleSource) -> tuple[Tensor, Tensor]:
+        if self._reference is not None and self._reference[0] is samples:
+            return self._reference[1:]
+        count = self.run.budget.validation_images
+        images = samples.validation(count, self.run.stream("validation"))
+        expected = predictions(self.teacher, images)
+        if isinstance(samples, ImageBank):  # an online source's generator may still be learning
+            self._reference = (samples, images, expected)
+        return images, expected
+
+
+def evaluate(
+    task: Task, student: nn.Module, checkpoints: Checkpoints, run: Run, test: Split
+) -> Verdict:
+    """Test the returned student (the headline) and every snapshot of it."""
+    exam, metric = exam_of(task, test, run.device), task.metric
+    scores = exam.measure(student)
+    final = scores.metrics[metric]
+    if checkpoints.steps:
+        curve = []
+        # Of the student's own kind, which an objective may have rebuilt.
+        snapshot = copy.deepcopy(student)
+        for state in checkpoints.states:
+            snapshot.load_state_dict(state)
+            curve.append(exam.measure(snapshot).metrics[metric])
+        steps = [float(step) for step in checkpoints.steps]
+        run.curves[f"evaluation/{metric}"] = {"step": steps, "value": curve}
+        run.curves["evaluation/agreement"] = {"step": steps, "value": checkpoints.agreement}
+        # Of equally good checkpoints the latest, as a user without test data would choose.
+        chosen = max(range(len(curve)), key=lambda i: (checkpoints.agreement[i], i))
+        scores.metrics.update(
+            {
+                "agreement": checkpoints.agreement[-1],
+                f"{metric}_agreement": curve[chosen],
+                f"{metric}_oracle": max(curve),
+            }
+        )
+    if checkpoints.images is not None:
+        scores.metrics.update(sample_statistics(checkpoints.teacher, checkpoints.images))
+    chance = exam.chance()
+    if final <= chance:
+        reason = f"{metric} {final:.4f} is not above chance ({chance:.4f})"
+        return Verdict("collapsed", reason, scores)
+    return Verdict("ok", "", scores)
