@@ -23,6 +23,7 @@ def row(record: Record) -> dict[str, Any]:
         "suite": record.spec.suite,
         "task": record.spec.task,
         "budget": record.spec.budget.name,
+        "budget_numbers": canonical(record.spec.budget.identity()),
         "method": record.spec.method,
         "version": record.spec.method_version,
         "title": record.method.title,

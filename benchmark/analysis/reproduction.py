@@ -1,0 +1,265 @@
+"""A paper's table beside the records: what each number became here, and what that says.
+
+Pure functions of the frame of `benchmark.analysis.frame` and of the published data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+from scipy import stats
+
+from benchmark.analysis.published import SCORES, Pair, PublishedTable, Result
+from benchmark.analysis.statistics import t_interval
+from benchmark.records import SCORED
+
+Verdict = Literal[
+    "agrees", "differs", "budgets differ", "not comparable", "insufficient seeds", "not run"
+]
+RESOLUTION = 0.05
+"""An agreement within more than this, in the unit of a score, would be one with almost anything."""
+TEACHER_GAP = 0.01
+"""Teachers further apart than this are named beside a verdict."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """The runs here that stand beside one published row.
+
+    ``params`` are every setting of them, ``extra`` those that are neither the method's usual ones
+    nor the row's.
+    """
+
+    task: str
+    params: dict[str, Any]
+    extra: dict[str, Any]
+    scores: dict[str, list[float]]
+    planned: int
+    teacher: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published score and ours.
+
+    ``mean``, ``interval`` (half-width of the 95 % t-interval) and ``difference`` (ours − published)
+    are fractions, None where there is nothing to compute them from.
+    """
+
+    result: Result
+    metric: str
+    published: float
+    verdict: Verdict
+    reason: str = ""
+    mean: float | None = None
+    interval: float | None = None
+    n: int = 0
+    planned: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus published."""
+        return None if self.mean is None else self.mean - self.published
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """All rows of one pair; ``teachers`` are our teachers' scores, one each."""
+
+    pair: Pair
+    teachers: list[float]
+    rows: list[Comparison]
+
+
+def our_metric(metric: str, selection: str) -> str:
+    """The column of the frame that a paper's checkpoint selection compares with."""
+    suffix = {"best-on-test": "_oracle", "agreement": "_agreement"}.get(selection, "")
+    return metric + suffix
+
+
+def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
+    """The table's budget if it has records, else the preset that has the most; ``paper`` if none.
+
+    Args:
+        table: what to compare with.
+        frame: the records.
+    """
+    if frame.empty:
+        return table.budget or "paper"
+    tasks = {name for pair in table.pairs for name in (pair.task, pair.stand_in) if name}
+    methods = {result.method for _, result in table.results()}
+    counts = frame[frame["task"].isin(tasks) & frame["method"].isin(methods)]["budget"]
+    if counts.empty or table.budget in set(counts):
+        return table.budget or "paper"
+    return str(counts.value_counts().sort_index().idxmax())
+
+
+def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[PairComparison]:
+    """Every score of a published table beside the records of one budget.
+
+    A record belongs to the result of its method whose settings it has, the one with the most
+    settings where there are several. Where records with several settings belong to one result,
+    those count that depart least from the method's usual ones, then those with the most seeds.
+
+    Args:
+        table: what to compare with.
+        frame: the records, one row a run.
+        budget: name of the preset whose runs are compared.
+    """
+    comparisons = []
+    for pair in table.pairs:
+        mine = _assign(pair, _runs(pair, frame, budget))
+        teachers = sorted({ours.teacher for groups in mine.values() for ours in groups})
+        rows = [
+            _compare(table, pair, result, metric, _chosen(mine.get(i, [])), budget)
+            for i, result in enumerate(pair.results)
+            for metric in result.numbers
+            if metric in SCORES
+        ]
+        comparisons.append(PairComparison(pair, teachers, rows))
+    return comparisons
+
+
+def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
+    """Runs of the pair's task, or of its stand-in where it has none."""
+    if not frame.empty:
+        for task in filter(None, (pair.task, pair.stand_in)):
+            runs = frame[(frame["task"] == task) & (frame["budget"] == budget)]
+            if not runs.empty:
+                return runs.drop_duplicates("run_id")
+    return frame.head(0)
+
+
+def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
+    """Our groups of equal settings, by the index of the result they belong to."""
+    found: dict[int, list[Ours]] = {}
+    if runs.empty:
+        return found
+    keys = ["method", "version", "params", "proxy", "teacher", "budget_numbers"]
+    for (method, _, params_text, *_, numbers), group in runs.groupby(keys, sort=True):
+        params, epochs = json.loads(params_text), _epochs(json.loads(numbers))
+        fitting = [
+            (len(result.params) + (result.generator_epochs is not None), -i)
+            for i, result in enumerate(pair.results)
+            if result.method == method
+            and result.settings_match(params)
+            and result.generator_epochs in (None, epochs)
+        ]
+        if not fitting:
+            continue
+        index = -max(fitting)[1]
+        changed = json.loads(group["changed"].iloc[0])
+        extra = {k: v for k, v in changed.items() if k not in pair.results[index].params}
+        scored = group[group["status"].isin(SCORED)]
+        scores = {
+            column: scored[column].dropna().astype(float).tolist()
+            for column in scored
+            if str(column).startswith(SCORES)
+        }
+        found.setdefault(index, []).append(
+            Ours(
+                task=str(group["task"].iloc[0]),
+                params=params,
+                extra=extra,
+                scores=scores,
+                planned=len(group),
+                teacher=float(group["teacher_accuracy"].iloc[0]),
+            )
+        )
+    return found
+
+
+def _epochs(budget: dict[str, Any]) -> int | None:
+    """Generator epochs of a budget, if it is a whole number of them."""
+    epochs, rest = divmod(budget["synthesis_steps"], budget["epoch_steps"])
+    return None if rest else epochs
+
+
+def _chosen(groups: Sequence[Ours]) -> Ours | None:
+    return min(groups, key=lambda ours: (len(ours.extra), -ours.planned), default=None)
+
+
+def _compare(
+    table: PublishedTable,
+    pair: Pair,
+    result: Result,
+    metric: str,
+    ours: Ours | None,
+    budget: str,
+) -> Comparison:
+    published = result.numbers[metric]
+    column = our_metric(metric, table.selection)
+    scores = ours.scores.get(column, []) if ours else []
+    if ours is None or not scores:
+        reason = "" if ours is None else f"none of {ours.planned} runs ended with {column}"
+        return Comparison(result, metric, published, "not run", reason)
+    verdict, reason = _verdict(table, pair, result, published, ours, scores, budget)
+    return Comparison(
+        result,
+        metric,
+        published,
+        verdict,
+        reason,
+        mean=sum(scores) / len(scores),
+        interval=t_interval(scores),
+        n=len(scores),
+        planned=ours.planned,
+        extra=ours.extra,
+    )
+
+
+def _verdict(
+    table: PublishedTable,
+    pair: Pair,
+    result: Result,
+    published: float,
+    ours: Ours,
+    scores: list[float],
+    budget: str,
+) -> tuple[Verdict, str]:
+    """What a published score and ours say of each other, and why they might not."""
+    if ours.task != pair.task:
+        return "not comparable", f"{ours.task} stands in"
+    if unlike := result.unlike or pair.unlike:
+        return "not comparable", unlike
+    if budget != table.budget:
+        return "budgets differ", "" if table.budget else "none here is the paper's"
+    if ours.extra:
+        return "not comparable", ", ".join(f"{k}={v}" for k, v in sorted(ours.extra.items()))
+    within = further_mean_interval(scores, table.seeds)
+    if within is None:
+        return "insufficient seeds", "one run has no spread"
+    gap = abs(ours.teacher - pair.teacher_score) if pair.teacher_score else 0.0
+    teachers = f"teachers {100 * gap:.1f} points apart" if gap > TEACHER_GAP else ""
+    if abs(sum(scores) / len(scores) - published) > within:
+        return "differs", teachers
+    if within > RESOLUTION:
+        return "insufficient seeds", f"anything within ± {100 * within:.1f} would agree"
+    return "agrees", teachers
+
+
+def further_mean_interval(
+    scores: Sequence[float], runs: int, confidence: float = 0.95
+) -> float | None:
+    """Half-width of the prediction interval of the mean of ``runs`` further runs.
+
+    t · s · √(1/n + 1/m) about the mean of n scores: a paper's number, the mean of m runs, has a
+    spread of its own, so that it need not lie in the interval of our mean. None when n < 2.
+
+    Args:
+        scores: of n runs.
+        runs: m.
+        confidence: of the interval.
+    """
+    n = len(scores)
+    if n < 2:
+        return None
+    spread = float(pd.Series(scores, dtype=float).std(ddof=1))
+    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
+    return quantile * spread * math.sqrt(1 / n + 1 / runs)
