@@ -27,7 +27,6 @@ from benchmark.analysis.reproduction import (
     PairComparison,
     available_budget,
     compare,
-    our_metric,
 )
 from benchmark.errors import UserError
 from benchmark.plan import load_suite, suite_names
@@ -35,19 +34,20 @@ from benchmark.records import Store
 from methods.params import format_value, nearest
 
 STYLES = {"agrees": "green", "differs": "bold red", "not run": "dim"}
-UNITS = {
-    "inception_score": "IS {:g}",
-    "fid": "FID {:g}",
-    "lpips": "LPIPS {:g}",
-    "seconds": "{:,g} s",
-    "gpu_hours": "{:g} GPU hours",
+COSTS_AND_QUALITY = {
+    "inception_score": ("IS", "{:.2f}"),
+    "fid": ("FID", "{:.0f}"),
+    "lpips": ("LPIPS", "{:.3f}"),
+    "seconds": ("seconds", "{:,.0f}"),
+    "gpu_hours": ("GPU hours", "{:g}"),
 }
+"""Heading and format of what is shown as published, without a value of ours."""
 LEGEND = {
     "agrees": "the published number lies in the 95 % prediction interval of as many further runs "
     "of ours as are behind it",
     "differs": "it lies outside",
-    "budgets differ": "these runs do not follow the paper's schedule: not comparable",
-    "not comparable": "something else differs, as named",
+    "budgets differ": "our runs do not follow the paper's schedule, and are not comparable",
+    "not comparable": "something else differs, as named below",
     "insufficient seeds": "these runs cannot tell",
     "not run": "no such record at this budget",
 }
@@ -138,7 +138,7 @@ class Reproduction:
 def listing(console: Console) -> None:
     """Every published table, a line each."""
     drawn = RichTable(title="Published tables", box=box.SIMPLE_HEAD, title_justify="left")
-    for column in ("name", "table", "suite", "rows", "what"):
+    for column in ("name", "table", "suite", "rows", "data"):
         drawn.add_column(column, no_wrap=column == "name")
     for name, (paper, table) in published_tables(load_published()).items():
         rows = [result for _, result in table.results()]
@@ -149,7 +149,7 @@ def listing(console: Console) -> None:
             escape(f"{paper.short}, {table.title}"),
             _suite(name, table) or "–",
             count,
-            escape(table.caption or ", ".join(dict.fromkeys(p.dataset for p in table.pairs))),
+            escape(", ".join(dict.fromkeys(pair.dataset for pair in table.pairs))),
         )
     console.print(drawn)
     console.print("Put one beside our records with: dfkd reproduce NAME --no-run", highlight=False)
@@ -166,57 +166,64 @@ def _print(
     budget: str,
     console: Console,
 ) -> None:
-    metrics = {row.metric for pair in compared for row in pair.rows}
-    others = any(set(result.numbers) - set(SCORES) for _, result in table.results())
+    console.print(f"[bold]{escape(f'{paper.short}, {table.title}, beside budget {budget}')}[/bold]")
+    reasons: dict[str, int] = {}
+    for pair in compared:
+        for row in pair.rows:
+            if row.reason:
+                reasons.setdefault(row.reason, len(reasons) + 1)
+        console.print(_drawn(pair, reasons))
+    for line in _notes(paper, table, compared, reasons):
+        console.print(escape(line), highlight=False, style="dim")
+
+
+def _drawn(compared: PairComparison, reasons: dict[str, int]) -> RichTable:
+    pair = compared.pair
+    numbers = {name: None for result in pair.results for name in result.numbers}
+    scores = [name for name in numbers if name in SCORES]
+    others = [name for name in numbers if name not in SCORES]
     drawn = RichTable(
-        title=escape(f"{paper.short}, {table.title}, beside budget {budget}"),
+        title=escape(f"{pair.dataset}: {pair.teacher} → {pair.student}"),
         box=box.SIMPLE_HEAD,
         title_justify="left",
     )
-    drawn.add_column("")
-    for heading in ("ours, %", "n", "published, %", "difference"):
+    drawn.add_column("method", overflow="fold")
+    for heading in ("ours, %", "n", "paper, %", "differ by"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     drawn.add_column("verdict")
-    if others:
-        drawn.add_column("also published")
-    for pair in compared:
-        _add_pair(drawn, pair, len(metrics) > 1)
-    console.print(drawn)
-    for line in _notes(paper, table, compared):
-        console.print(f"[dim]{escape(line)}[/dim]", highlight=False)
-
-
-def _add_pair(drawn: RichTable, compared: PairComparison, name_metric: bool) -> None:
-    pair = compared.pair
-    title = f"{pair.dataset}: {pair.teacher} → {pair.student}"
-    drawn.add_row(f"[bold]{escape(title)}[/bold]")
-    ours = ", ".join(f"{100 * score:.2f}" for score in compared.teachers) or "–"
-    drawn.add_row("  teacher", ours, "", _percent(pair.teacher_score))
+    for name in others:
+        drawn.add_column(COSTS_AND_QUALITY[name][0], justify="right", no_wrap=True)
+    ours = ", ".join(_percent(score) for score in compared.teachers) or "–"
+    drawn.add_row("teacher", ours, "", _percent(pair.teacher_score))
     for result in pair.results:
-        also = ", ".join(UNITS[n].format(v) for n, v in result.numbers.items() if n in UNITS)
-        name = f"  {_label(pair, result)}"
+        name = _label(pair, result)
+        also = [_other(result, metric) for metric in others]
         rows = [row for row in compared.rows if row.result is result]
         for row in rows:
-            metric = f", {row.metric.replace('_', ' ')}" if name_metric else ""
-            drawn.add_row(escape(name + metric), *_cells(row), escape(also))
-            also = ""
+            metric = f", {row.metric.replace('_', ' ')}" if len(scores) > 1 else ""
+            drawn.add_row(escape(name + metric), *_cells(row, reasons), *also)
+            also = []
         if not rows:
-            drawn.add_row(escape(name), "–", "", "–", "", "", escape(also))
-    drawn.add_section()
+            drawn.add_row(escape(name), "", "", "", "", "", *also)
+    return drawn
 
 
-def _cells(row: Comparison) -> list[str]:
+def _cells(row: Comparison, reasons: dict[str, int]) -> list[str]:
     spread = "" if row.interval is None else f" ± {100 * row.interval:.2f}"
-    mark = "" if row.result.verified else " ?"
     style = STYLES.get(row.verdict, "yellow")
-    reason = f" ({row.reason})" if row.reason else ""
+    note = escape(f" [{reasons[row.reason]}]") if row.reason else ""
     return [
         _percent(row.mean) + spread,
         f"{row.n}/{row.planned}" if row.planned else "",
-        _percent(row.published) + mark,
+        _percent(row.published) + ("" if row.result.verified else " ?"),
         "" if row.difference is None else f"{100 * row.difference:+.2f}",
-        f"[{style}]{row.verdict}[/{style}]{escape(reason)}",
+        f"[{style}]{row.verdict}[/{style}]{note}",
     ]
+
+
+def _other(result: Result, metric: str) -> str:
+    _, form = COSTS_AND_QUALITY[metric]
+    return form.format(result.numbers[metric]) if metric in result.numbers else ""
 
 
 def _label(pair: Pair, result: Result) -> str:
@@ -233,19 +240,23 @@ def _label(pair: Pair, result: Result) -> str:
     return f"{result.method} ({settings})" if settings else result.method
 
 
-def _notes(paper: Paper, table: PublishedTable, compared: list[PairComparison]) -> list[str]:
+def _notes(
+    paper: Paper, table: PublishedTable, compared: list[PairComparison], reasons: dict[str, int]
+) -> list[str]:
     verdicts = {row.verdict for pair in compared for row in pair.rows}
-    selection = SELECTIONS[table.selection]
-    ours = "the last step" if our_metric("", table.selection) == "" else "the same of ours"
+    same = table.selection in ("best-on-test", "agreement")
     seeds = "one run" if table.seeds == 1 else f"the mean of {table.seeds} runs"
-    unverified = any(not result.verified for _, result in table.results())
+    unverified = any(not row.result.verified for pair in compared for row in pair.rows)
     return [
         f"{paper.paper}. {table.caption}".rstrip(),
-        f"Published: {selection}, each number {seeds}; compared with {ours}. "
-        "± is the 95 % t-interval of our mean, n the finished of our runs.",
-        *(["? was not checked against the paper."] if unverified else []),
         *table.notes,
+        f"Published: {SELECTIONS[table.selection]}, {seeds}; ours: "
+        f"{'selected alike' if same else 'last step'}, mean ± half-width of the 95 % t-interval, "
+        "n finished of all runs.",
+        *(["?: not checked against the paper."] if unverified else []),
+        *([] if table.budget else ["No budget here follows this paper's schedule."]),
         *(f"{verdict}: {LEGEND[verdict]}." for verdict in LEGEND if verdict in verdicts),
+        *(f"[{number}] {reason}." for reason, number in reasons.items()),
     ]
 
 

@@ -13,6 +13,8 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.analysis.frame import TIMED_PHASES
+from benchmark.analysis.published import load_published
+from benchmark.analysis.quotes import quote, quoted_cells
 from benchmark.analysis.statistics import t_interval
 from benchmark.records import SCORED, Record, Scan, canonical
 from methods.budget import Budget
@@ -23,6 +25,7 @@ COLUMNS = (
     "method",
     "access",
     "accuracy, %",
+    "published, %",
     "n ok/planned",
     "failures at chance, %",
     "of teacher, %",
@@ -45,6 +48,8 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 - **rank**: within an access class, because a method that saw real data is no competitor of one
   that did not. A range means that the intervals overlap: these seeds cannot tell the methods
   apart. One seed gives no interval and no claim: *insufficient*.
+- **published**: the number of the method's own paper, or of the one that is usually quoted, at that
+  paper's schedule and with its teacher; `dfkd reproduce` puts whole tables beside ours.
 - **n ok/planned**: finished runs of those the suites set out to do. **failures at chance**: the
   mean with every failed or missing run counted as a guess. A student that finished at chance
   level (*collapsed*) is a result and counts as it is; it is noted beside the method.
@@ -271,7 +276,8 @@ def ranks(table: Table) -> list[str]:
 def cells(table: Table) -> list[list[str]]:
     """The table's body as text, one list a row, in the order of `COLUMNS`."""
     body = []
-    for rank, row in zip(ranks(table), table.rows, strict=True):
+    quoted, _ = published(table)
+    for rank, row, number in zip(ranks(table), table.rows, quoted, strict=True):
         accuracy, interval = row.mean("accuracy"), row.interval
         mean = "–" if accuracy is None else f"{100 * accuracy:.2f}"
         spread = "" if interval is None else f" ± {100 * interval:.2f}"
@@ -285,6 +291,7 @@ def cells(table: Table) -> list[list[str]]:
                 row.label + (f" [{row.note}]" if row.note else ""),
                 row.access,
                 mean + spread,
+                number,
                 f"{len(done)}/{len(row.planned)}",
                 f"{100 * row.score:.2f}",
                 _percent(share),
@@ -295,6 +302,14 @@ def cells(table: Table) -> list[list[str]]:
             ]
         )
     return body
+
+
+def published(table: Table) -> tuple[list[str], str]:
+    """For every row the cell of its published number; and where those come from."""
+    papers = load_published()
+    return quoted_cells(
+        [quote(papers, table.task, r.method, r.records[0].spec.params) for r in table.rows]
+    )
 
 
 def _percent(value: float | None) -> str:
@@ -315,7 +330,8 @@ def markdown_table(table: Table) -> str:
     lines += [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
     ]
-    return "\n".join([table.caption(), "", *lines])
+    _, sources = published(table)
+    return "\n".join([table.caption(), "", *lines, *(["", sources] if sources else [])])
 
 
 def markdown(scan: Scan) -> str:

@@ -134,6 +134,12 @@ class Paper(_Strict):
     proposes: list[str] = []
     tables: list[PublishedTable] = Field(min_length=1)
 
+    def rows(self) -> Iterator[tuple[PublishedTable, Pair, Result]]:
+        """Every row with the table and the pair it belongs to."""
+        for table in self.tables:
+            for pair, result in table.results():
+                yield table, pair, result
+
 
 def load_paper(path: Path) -> Paper:
     """One file.
@@ -154,7 +160,8 @@ def load_paper(path: Path) -> Paper:
 
 
 def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
+    """The first thing wrong; a stray key before the missing one it was meant to be."""
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = [str(part) for part in first["loc"]]
     name = ".".join(where)
     if first["type"] == "extra_forbidden":
@@ -181,7 +188,7 @@ def load_published(folder: Path = FOLDER) -> tuple[Paper, ...]:
     papers = tuple(load_paper(path) for path in sorted(folder.glob("*.toml")))
     seen: dict[tuple[str, str], str] = {}
     for paper in papers:
-        for table, pair, result in _rows(paper):
+        for table, pair, result in paper.rows():
             if not result.headline:
                 continue
             place, key = f"{paper.key}-{table.name}", (pair.task, result.method)
@@ -209,64 +216,3 @@ def find_table(name: str, papers: Iterable[Paper]) -> tuple[Paper, PublishedTabl
     if name not in tables:
         raise UserError(f"there is no published table '{name}'; {nearest(name, list(tables))}")
     return tables[name]
-
-
-class Quote(_Strict):
-    """A published score to stand beside a row, and where it comes from."""
-
-    metric: str
-    value: Fraction
-    source: str
-
-
-def quote(
-    papers: Iterable[Paper], task: str, method: str, params: Mapping[str, Any]
-) -> Quote | None:
-    """The number to quote beside a row of the leaderboard.
-
-    A result whose named settings are all the row's wins, the more of them the better; otherwise
-    the headline of task and method. Between equals the headline, then the method's own paper.
-    Results of another length of generator training are never quoted.
-
-    Args:
-        papers: where to look.
-        task: name of the task.
-        method: name of the method.
-        params: every parameter of the row's runs.
-    """
-    found = [
-        (result.settings_match(params) * len(result.params), result.headline, paper, *row)
-        for paper in papers
-        for row in _rows(paper)
-        if (result := row[2]).method == method
-        and row[1].task == task
-        and result.generator_epochs is None
-        and result.score is not None
-    ]
-    usable = [entry for entry in found if entry[0] or entry[1]]
-    if not usable:
-        return None
-    *_, paper, table, pair, result = max(
-        usable, key=lambda entry: (entry[0], entry[1], method in entry[2].proposes)
-    )
-    assert result.score is not None
-    metric, value = result.score
-    return Quote(metric=metric, value=value, source=_source(paper, table, pair, result))
-
-
-def _rows(paper: Paper) -> Iterator[tuple[PublishedTable, Pair, Result]]:
-    for table in paper.tables:
-        for pair, result in table.results():
-            yield table, pair, result
-
-
-def _source(paper: Paper, table: PublishedTable, pair: Pair, result: Result) -> str:
-    teacher = f"teacher {100 * pair.teacher_score:.2f}" if pair.teacher_score else ""
-    remarks = (
-        SELECTIONS[table.selection],
-        f"{table.seeds} seeds" if table.seeds > 1 else "",
-        result.unlike or pair.unlike,
-        teacher,
-        "" if result.verified else "unverified",
-    )
-    return f"{paper.short}, {table.title} ({', '.join(filter(None, remarks))})"

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any, Literal
 
 import pandas as pd
@@ -31,12 +32,10 @@ TEACHER_GAP = 0.01
 class Ours:
     """The runs here that stand beside one published row.
 
-    ``params`` are every setting of them, ``extra`` those that are neither the method's usual ones
-    nor the row's.
+    ``extra`` are their settings that are neither the method's usual ones nor named by the row.
     """
 
     task: str
-    params: dict[str, Any]
     extra: dict[str, Any]
     scores: dict[str, list[float]]
     planned: int
@@ -48,7 +47,8 @@ class Comparison:
     """One published score and ours.
 
     ``mean``, ``interval`` (half-width of the 95 % t-interval) and ``difference`` (ours − published)
-    are fractions, None where there is nothing to compute them from.
+    are fractions, None where there is nothing to compute them from. ``reason`` names whatever is
+    not as in the paper, or why the verdict is no firmer.
     """
 
     result: Result
@@ -60,7 +60,6 @@ class Comparison:
     interval: float | None = None
     n: int = 0
     planned: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def difference(self) -> float | None:
@@ -165,7 +164,6 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
         found.setdefault(index, []).append(
             Ours(
                 task=str(group["task"].iloc[0]),
-                params=params,
                 extra=extra,
                 scores=scores,
                 planned=len(group),
@@ -199,19 +197,30 @@ def _compare(
     if ours is None or not scores:
         reason = "" if ours is None else f"none of {ours.planned} runs ended with {column}"
         return Comparison(result, metric, published, "not run", reason)
-    verdict, reason = _verdict(table, pair, result, published, ours, scores, budget)
+    verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
+    reasons = [*_departures(pair, result, ours), why]
     return Comparison(
         result,
         metric,
         published,
         verdict,
-        reason,
-        mean=sum(scores) / len(scores),
+        "; ".join(filter(None, reasons)),
+        mean=fmean(scores),
         interval=t_interval(scores),
         n=len(scores),
         planned=ours.planned,
-        extra=ours.extra,
     )
+
+
+def _departures(pair: Pair, result: Result, ours: Ours) -> list[str]:
+    """Everything but the budget in which our runs are not the paper's."""
+    gap = abs(ours.teacher - pair.teacher_score) if pair.teacher_score else 0.0
+    return [
+        f"{ours.task} stands in" if ours.task != pair.task else "",
+        f"the paper's: {unlike}" if (unlike := result.unlike or pair.unlike) else "",
+        ", ".join(f"{name}={value}" for name, value in sorted(ours.extra.items())),
+        f"teachers {100 * gap:.1f} points apart" if gap > TEACHER_GAP else "",
+    ]
 
 
 def _verdict(
@@ -223,25 +232,21 @@ def _verdict(
     scores: list[float],
     budget: str,
 ) -> tuple[Verdict, str]:
-    """What a published score and ours say of each other, and why they might not."""
-    if ours.task != pair.task:
-        return "not comparable", f"{ours.task} stands in"
-    if unlike := result.unlike or pair.unlike:
-        return "not comparable", unlike
+    """What a published score and ours say of each other, and why they cannot say more."""
+    if ours.task != pair.task or result.unlike or pair.unlike:
+        return "not comparable", ""
     if budget != table.budget:
-        return "budgets differ", "" if table.budget else "none here is the paper's"
+        return "budgets differ", ""
     if ours.extra:
-        return "not comparable", ", ".join(f"{k}={v}" for k, v in sorted(ours.extra.items()))
+        return "not comparable", ""
     within = further_mean_interval(scores, table.seeds)
     if within is None:
         return "insufficient seeds", "one run has no spread"
-    gap = abs(ours.teacher - pair.teacher_score) if pair.teacher_score else 0.0
-    teachers = f"teachers {100 * gap:.1f} points apart" if gap > TEACHER_GAP else ""
-    if abs(sum(scores) / len(scores) - published) > within:
-        return "differs", teachers
+    if abs(fmean(scores) - published) > within:
+        return "differs", ""
     if within > RESOLUTION:
         return "insufficient seeds", f"anything within ± {100 * within:.1f} would agree"
-    return "agrees", teachers
+    return "agrees", ""
 
 
 def further_mean_interval(
