@@ -214,7 +214,7 @@ def _cells(row: Comparison, reasons: dict[str, int]) -> list[str]:
     note = escape(f" [{reasons[row.reason]}]") if row.reason else ""
     return [
         _percent(row.mean) + spread,
-        f"{row.n}/{row.planned}" if row.planned else "",
+        f"{row.n}/{row.runs}" if row.runs else "",
         _percent(row.published) + ("" if row.result.verified else " ?"),
         "" if row.difference is None else f"{100 * row.difference:+.2f}",
         f"[{style}]{row.verdict}[/{style}]{note}",

@@ -32,13 +32,14 @@ TEACHER_GAP = 0.01
 class Ours:
     """The runs here that stand beside one published row.
 
-    ``extra`` are their settings that are neither the method's usual ones nor named by the row.
+    ``extra`` are their settings that are neither the method's usual ones nor named by the row,
+    ``scores`` those of the finished ones by column of the frame, ``runs`` counts failed ones too.
     """
 
     task: str
     extra: dict[str, Any]
     scores: dict[str, list[float]]
-    planned: int
+    runs: int
     teacher: float
 
 
@@ -59,7 +60,7 @@ class Comparison:
     mean: float | None = None
     interval: float | None = None
     n: int = 0
-    planned: int = 0
+    runs: int = 0
 
     @property
     def difference(self) -> float | None:
@@ -142,7 +143,7 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
         return found
     keys = ["method", "version", "params", "proxy", "teacher", "budget_numbers"]
     for (method, _, params_text, *_, numbers), group in runs.groupby(keys, sort=True):
-        params, epochs = json.loads(params_text), _epochs(json.loads(numbers))
+        params, epochs = json.loads(str(params_text)), _epochs(json.loads(str(numbers)))
         fitting = [
             (len(result.params) + (result.generator_epochs is not None), -i)
             for i, result in enumerate(pair.results)
@@ -158,15 +159,15 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
         scored = group[group["status"].isin(SCORED)]
         scores = {
             column: scored[column].dropna().astype(float).tolist()
-            for column in scored
-            if str(column).startswith(SCORES)
+            for column in map(str, scored.columns)
+            if column.startswith(SCORES)
         }
         found.setdefault(index, []).append(
             Ours(
                 task=str(group["task"].iloc[0]),
                 extra=extra,
                 scores=scores,
-                planned=len(group),
+                runs=len(group),
                 teacher=float(group["teacher_accuracy"].iloc[0]),
             )
         )
@@ -180,7 +181,7 @@ def _epochs(budget: dict[str, Any]) -> int | None:
 
 
 def _chosen(groups: Sequence[Ours]) -> Ours | None:
-    return min(groups, key=lambda ours: (len(ours.extra), -ours.planned), default=None)
+    return min(groups, key=lambda ours: (len(ours.extra), -ours.runs), default=None)
 
 
 def _compare(
@@ -195,7 +196,7 @@ def _compare(
     column = our_metric(metric, table.selection)
     scores = ours.scores.get(column, []) if ours else []
     if ours is None or not scores:
-        reason = "" if ours is None else f"none of {ours.planned} runs ended with {column}"
+        reason = "" if ours is None else f"none of {ours.runs} runs ended with {column}"
         return Comparison(result, metric, published, "not run", reason)
     verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
     reasons = [*_departures(pair, result, ours), why]
@@ -208,7 +209,7 @@ def _compare(
         mean=fmean(scores),
         interval=t_interval(scores),
         n=len(scores),
-        planned=ours.planned,
+        runs=ours.runs,
     )
 
 

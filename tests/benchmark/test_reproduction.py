@@ -135,7 +135,7 @@ def test_the_prediction_interval_covers_further_runs(further: int) -> None:
 def test_ours_is_the_mean_over_finished_runs_and_failures_are_counted() -> None:
     records = [*runs(*CLOSE), failed_record(budget=PAPER, seed=9)]
     (row,) = rows(table(Result(method="rdskd", accuracy=0.9)), records)
-    assert (row.n, row.planned) == (3, 4)
+    assert (row.n, row.runs) == (3, 4)
     assert row.mean == pytest.approx(0.91)
     assert row.difference == pytest.approx(0.01)
     assert row.interval == pytest.approx(4.302653 * 0.01 / math.sqrt(3), rel=1e-6)
