@@ -61,6 +61,13 @@ MethodsDir = Annotated[
     ),
 ]
 
+Synthesize = Annotated[
+    bool,
+    typer.Option(
+        "--synthesize", help="Make the images again where they are not in the cache any more."
+    ),
+]
+
 
 def answers_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
     """Turn errors a user can act on into one line and exit code 2."""
@@ -128,6 +135,14 @@ def run(
         list[str] | None,
         typer.Option("--set", help="A parameter of the method, key=value (repeatable)."),
     ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="What the student minimises (default: kd, the method's own)."),
+    ] = None,
+    objective_set: Annotated[
+        list[str] | None,
+        typer.Option(help="A parameter of the objective, key=value (repeatable)."),
+    ] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds, like 0-4 or 0,2,7.")] = None,
     budget: Annotated[
         str | None, typer.Option(help="smoke, cpu, gpu or paper (default: the suite's, or cpu).")
@@ -190,6 +205,8 @@ def run(
         device=device,
         overwrite=overwrite,
         proxy_dir=proxy_dir,
+        objective=objective,
+        objective_settings=tuple(objective_set or ()),
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
@@ -198,7 +215,7 @@ def run(
 @app.command("list")
 @answers_in_one_line
 def list_(methods_dir: MethodsDir = None) -> None:
-    """List the tasks, methods and suites there are."""
+    """List the tasks, methods, objectives and suites there are."""
     from benchmark import show
 
     show.overview(console, methods_dir or [])
@@ -207,11 +224,13 @@ def list_(methods_dir: MethodsDir = None) -> None:
 @app.command()
 @answers_in_one_line
 def show(
-    name: Annotated[str, typer.Argument(help="A method, a task, a suite, or a run id.")],
+    name: Annotated[
+        str, typer.Argument(help="A method, an objective, a task, a suite, or a run id.")
+    ],
     results: Results = Path("results"),
     methods_dir: MethodsDir = None,
 ) -> None:
-    """Show a method's parameters (defaults, ranges, sources), a task, a suite or a record."""
+    """Show a method's or an objective's parameters, a task, a suite or a record."""
     from benchmark import show as pages
 
     pages.page(name, console, results, methods_dir or [])
@@ -291,6 +310,103 @@ def replay(
     raise typer.Exit(
         commands.replay(run_id, results, data_dir, methods_dir or [], console, proxy_dir)
     )
+
+
+@app.command()
+@answers_in_one_line
+def measure(
+    target: Annotated[str, typer.Argument(help="A run id, or the start of it, or a suite.")],
+    extractor: Annotated[
+        list[str] | None,
+        typer.Option(help="task (a critic trained on the task; the default) or inception."),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(min=8, help="Images of a run (default: 5,000; 10,000 at gpu and paper)."),
+    ] = None,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    proxy_dir: ProxyDir = None,
+    weights_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights-dir",
+            help="Folder of the weights for inception (default: $DFKD_WEIGHTS, torch's cache, "
+            "our cache; downloaded where they are nowhere).",
+        ),
+    ] = None,
+    methods_dir: MethodsDir = None,
+    synthesize: Synthesize = False,
+    overwrite: Annotated[
+        str, typer.Option(help="never: only what is not measured yet; always: everything.")
+    ] = "never",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Measure the images of finished runs (IS, FID, KID, LPIPS); no student is trained.
+
+    Exit code 1 when the images of a run that made some could not be measured.
+    """
+    from benchmark import measure as measuring
+
+    request = measuring.MeasureRequest(
+        target=target,
+        extractors=tuple(extractor or ["task"]),
+        results=results,
+        images=images,
+        weights_dir=weights_dir,
+        data_dir=data_dir,
+        proxy_dir=proxy_dir,
+        method_folders=tuple(methods_dir or ()),
+        synthesize=synthesize,
+        overwrite=overwrite,
+        device=device,
+    )
+    raise typer.Exit(measuring.measure_runs(request, console))
+
+
+@app.command()
+@answers_in_one_line
+def images(
+    run_id: Annotated[str, typer.Argument(help="A record's run id, or the start of it.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The PNG file to write (default: RUN-ID.png).")
+    ] = None,
+    per_class: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 8,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    proxy_dir: ProxyDir = None,
+    methods_dir: MethodsDir = None,
+    synthesize: Synthesize = False,
+) -> None:
+    """Draw a run's images, by class, beside real ones."""
+    from benchmark import contact_sheet
+
+    request = contact_sheet.SheetRequest(
+        run_id=run_id,
+        results=results,
+        output=output,
+        per_class=per_class,
+        data_dir=data_dir,
+        proxy_dir=proxy_dir,
+        method_folders=tuple(methods_dir or ()),
+        synthesize=synthesize,
+    )
+    contact_sheet.write_sheet(request, console)
+
+
+@app.command("image-quality")
+@answers_in_one_line
+def image_quality(
+    results: Results = Path("results"),
+    output: Annotated[Path, typer.Option(help="The file to write; its plot lies beside it.")] = (
+        Path("docs/image-quality.md")
+    ),
+    extractor: Annotated[str, typer.Option(help="task or inception.")] = "task",
+) -> None:
+    """Write docs/image-quality.md: does image quality predict the student's accuracy?"""
+    from benchmark.analysis import quality_report
+
+    quality_report.write(results, output, extractor, console)
 
 
 @app.command()

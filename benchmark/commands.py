@@ -22,12 +22,11 @@ from benchmark.errors import UserError
 from benchmark.executors.base import Executor
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
-from benchmark.metadata import obtain_metadata
 from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
 from benchmark.records import FAILED, Record, Scan, Store, write_atomic
-from benchmark.run import Context, Job, dataset, execute, proxy_checksum
-from benchmark.tasks.registry import get_task
-from benchmark.teachers import find_teacher, teacher_folders
+from benchmark.revive import revive
+from benchmark.run import Context, execute
+from benchmark.teachers import teacher_folders
 from benchmark.threads import best_threads, physical_memory, runs_at_once
 from methods.base import Access
 from methods.params import nearest
@@ -54,6 +53,8 @@ class Request:
     device: str
     overwrite: str
     proxy_dir: Path | None = None
+    objective: str | None = None
+    objective_settings: tuple[str, ...] = ()
 
 
 def run(request: Request, console: Console) -> int:
@@ -108,45 +109,9 @@ def replay(
 ) -> int:
     """Execute a record again without any cached samples; 0 on a match, 1 on a difference."""
     record = Store(results).find(run_id)
-    spec = record.spec
-    task = get_task(spec.task)
-    known = discover(method_folders)
-    if spec.method not in known:
-        raise UserError(f"the record's method '{spec.method}' is not here; give --methods-dir")
-    data = dataset(task.name, data_dir)
-    if data.checksum() != spec.data:
-        raise UserError(
-            f"the data of task '{task.name}' here ({data.checksum()}) is not the record's "
-            f"({spec.data})"
-        )
-    context = Context(
-        cache=cache_dir(),
-        teacher_folders=teacher_folders(results),
-        data_dir=data_dir,
-        proxy_dir=proxy_dir,
-        method_folders=tuple(method_folders),
-        device=record.environment.device,
-        precision=pick_precision(pick_device(record.environment.device)),
-        threads=record.environment.threads,
-        reuse_samples=False,
+    job, context = revive(
+        record, results, data_dir, proxy_dir, method_folders, console.print, reuse_samples=False
     )
-    proxy = proxy_checksum(known[spec.method], task.name, context)
-    if proxy != spec.proxy:
-        raise UserError(
-            f"the proxy images here ({proxy or 'none'}) are not the record's "
-            f"({record.method.proxy or 'none'} {spec.proxy}); give theirs with --proxy-dir"
-        )
-    teacher = find_teacher(
-        task, spec.data, context.teacher_folders, console.print, spec.budget.name
-    )
-    if teacher is None or teacher.info.checksum != record.teacher.checksum:
-        raise UserError(
-            f"the record's teacher {record.teacher.checksum} is not here: neither in the cache nor "
-            f"in '{results / 'teachers'}'"
-        )
-    if Access.METADATA in known[spec.method].access:
-        obtain_metadata(task, data, teacher.build(task), context.teacher_folders, console.print)
-    job = Job(spec, record.run_id, record.method.changed, teacher, record.data_note)
     console.print(f"replaying {job_label(job)}", highlight=False)
     display = GridDisplay([job], 0, console)
     with display:
@@ -175,7 +140,8 @@ def compare(record: Record, again: Record) -> list[str]:
     lines = []
     if record.status != again.status:
         lines.append(f"status: {record.status} then, {again.status} now ({again.reason})")
-    for name in sorted(record.metrics.keys() | again.metrics.keys()):
+    # A metric that the record has not got was not computed then, which is no difference.
+    for name in sorted(record.metrics):
         before, after = record.metrics.get(name), again.metrics.get(name)
         if before != after:
             lines.append(f"{name}: {before} then, {after} now")
@@ -257,6 +223,10 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     if request.suite is not None:
         if request.settings:
             raise UserError("give a suite, or --task and --method with --set; not both")
+        if request.objective or request.objective_settings:
+            raise UserError(
+                "a suite names its objectives itself; give --objective with --task and --method"
+            )
         suite = load_suite(request.suite)
         if request.task:
             suite = suite.only_task(request.task)
@@ -264,13 +234,22 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     if not request.task or not request.methods:
         raise UserError("give a suite (see `dfkd list`), or --task and --method")
     settings = _settings(request.settings)
+    objective_settings = _settings(request.objective_settings, "--objective-set")
     try:
         suite = Suite(
             name=request.suite_name,
             budget=request.budget or "cpu",
             tasks=[request.task],
             seeds=seeds if seeds is not None else [0],
-            methods=[MethodEntry(name=name, params=settings) for name in request.methods],
+            methods=[
+                MethodEntry(
+                    name=name,
+                    params=settings,
+                    objective=request.objective or "",
+                    objective_params=objective_settings,
+                )
+                for name in request.methods
+            ],
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -278,7 +257,7 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     return plan(suite, known)
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+def _settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised."""
     import tomllib
 
@@ -286,7 +265,7 @@ def _settings(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise UserError(f"--set '{pair}' is not of the form key=value")
+            raise UserError(f"{option} '{pair}' is not of the form key=value")
         try:
             settings[name] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

@@ -18,6 +18,7 @@ from benchmark.artifacts import CACHE_VARIABLE, cache_dir
 from benchmark.data.base import DATA_VARIABLE, DataError, search_paths
 from benchmark.data.proxy import SOURCES, find_proxy
 from benchmark.device import code_version, pick_device, pick_precision
+from benchmark.metrics.weights import ALEXNET, INCEPTION, weight_places
 from benchmark.tasks.registry import all_tasks, get_task
 from benchmark.teachers import find_teacher, teacher_folders
 from methods.registry import RegistryError, discover
@@ -89,7 +90,7 @@ def report(console: Console, data_dir: Path | None, method_folders: Sequence[Pat
     )
     searched = ", ".join(str(folder) for folder in folders)
     console.print(f"Teachers were looked for in: {escape(searched)}", soft_wrap=True)
-    console.print("No task here needs other pretrained weights, so none were looked for.")
+    console.print(_weights())
 
 
 def _proxies(data_dir: Path | None) -> Table:
@@ -103,6 +104,20 @@ def _proxies(data_dir: Path | None) -> Table:
         except DataError as error:
             here = f"[red]{escape(str(error))}[/red]"
         table.add_row(name, ", ".join(users) or "–", here)
+    return table
+
+
+def _weights() -> Table:
+    """The published weights that only ``dfkd measure --extractor inception`` needs."""
+    table = _table("Pretrained weights (for dfkd measure --extractor inception)", "file", "here")
+    places = weight_places(None)
+    for file in (INCEPTION, ALEXNET):
+        found = [place for place in places if (place / file.name).is_file()]
+        searched = ", ".join(map(str, places))
+        table.add_row(
+            file.name,
+            escape(str(found[0])) if found else f"[dim]not in {escape(searched)}[/dim]",
+        )
     return table
 
 

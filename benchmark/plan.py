@@ -11,19 +11,28 @@ import itertools
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from benchmark.errors import UserError
-from benchmark.records import Spec
+from benchmark.records import ObjectiveSpec, Spec
 from methods.budget import Budget
 
 if TYPE_CHECKING:
     from benchmark.tasks.base import Task
     from methods.base import Method
+    from methods.objectives.transfer import TransferObjective
     from methods.params import MethodParams
 
 SUITES = Path(__file__).parent / "suites"
@@ -46,7 +55,8 @@ class MethodEntry(_Strict):
     """One method of a suite, with fixed parameters and axes to sweep.
 
     ``seeds`` replaces the suite's for this entry, and ``tasks`` names those of the suite's it is
-    meant for, when it is not all of them.
+    meant for, when it is not all of them. ``objective`` is what the student minimises, ``kd`` being
+    the method's own; ``objectives`` names several to try.
     """
 
     name: str
@@ -54,6 +64,18 @@ class MethodEntry(_Strict):
     tasks: Annotated[list[str], Field(min_length=1)] | None = None
     params: dict[str, Any] = {}
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    objective: str = ""
+    objective_params: dict[str, Any] = {}
+    objectives: Annotated[list[str], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_or_several_objectives(self) -> MethodEntry:
+        if self.objectives and (self.objective or self.objective_params):
+            raise ValueError(
+                "'objectives' tries several with their defaults, 'objective' and "
+                "'objective_params' set one; use two entries"
+            )
+        return self
 
     def variants(self) -> list[dict[str, Any]]:
         """Every combination of the axes' values on top of the fixed parameters."""
@@ -65,7 +87,7 @@ class MethodEntry(_Strict):
 
 
 class Suite(_Strict):
-    """A grid of runs."""
+    """A grid of runs; ``objectives`` are those of every entry that names none."""
 
     name: str
     title: str = ""
@@ -73,6 +95,7 @@ class Suite(_Strict):
     budget: str
     tasks: list[str] = Field(min_length=1)
     seeds: SeedRange
+    objectives: Annotated[list[str], Field(min_length=1)] = ["kd"]
     methods: list[MethodEntry] = Field(min_length=1)
 
     @field_validator("name")
@@ -82,6 +105,12 @@ class Suite(_Strict):
         if not NAME.fullmatch(value):
             raise ValueError("must be made of letters, digits, '.', '_' and '-'")
         return value
+
+    def objectives_of(self, entry: MethodEntry) -> list[str]:
+        """What the students of an entry minimise, ``kd`` for the method's own."""
+        if entry.objectives:
+            return entry.objectives
+        return [entry.objective] if entry.objective else self.objectives
 
     def only_task(self, task: str) -> Suite:
         """This suite without its other tasks.
@@ -184,6 +213,7 @@ class PlannedRun:
     changed: Mapping[str, Any]
     budget: Budget
     seed: int
+    objective: ObjectiveSpec | None = None
 
     def spec(self, data_checksum: str, proxy_checksum: str = "") -> Spec:
         """The full specification once the data, and the proxy data if any, are known."""
@@ -194,10 +224,11 @@ class PlannedRun:
             data=data_checksum,
             method=self.method.name,
             method_version=self.method.version,
-            params=self.params.model_dump(mode="json"),
+            params=self.params.recorded(),
             budget=self.budget.of_method(self.method.inverts_pixels),
             seed=self.seed,
             proxy=proxy_checksum,
+            objective=self.objective,
         )
 
 
@@ -219,12 +250,14 @@ def plan(
         only: method names to keep; all when empty.
 
     Raises:
-        UserError: for an unknown task, method or budget.
+        UserError: for an unknown task, method, objective or budget.
         methods.params.ParameterError: for an unknown, invalid or ineffective parameter.
     """
     from benchmark.tasks.registry import get_task
+    from methods.objectives.registry import discover_objectives
     from methods.params import nearest
 
+    objectives = discover_objectives()
     names = [entry.name for entry in suite.methods]
     for name in [*names, *only]:
         if name not in methods:
@@ -263,9 +296,47 @@ def plan(
                         for key, value in params.model_dump(mode="json").items()
                         if value != usual.model_dump(mode="json")[key]
                     }
-                    runs.append(
-                        PlannedRun(
-                            suite.name, task, cls, params, changed, task.budgets[preset], seed
-                        )
+                    cell = PlannedRun(
+                        suite.name, task, cls, params, changed, task.budgets[preset], seed
+                    )
+                    runs.extend(
+                        with_objective(cell, name, entry.objective_params, objectives)
+                        for name in suite.objectives_of(entry)
                     )
     return runs
+
+
+def with_objective(
+    run: PlannedRun,
+    name: str,
+    overrides: Mapping[str, Any],
+    known: Mapping[str, type[TransferObjective]],
+) -> PlannedRun:
+    """The run with an objective on its method; the run itself for ``kd``, the method's own.
+
+    Raises:
+        UserError: for an unknown objective, or parameters without one.
+        methods.params.ParameterError: for an unknown, invalid or ineffective parameter.
+    """
+    from methods.objectives.registry import OWN
+    from methods.params import nearest
+
+    if name == OWN:
+        if overrides:
+            raise UserError(
+                f"objective '{OWN}' is the method's own and has no parameters; set those of "
+                f"'{run.method.name}', or choose another objective"
+            )
+        return run
+    if name not in known:
+        raise UserError(f"there is no objective '{name}'; {nearest(name, [OWN, *known])}")
+    cls = known[name]
+    params = cls.build_params(overrides)
+    usual = cls.build_params({}).model_dump(mode="json")
+    settings = params.model_dump(mode="json")
+    changed = {key: value for key, value in settings.items() if value != usual[key]}
+    return replace(
+        run,
+        changed={**run.changed, "objective": name, **changed},
+        objective=ObjectiveSpec(name=name, version=cls.version, params=params.recorded()),
+    )

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -51,25 +51,43 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _OmitsNoProxy(_Strict):
-    """Leaves an empty ``proxy`` out of what is written.
+class _OmitsUnset(_Strict):
+    """Leaves fields that later versions added out of what is written while they are unset.
 
-    So the identities and files of runs without proxy data are what they were before there was any.
+    So identities and files are what they were before there were such fields.
     """
+
+    later: ClassVar[frozenset[str]]
 
     @model_serializer(mode="wrap")
-    def _without_empty_proxy(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = write(self)
-        if values.get("proxy") == "":
-            del values["proxy"]
-        return values
+        unset = {name for name in self.later if getattr(self, name) in ("", None)}
+        return {name: value for name, value in values.items() if name not in unset}
 
 
-class Spec(_OmitsNoProxy):
+class _OmitsNoProxy(_OmitsUnset):
+    """Leaves an empty ``proxy`` out, for runs without proxy data."""
+
+    later = frozenset({"proxy"})
+
+
+class ObjectiveSpec(_Strict):
+    """An objective that takes the place of a method's own."""
+
+    name: str
+    version: int
+    params: dict[str, Any]
+
+
+class Spec(_OmitsUnset):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
-    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any.
+    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any;
+    ``objective`` is None where the student minimises the method's own.
     """
+
+    later = frozenset({"proxy", "objective"})
 
     suite: str
     task: str
@@ -81,6 +99,7 @@ class Spec(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    objective: ObjectiveSpec | None = None
 
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it is not part of it."""
@@ -134,8 +153,46 @@ class Environment(_Strict):
     code_version: str
 
 
+class Measured(_Strict):
+    """A set of images by the numbers: ``inception_score``, ``fid``, ``kid``, ``lpips``, ..."""
+
+    images: int
+    metrics: dict[str, float]
+
+
+class ImageQuality(_Strict):
+    """A run's images as one extractor sees them, and the sets that frame the numbers.
+
+    Attributes:
+        version: of the definitions.
+        extractor: what the network is called.
+        checksum: of its weights.
+        dtype: in which features were computed.
+        batch: images at a time, on which nothing depends.
+        reference: how many real training images they were compared with.
+        pairs: how many pairs the perceptual distances are means of.
+        samples: the run's images.
+        real_test: as many real images, held out from training; the best that can be reached.
+        noise: as many images of normal noise.
+    """
+
+    version: int
+    extractor: str
+    checksum: str
+    dtype: str
+    batch: int
+    reference: int
+    pairs: int
+    samples: Measured
+    real_test: Measured
+    noise: Measured
+
+
 class Record(_Strict):
-    """One run, finished or failed."""
+    """One run, finished or failed.
+
+    ``quality`` holds what `dfkd measure` found, by extractor, and is not written while empty.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -144,12 +201,20 @@ class Record(_Strict):
     reason: str = ""
     method: MethodInfo
     metrics: dict[str, float] = {}
+    quality: dict[str, ImageQuality] = {}
     ledger: LedgerInfo = LedgerInfo()
     curves: dict[str, dict[str, list[float]]] = {}
     teacher: TeacherInfo
     data_note: str = ""
     environment: Environment
     created: str
+
+    @model_serializer(mode="wrap")
+    def _without_empty_quality(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        if not self.quality:
+            del values["quality"]
+        return values
 
     def to_json(self) -> str:
         """Canonical text: sorted keys, one trailing newline."""
@@ -189,8 +254,10 @@ class Record(_Strict):
         return record
 
 
-class PlannedEntry(_OmitsNoProxy):
+class PlannedEntry(_OmitsUnset):
     """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
+
+    later = frozenset({"proxy", "objective"})
 
     task: str
     task_version: int
@@ -202,6 +269,7 @@ class PlannedEntry(_OmitsNoProxy):
     budget: Budget
     seed: int
     proxy: str = ""
+    objective: ObjectiveSpec | None = None
 
     @classmethod
     def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
@@ -217,6 +285,7 @@ class PlannedEntry(_OmitsNoProxy):
             budget=spec.budget,
             seed=spec.seed,
             proxy=spec.proxy,
+            objective=spec.objective,
         )
 
 

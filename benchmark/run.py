@@ -8,7 +8,9 @@ even read before the method has returned, because checkpoints are kept and evalu
 
 from __future__ import annotations
 
+import copy
 import datetime
+import io
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,12 +32,14 @@ from benchmark.device import (
 )
 from benchmark.metadata import obtain_metadata
 from benchmark.metrics.classification import accuracy, collapse_threshold, predictions
+from benchmark.metrics.images import sample_statistics
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import TrainedTeacher
 from methods.base import Access, Diverged, Method, Problem, Run, derive_seed
+from methods.objectives.registry import discover_objectives
 from methods.registry import discover
 from methods.sources import ImageBank, SampleSource
 from methods.teacher import Ledger, Teacher
@@ -126,6 +130,9 @@ class Trial:
         self.problem = pose(
             self.task, self.method, Teacher(network, run.ledger), spec.seed, self.context
         )
+        if spec.objective is not None:
+            objective = discover_objectives()[spec.objective.name]
+            self.problem.objective = objective(objective.Params(**spec.objective.params))
         self.note = self.method.note(self.problem)
         self.checkpoints = Checkpoints(network, run)
         run.on_checkpoint = self.checkpoints.take
@@ -143,12 +150,42 @@ class Trial:
         if status == "ok" and not isinstance(student, nn.Module):
             kind = type(student).__name__
             status, reason = "error", f"fit returned {kind}, not the trained student"
+        objective = self.problem.objective
+        if status == "ok" and objective is not None and not objective.attached:
+            status = "error"
+            reason = (
+                f"the method's own loop does not know objective '{objective.name}'; let it use "
+                "student_objective"
+            )
         if status == "ok" and isinstance(student, nn.Module):
             with self.run.phase("evaluation"):
                 status, reason, metrics = evaluate(
                     self.task, student, self.checkpoints, self.run, self.context
                 )
+                metrics |= self.variant_metrics(student)
         return self.record(status, reason, metrics)
+
+    def unsupported(self) -> str | None:
+        """Why the method, or the objective put on it, cannot run on this problem."""
+        objective = self.problem.objective
+        reason = self.method.supports(self.problem)
+        if reason is None and objective is not None:
+            reason = objective.supports(self.problem)
+        return reason
+
+    def variant_metrics(self, student: nn.Module) -> dict[str, float]:
+        """What the objective's other networks score, such as the student in integers."""
+        metrics: dict[str, float] = {}
+        if self.problem.objective is None:
+            return metrics
+        # Integer arithmetic exists on the CPU alone; and these networks have no checkpoints.
+        alone = Run(self.run.budget, self.run.seed)
+        for name, network in self.problem.objective.variants(student).items():
+            unseen = Checkpoints(self.checkpoints.teacher, alone)
+            _, _, scores = evaluate(self.task, network.eval(), unseen, alone, self.context)
+            metrics |= {f"{metric}_{name}": value for metric, value in scores.items()}
+            metrics[f"kib_{name}"] = stored_kib(network)
+        return metrics
 
     def record(
         self, status: Status, reason: str, metrics: Mapping[str, float] | None = None
@@ -268,7 +305,7 @@ def proxy_checksum(method: type[Method], task: str, context: Context) -> str:
 def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:
     """Do a method's work, and turn whatever happens into a status and a reason."""
     try:
-        if reason := trial.method.supports(trial.problem):
+        if reason := trial.unsupported():
             return "skipped", reason, None
         return "ok", "", work()
     except Diverged as error:
@@ -317,12 +354,14 @@ class Checkpoints:
         self.steps: list[int] = []
         self.agreement: list[float] = []
         self.states: list[dict[str, Tensor]] = []
+        self.images: Tensor | None = None
         self._reference: tuple[SampleSource, Tensor, Tensor] | None = None
 
     def take(self, student: nn.Module, step: int, samples: SampleSource) -> None:
         """Keep the student's weights after ``step`` steps and measure its agreement."""
         with self.run.phase("evaluation"):
             images, expected = self._validation(samples)
+            self.images = images
             self.agreement.append(float((predictions(student, images) == expected).double().mean()))
             self.steps.append(step)
             self.states.append(
@@ -351,7 +390,8 @@ def evaluate(
     metrics = {"accuracy": final}
     if checkpoints.steps:
         curve = []
-        snapshot = task.make_student().to(run.device)
+        # Of the student's own kind, which an objective may have rebuilt.
+        snapshot = copy.deepcopy(student)
         for state in checkpoints.states:
             snapshot.load_state_dict(state)
             curve.append(accuracy(snapshot, images, labels))
@@ -365,11 +405,20 @@ def evaluate(
             "accuracy_agreement": curve[chosen],
             "accuracy_oracle": max(curve),
         }
+    if checkpoints.images is not None:
+        metrics |= sample_statistics(checkpoints.teacher, checkpoints.images)
     chance = collapse_threshold(labels)
     if final <= chance:
         reason = f"accuracy {final:.4f} is not above chance ({chance:.4f})"
         return "collapsed", reason, metrics
     return "ok", "", metrics
+
+
+def stored_kib(network: nn.Module) -> float:
+    """Size of a network's weights and buffers as torch stores them, in KiB."""
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    return len(file.getbuffer()) / 1024
 
 
 def ledger_info(ledger: Ledger) -> LedgerInfo:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -17,12 +18,14 @@ from benchmark.records import Record, Store
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import all_tasks, get_task
 from methods.base import Method
-from methods.params import format_value, nearest
+from methods.objectives.registry import OWN, discover_objectives
+from methods.objectives.transfer import TransferObjective
+from methods.params import MethodParams, format_value, nearest
 from methods.registry import discover
 
 
 def overview(console: Console, method_folders: Sequence[Path]) -> None:
-    """Tasks, methods and suites, a line each."""
+    """Tasks, methods, objectives and suites, a line each."""
     tasks = _table("Tasks", "task", "data", "teacher → student", "budgets")
     for name in sorted(all_tasks()):
         task = get_task(name)
@@ -30,15 +33,22 @@ def overview(console: Console, method_folders: Sequence[Path]) -> None:
     methods = _table("Methods", "method", "title", "access", "source")
     for name, cls in sorted(discover(method_folders).items()):
         methods.add_row(name, cls.title, cls.access.describe(), cls.paper)
+    objectives = _table("Objectives (on any method)", "objective", "title", "source")
+    objectives.add_row(OWN, "The method's own: Hinton's KD, or its labels", "")
+    for name, objective in sorted(discover_objectives().items()):
+        objectives.add_row(name, objective.title, objective.paper)
     suites = _table("Suites", "suite", "runs", "what")
     for name in suite_names():
         suite = load_suite(name)
         per_task = sum(
-            len(entry.variants()) * len(entry.seeds or suite.seeds) for entry in suite.methods
+            len(entry.variants())
+            * len(entry.seeds or suite.seeds)
+            * len(suite.objectives_of(entry))
+            for entry in suite.methods
         )
         runs = len(suite.tasks) * per_task
         suites.add_row(name, str(runs), suite.description)
-    for table in (tasks, methods, suites):
+    for table in (tasks, methods, objectives, suites):
         console.print(table)
     console.print("Look closer with: dfkd show NAME", highlight=False)
 
@@ -49,9 +59,11 @@ def page(name: str, console: Console, results: Path, method_folders: Sequence[Pa
     Raises:
         UserError: when nothing is, with the nearest name.
     """
-    methods = discover(method_folders)
+    methods, objectives = discover(method_folders), discover_objectives()
     if name in methods:
         _method(methods[name], console)
+    elif name in objectives:
+        _objective(objectives[name], console)
     elif name in all_tasks():
         _task(get_task(name), console)
         if name in suite_names():
@@ -61,7 +73,7 @@ def page(name: str, console: Console, results: Path, method_folders: Sequence[Pa
     elif len(name) >= 4 and all(digit in "0123456789abcdef" for digit in name):
         _record(Store(results).find(name), console)
     else:
-        valid = [*methods, *all_tasks(), *suite_names()]
+        valid = [*methods, *objectives, *all_tasks(), *suite_names()]
         raise UserError(f"nothing is called '{name}'; {nearest(name, valid)} (or give a run id)")
 
 
@@ -70,12 +82,27 @@ def _method(cls: type[Method], console: Console) -> None:
     console.print(f"{escape(inspect.getdoc(cls) or '')}\n", highlight=False)
     console.print(f"source: {escape(cls.paper)}", highlight=False)
     console.print(f"access: {cls.access.describe()}", highlight=False)
-    if not cls.Params.model_fields:
+    _parameters(cls.Params, "--set", console)
+    for family, settings in cls.settings.items():
+        text = ", ".join(f"{key}={format_value(value)}" for key, value in settings.items())
+        console.print(f"published settings on {family}: {text}", highlight=False)
+
+
+def _objective(cls: type[TransferObjective], console: Console) -> None:
+    console.print(f"[bold]{escape(cls.title)}[/bold] (objective {cls.name}, version {cls.version})")
+    console.print(f"{escape(inspect.getdoc(cls) or '')}\n", highlight=False)
+    console.print(f"source: {escape(cls.paper)}", highlight=False)
+    _parameters(cls.Params, "--objective-set", console)
+
+
+def _parameters(params: type[MethodParams], option: str, console: Console) -> None:
+    if not params.model_fields:
         console.print("It has no parameters.")
         return
-    table = _table("Parameters (--set name=value)", "name", "default", "tuning range", "meaning")
-    for name, field in cls.Params.model_fields.items():
-        info = cls.Params.info(name)
+    title = f"Parameters ({option} name=value)"
+    table = _table(title, "name", "default", "tuning range", "meaning")
+    for name, field in params.model_fields.items():
+        info = params.info(name)
         separator = " … " if isinstance(field.default, int | float) else " | "
         if isinstance(field.default, bool):
             separator = " | "
@@ -95,9 +122,6 @@ def _method(cls: type[Method], console: Console) -> None:
             escape(meaning),
         )
     console.print(table)
-    for family, settings in cls.settings.items():
-        text = ", ".join(f"{key}={format_value(value)}" for key, value in settings.items())
-        console.print(f"published settings on {family}: {text}", highlight=False)
 
 
 def _task(task: Task, console: Console) -> None:
@@ -128,7 +152,9 @@ def _suite(name: str, console: Console) -> None:
         for variant in entry.variants():
             settings = ", ".join(f"{key}={format_value(value)}" for key, value in variant.items())
             seeds = f" (seeds {', '.join(map(str, entry.seeds))})" if entry.seeds else ""
-            console.print(f"  {entry.name} {escape(settings)}{seeds}", highlight=False)
+            names = suite.objectives_of(entry)
+            objectives = "" if names == [OWN] else f" (objectives {', '.join(names)})"
+            console.print(f"  {entry.name} {escape(settings)}{objectives}{seeds}", highlight=False)
 
 
 def _record(record: Record, console: Console) -> None:
@@ -139,7 +165,12 @@ def _record(record: Record, console: Console) -> None:
         "suite": spec.suite,
         "task": f"{spec.task} (version {spec.task_version}, data {spec.data})",
         "method": f"{spec.method} (version {spec.method_version}, {record.method.access})",
-        "parameters": ", ".join(f"{k}={format_value(v)}" for k, v in spec.params.items()) or "–",
+        "parameters": _assignments(spec.params),
+        **(
+            {"objective": f"{spec.objective.name}: {_assignments(spec.objective.params)}"}
+            if spec.objective
+            else {}
+        ),
         **({"proxy images": f"{record.method.proxy}, {spec.proxy}"} if spec.proxy else {}),
         **({"note": record.method.note} if record.method.note else {}),
         "budget": spec.budget.name,
@@ -147,6 +178,13 @@ def _record(record: Record, console: Console) -> None:
         **({"data": record.data_note} if record.data_note else {}),
         "teacher": f"{record.teacher.checksum}, accuracy {record.teacher.accuracy:.4f}",
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
+        **{
+            f"images, by {name}": ", ".join(
+                f"{key} {value:.4g}" for key, value in quality.samples.metrics.items()
+            )
+            + f" ({quality.samples.images:,} images; {quality.extractor}, {quality.checksum})"
+            for name, quality in record.quality.items()
+        },
         "seconds": ", ".join(f"{k} {v:.1f}" for k, v in record.ledger.seconds.items()),
         "teacher queries": f"{record.ledger.teacher_forward:,} forward, "
         f"{record.ledger.teacher_backward:,} backward",
@@ -159,6 +197,10 @@ def _record(record: Record, console: Console) -> None:
         table.add_row(f"[dim]{name}[/dim]", escape(str(value)))
     console.print(table)
     console.print(f"Run it again with: dfkd replay {record.run_id}", highlight=False)
+
+
+def _assignments(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={format_value(value)}" for key, value in params.items()) or "–"
 
 
 def _table(title: str, *columns: str) -> Table:

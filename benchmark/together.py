@@ -31,7 +31,9 @@ def groups(jobs: Sequence[Job], methods: Mapping[str, type[Method]]) -> list[lis
     found: dict[str, list[Job]] = {}
     for job in jobs:
         spec = job.spec
-        same = spec.model_copy(update={"seed": 0}) if can_share(methods[spec.method]) else spec
+        # An objective that trains something beside the student is not batched over seeds.
+        shared = can_share(methods[spec.method]) and spec.objective is None
+        same = spec.model_copy(update={"seed": 0}) if shared else spec
         found.setdefault(same.run_id(job.teacher.info.checksum), []).append(job)
     return list(found.values())
 
@@ -83,7 +85,8 @@ def _distill(ready: Sequence[tuple[Trial, SampleSource]]) -> list[nn.Module | Ba
     try:
         objective = trials[0].method.objective(trials[0].problem)
         problems = [trial.problem for trial in trials]
-        students = list(train_students(problems, [s for _, s in ready], objective, runs))
+        seen = [trial.method.student_samples(trial.problem, s, trial.run) for trial, s in ready]
+        students = list(train_students(problems, seen, objective, runs))
     except (Exception, KeyboardInterrupt) as error:
         students = [error] * len(trials)
     spent = time.perf_counter() - started + evaluating

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from methods.params import MethodParams
 from methods.sources import SampleSource
 from methods.student import train_student
 from methods.teacher import Ledger, Teacher
+
+if TYPE_CHECKING:
+    from methods.objectives.transfer import TransferObjective
 
 
 class Access(enum.Flag):
@@ -82,6 +85,7 @@ class Problem:
         access: what the method declared.
         method: its name, for messages.
         granted: the data itself, by flag; entries that were not declared are dropped.
+        objective: what the student minimises, when it is not what the method has of its own.
     """
 
     def __init__(
@@ -96,6 +100,7 @@ class Problem:
         access: Access = DATA_FREE,
         method: str = "method",
         granted: Mapping[Access, Any] | None = None,
+        objective: TransferObjective | None = None,
     ) -> None:
         self.teacher = teacher
         self.make_student = make_student
@@ -104,6 +109,7 @@ class Problem:
         self.normalization = normalization
         self.task_type = task_type
         self.access = access
+        self.objective = objective
         self._method = method
         self._granted = {flag: data for flag, data in (granted or {}).items() if flag in access}
 
@@ -276,6 +282,21 @@ class Run:
             self.on_checkpoint(student, step, samples)
 
 
+def refuse_unprepared(problem: Problem, setting: str) -> str | None:
+    """Why images and student cannot be made together under an objective that needs images first.
+
+    Args:
+        problem: with the objective.
+        setting: the parameter that asks for it, for the message.
+    """
+    if problem.objective is None or not problem.objective.needs_samples_first:
+        return None
+    return (
+        f"objective '{problem.objective.name}' is prepared on finished samples, and with {setting} "
+        "there are none before the student learns"
+    )
+
+
 class Method(ABC):
     """One approach to data-free knowledge distillation: one class, one file.
 
@@ -325,12 +346,25 @@ class Method(ABC):
         """Make, or train, the source of the images the student learns from."""
 
     def objective(self, problem: Problem) -> Objective:
-        """What the student minimises; Hinton's KD at the parameter ``temperature``."""
+        """What the student minimises by default; Hinton's KD at the parameter ``temperature``."""
         return Distillation(self.params.temperature)
+
+    def student_objective(self, problem: Problem) -> Objective:
+        """What the student minimises: the problem's objective if it has one, or the method's own.
+
+        A method with a loop of its own trains its student on this.
+        """
+        own = self.objective(problem)
+        return own if problem.objective is None else problem.objective.on(own)
+
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        """What the student learns from: ``samples``, unless a method adds to them."""
+        return samples
 
     def distill(self, problem: Problem, samples: SampleSource, run: Run) -> nn.Module:
         """Train a student on ``samples``; the shared loop unless a method needs another."""
-        return train_student(problem, samples, self.objective(problem), run)
+        seen = self.student_samples(problem, samples, run)
+        return train_student(problem, seen, self.student_objective(problem), run)
 
     def fit(self, problem: Problem, run: Run) -> nn.Module:
         """The whole method. Override it when generator and student are trained together."""

@@ -8,7 +8,8 @@ nothing from its teacher that random images would not have shown.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from methods.generators import GeneratorParams, build_generator, drawing_from, s
 from methods.objectives import Objective, Supervised
 from methods.params import MethodParams, param
 from methods.sources import ImageBank, SampleSource
+
+PER_PIXEL: Mapping[str, Mapping[str, Any]] = {"camvid": {"temperature": 1.0}}
+"""DeGAN for segmentation distils per pixel at τ = 1; its table's other rows must do so as well."""
 
 
 def _temperature(default: float, source: str) -> float:
@@ -36,6 +40,16 @@ def _real_images(images: Tensor, run: Run, labels: Tensor | None = None) -> Imag
     """A bank of real images, a tenth (at most the budget's number) kept for validation."""
     held_out = max(1, min(run.budget.validation_images, len(images) // 10))
     return ImageBank(images, held_out, labels, run.device)
+
+
+def shuffled_proxies(problem: Problem, run: Run) -> ImageBank:
+    """A bank of the proxy images, in random order.
+
+    Folders of images come sorted by class; validation must not see one class only.
+    """
+    images = problem.proxy_images
+    order = torch.randperm(len(images), generator=run.stream("proxy-order"))
+    return _real_images(images[order], run)
 
 
 class StudentSupervised(Method):
@@ -66,6 +80,8 @@ class KDReal(Method):
 
         temperature: float = _temperature(4.0, "common practice (RepDistiller, AT)")
 
+    settings = PER_PIXEL
+
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         return _real_images(problem.train_images, run)
 
@@ -83,11 +99,10 @@ class AlternativeData(Method):
 
         temperature: float = _temperature(10.0, "RDSKD, default")
 
+    settings = PER_PIXEL
+
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        images = problem.proxy_images
-        # Folders of images come sorted by class; validation must not see one class only.
-        order = torch.randperm(len(images), generator=run.stream("proxy-order"))
-        return _real_images(images[order], run)
+        return shuffled_proxies(problem, run)
 
 
 class Noise(Method):
@@ -109,6 +124,8 @@ class Noise(Method):
             gt=0,
         )
         temperature: float = _temperature(10.0, "RDSKD, default")
+
+    settings = PER_PIXEL
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         def draw(count: int, stream: torch.Generator) -> Tensor:
@@ -137,6 +154,8 @@ class UntrainedGenerator(Method):
             tune=("train", "eval"),
         )
         temperature: float = _temperature(10.0, "RDSKD, default")
+
+    settings = PER_PIXEL
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         generator = build_generator(self.params, problem, run)

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.base import Method, Problem, Run
+from methods.base import Method, Problem, Run, refuse_unprepared
 from methods.generators import (
     GeneratedBatch,
     GeneratorParams,
@@ -136,6 +136,11 @@ class DAFL(Method):
         "svhn": {"latent_dim": 1000, "generator_lr": 0.02, "entropy": 10.0},
     }
 
+    def supports(self, problem: Problem) -> str | None:
+        if self.params.schedule == "joint":
+            return refuse_unprepared(problem, "schedule=joint")
+        return None
+
     def _generator_loss(self, batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
         p = self.params
         base = 10.0 if p.log_base == "10" else math.e
@@ -167,7 +172,7 @@ class DAFL(Method):
         """
         per_batch: int = self.params.student_steps_per_batch
         steps = run.budget.synthesis_steps * per_batch
-        training = StudentTraining(problem, self.objective(problem), run, steps)
+        training = StudentTraining(problem, self.student_objective(problem), run, steps)
         generator = build_generator(self.params, problem, run)
         source = OnlineSource(drawing_from(generator, "train", run))
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base import Method, Problem, Run
+from methods.base import Method, Problem, Run, refuse_unprepared
 from methods.batch_norm import batch_norm_layers, watch_batch_norms
 from methods.losses import (
     LayerStatistics,
@@ -182,6 +182,8 @@ class DeepInversion(Method):
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":
             return "DeepInversion draws one label per image; segmentation has one per pixel"
+        if self.params.adaptive:
+            return refuse_unprepared(problem, "adaptive=true")
         return None
 
     def note(self, problem: Problem) -> str:
@@ -202,7 +204,7 @@ class DeepInversion(Method):
         """A batch of images, then its share of the budget's student steps on the pool, in turn."""
         inversion = Inversion(self.params, problem, run)
         steps, rounds = run.budget.student_steps, len(inversion.sizes)
-        training = StudentTraining(problem, self.objective(problem), run, steps)
+        training = StudentTraining(problem, self.student_objective(problem), run, steps)
         order = run.stream("student-batches")
         pool = Pool(run, problem.teacher)
         for done in range(1, rounds + 1):

@@ -6,22 +6,27 @@ Classifier", AAAI 2020.
 Three players: (1) a discriminator D tells proxy images from generated ones; (2) a generator G
 minimises  L_adv + λ_e·mean H(p(x)) + λ_d·Σ p̄ log p̄  against D and the frozen teacher p; (3) the
 student is trained on G's images with τ²·KL. Without its two weights it is a plain DCGAN.
+
+For segmentation (Bhogale 2020) p is taken of every pixel, the diversity term may weigh rare classes
+more, and the student's batches may hold a share of the proxy images themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.base import Access, Method, Problem, Run
+from methods.baselines import shuffled_proxies
 from methods.generators import draw_latents, samples_from
-from methods.losses import entropy_loss, information_entropy_loss
+from methods.losses import entropy_loss, information_entropy_loss, weighted_diversity_loss
 from methods.networks import DCGANDiscriminator, DCGANGenerator, dcgan_widths
 from methods.params import MethodParams, param
-from methods.sources import SampleSource
+from methods.sources import MixedSource, SampleSource
 
 
 class DCGANParams(MethodParams):
@@ -61,6 +66,16 @@ class DCGANParams(MethodParams):
         tune=(1.0, 20.0),
         gt=0,
     )
+    mix: float = param(
+        0.0,
+        "share of proxy images in every batch of the student, to the nearest whole image",
+        source="DeGAN for segmentation, mixed data: α of α+β = 1",
+        phase="distillation",
+        tune=(0.0, 1.0),
+        ge=0,
+        le=1,
+        added=True,
+    )
 
 
 class DCGAN(Method):
@@ -71,10 +86,16 @@ class DCGAN(Method):
     paper = "ablation of DeGAN: no teacher in the generator's loss; Radford et al., ICLR 2016"
     access = Access.PROXY_IMAGES
     Params = DCGANParams
+    settings = {"camvid": {"temperature": 1.0}}
 
     def teacher_weights(self) -> dict[str, float]:
         """Weights of the teacher's terms in the generator's loss, by name in `TEACHER_TERMS`."""
         return {}
+
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        if not self.params.mix:
+            return samples
+        return MixedSource(shuffled_proxies(problem, run), samples, self.params.mix)
 
     def supports(self, problem: Problem) -> str | None:
         try:
@@ -173,10 +194,20 @@ class DeGANParams(DCGANParams):
     )
     diversity_weight: float = param(
         5.0,
-        "weight λ_d of the negative entropy of the batch-mean prediction; 0 switches it off",
+        "weight λ_d of the diversity term; 0 switches it off",
         source="released code, CIFAR-10",
         tune=(0.0, 10.0),
         ge=0,
+        active_when={"diversity": ("plain", "weighted")},
+    )
+    diversity: Literal["none", "plain", "weighted"] = param(
+        "plain",
+        "the diversity term: negative entropy of the mean prediction, or the distance of the "
+        "classes' shares from equal ones, weighted for rare classes",
+        source="released code; DeGAN for segmentation, Eq. 5",
+        tune=("none", "plain", "weighted"),
+        needs=("diversity_weight",),
+        added=True,
     )
 
 
@@ -187,16 +218,22 @@ class DeGAN(DCGAN):
     title = "DeGAN"
     paper = "Addepalli et al., AAAI 2020"
     Params = DeGANParams
+    # Table 1's row "DeGAN" of the segmentation report, (λ_e, λ_d) = (10, 0).
+    settings = {"camvid": {"temperature": 1.0, "entropy_weight": 10.0, "diversity": "none"}}
 
     def teacher_weights(self) -> dict[str, float]:
         p = self.params
-        weights = {"entropy": p.entropy_weight, "diversity": p.diversity_weight}
+        weights = {"entropy": p.entropy_weight}
+        if p.diversity != "none":
+            name = "diversity" if p.diversity == "plain" else "weighted_diversity"
+            weights[name] = p.diversity_weight
         return {name: weight for name, weight in weights.items() if weight}
 
 
 TEACHER_TERMS: dict[str, Callable[[Tensor], Tensor]] = {
     "entropy": entropy_loss,
     "diversity": information_entropy_loss,
+    "weighted_diversity": weighted_diversity_loss,
 }
 
 

@@ -2,7 +2,8 @@
 
 Conventions: ``logits`` are B×K for classification or B×K×H×W for segmentation, where
 "sample" then means pixel. Logarithms are natural unless an argument says otherwise. All
-functions compute in the logits' own precision; callers under autocast pass ``.float()``.
+functions compute in the logits' own precision; callers under autocast pass ``.float()``. Terms
+between feature maps are in `methods.feature_losses` and can be imported from here.
 """
 
 from __future__ import annotations
@@ -15,11 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.feature_losses import adapter_loss as adapter_loss
+from methods.feature_losses import affinity_loss as affinity_loss
+from methods.feature_losses import attention_loss as attention_loss
+from methods.feature_losses import hint_loss as hint_loss
+from methods.feature_losses import pairwise_loss as pairwise_loss
+
 EPSILON = 1e-8
 """Guards divisions by a distance that may be exactly zero.
 
 The released RDSKD code uses 1e-20, whose square underflows in float32 and makes the gradient NaN.
 """
+
+IGNORE_INDEX = 255
+"""Label of void pixels, which count in no loss and no metric (torch's ``ignore_index``)."""
 
 CONCENTRATION_FLOOR = 1e-4
 """Keeps the least similar class's Dirichlet concentration positive."""
@@ -48,6 +58,43 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
     # Written out, because kl_div cannot be batched over seeds (`torch.vmap`).
     divergence = (teacher.exp() * (teacher - student)).sum() / len(teacher)
     return divergence * temperature**2
+
+
+def pixelwise_loss(
+    student_logits: Tensor, teacher_logits: Tensor, batch: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """KL(softmax(t) ‖ softmax(s)) of every pixel, mean over an image's pixels.
+
+    Source: structured KD (Liu et al. 2019), pixel-wise distillation. The released code takes the
+    cross-entropy instead, whose gradient is the same, and sums it over the batch
+    (``batch="sum"``), so that its weight per image does not depend on the batch's size.
+
+    Args:
+        student_logits: B×K×H×W.
+        teacher_logits: same shape.
+        batch: how images are combined.
+
+    Returns:
+        A scalar in [0, ∞).
+    """
+    images = len(student_logits) if batch == "sum" else 1
+    return images * kd_loss(student_logits, teacher_logits)
+
+
+def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy with the true labels; void pixels of a label map are left out.
+
+    Args:
+        logits: B×K or B×K×H×W.
+        labels: B, or B×H×W with `IGNORE_INDEX` where a pixel is of no class.
+
+    Returns:
+        A scalar in [0, ∞), mean over samples; 0 when all of them are void.
+    """
+    if labels.ndim == 1:  # where 255 is a class like any other
+        return F.cross_entropy(logits, labels)
+    total = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    return total / (labels != IGNORE_INDEX).sum().clamp_min(1)
 
 
 def one_hot_loss(logits: Tensor) -> Tensor:
@@ -103,6 +150,25 @@ def entropy_loss(logits: Tensor) -> Tensor:
     return -(log_probs.exp() * log_probs).sum(dim=1).mean()
 
 
+def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """(1/K) Σ_c (1/K − w_c)² / (w_c + ε), w the mean prediction over all samples.
+
+    Distance of the classes' shares from equal ones, where a rare class counts for more; the
+    gradient flows through the denominator too.
+    Source: DeGAN for segmentation (Bhogale 2020), Eq. 5, "regression" in the released code, which
+    has no ε: a class that is never predicted would make the loss infinite.
+
+    Args:
+        logits: teacher logits, B×K or B×K×H×W.
+        epsilon: ε > 0.
+
+    Returns:
+        A scalar in [0, ∞).
+    """
+    share = F.softmax(_samples_by_class(logits), dim=1).mean(dim=0)
+    return ((1 / len(share) - share).square() / (share + epsilon)).mean()
+
+
 def activation_loss(features: Tensor, reduction: Literal["sum", "mean"] = "sum") -> Tensor:
     """Negative ℓ1 norm of the features entering the teacher's classifier, mean over samples.
 
@@ -111,7 +177,7 @@ def activation_loss(features: Tensor, reduction: Literal["sum", "mean"] = "sum")
     summing them (``reduction="mean"``), and the published weight is tuned to that.
 
     Args:
-        features: B×D.
+        features: B×D, or B×D×h×w of a segmentation network: a position is a sample then.
         reduction: how the entries of one sample's feature vector are combined.
 
     Returns:
@@ -132,8 +198,8 @@ def diversity_seeking_loss(
     Args:
         images_a: B×C×H×W.
         images_b: B×C×H×W, the images drawn from the other half of the latents.
-        probs_a: teacher softmax of ``images_a``, B×K.
-        probs_b: teacher softmax of ``images_b``, B×K.
+        probs_a: teacher softmax of ``images_a``, B×K or B×K×H×W.
+        probs_b: teacher softmax of ``images_b``, likewise.
 
     Returns:
         A scalar in [0, ∞).

@@ -31,6 +31,7 @@ class ParamInfo(NamedTuple):
     active_when: Mapping[str, tuple[Any, ...]]
     needs: tuple[str, ...]
     inert: str
+    added: bool
 
 
 def param(
@@ -44,6 +45,7 @@ def param(
     active_when: Mapping[str, tuple[Any, ...]] | None = None,
     needs: tuple[str, ...] = (),
     inert: str = "",
+    added: bool = False,
     **bounds: Any,
 ) -> Any:
     """Declare one hyper-parameter.
@@ -59,6 +61,8 @@ def param(
         active_when: other parameters and the values under which this one has an effect.
         needs: other parameters that must not be zero or false for this one to have an effect.
         inert: a reason, when the parameter is allowed to change nothing.
+        added: it came after runs of the method had been recorded, with a default under which they
+            mean what they did; left out of the record while it has that default.
         bounds: pydantic's ``gt``, ``ge``, ``lt``, ``le``.
     """
     extra: dict[str, Any] = {
@@ -69,6 +73,7 @@ def param(
         "active_when": dict(active_when or {}),
         "needs": needs,
         "inert": inert,
+        "added": added,
     }
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
@@ -128,6 +133,15 @@ class MethodParams(BaseModel):
                     f"switch {other} on or leave '{name}' alone"
                 )
         return ""
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings that identify a run, by name; building them again gives this object."""
+        usual = {
+            name
+            for name, field in type(self).model_fields.items()
+            if self.info(name).added and getattr(self, name) == field.default
+        }
+        return self.model_dump(mode="json", exclude=usual)
 
     def of_phase(self, phase: Phase) -> dict[str, Any]:
         """The settings that act in one phase, by name."""

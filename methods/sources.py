@@ -9,6 +9,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+LABELLED_AT_ONCE = 2**23
+"""Most numbers in a batch of images that the teacher labels: 2,048 images of 3×32×32 and more."""
+
+KEPT_LOGITS = 2**28
+"""Most numbers in the kept logits of a bank, 1 GiB; the teacher labels batch by batch beyond."""
+
 
 class Batch(NamedTuple):
     """What the student sees in one step."""
@@ -87,8 +93,15 @@ class ImageBank(SampleSource):
 
     @torch.no_grad()
     def label(self, teacher: nn.Module) -> ImageBank:
-        """Attach the teacher's logits to every training image, computed once."""
-        parts = self.images[: len(self)].split(self.LABEL_CHUNK)
+        """Attach the teacher's logits to every training image, computed once.
+
+        Score maps of too many images are not kept: the teacher is asked again in every step.
+        """
+        pixels = self.images[0, 0].numel()
+        if pixels * len(self) * teacher.num_classes > KEPT_LOGITS:  # type: ignore[operator]
+            return self
+        chunk = min(self.LABEL_CHUNK, max(1, LABELLED_AT_ONCE // self.images[0].numel()))
+        parts = self.images[: len(self)].split(chunk)
         self.teacher_logits = torch.cat([teacher(self._fetch(part)).float() for part in parts])
         return self
 
@@ -119,6 +132,64 @@ class OnlineSource(SampleSource):
 
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
         return self._draw(count, stream)
+
+
+class MixedSource(SampleSource):
+    """Two sources in one: every batch holds the same share of each.
+
+    Args:
+        first: where ``share`` of every batch comes from, to the nearest whole image.
+        second: where the rest comes from.
+        share: in [0, 1].
+    """
+
+    def __init__(self, first: SampleSource, second: SampleSource, share: float) -> None:
+        self.parts = (first, second)
+        self.share = share
+
+    def _counts(self, size: int) -> tuple[int, int]:
+        from_first = round(self.share * size)
+        return from_first, size - from_first
+
+    def batches(self, size: int, stream: torch.Generator) -> Iterator[Batch]:
+        """Yield batches of ``size``.
+
+        Raises:
+            ValueError: when a bank has too few images for its share of a single batch.
+        """
+        wanted = [
+            (part.batches(count, stream), count)
+            for part, count in zip(self.parts, self._counts(size), strict=True)
+            if count
+        ]
+        while True:
+            found = [next(batches) for batches, _ in wanted]
+            for batch, (_, count) in zip(found, wanted, strict=True):
+                if len(batch.images) < count:
+                    raise ValueError(
+                        f"a batch needs {count} images of a source that has {len(batch.images)}; "
+                        "change the share, or the budget's student_batch"
+                    )
+            yield _joined(found)
+
+    def validation(self, count: int, stream: torch.Generator) -> Tensor:
+        shares = zip(self.parts, self._counts(count), strict=True)
+        return torch.cat([part.validation(n, stream) for part, n in shares if n])
+
+    def label(self, teacher: nn.Module) -> MixedSource:
+        """Both sources, labelled where they can be."""
+        first, second = (part.label(teacher) for part in self.parts)
+        return MixedSource(first, second, self.share)
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    """One batch of several; a field that one of them lacks is lacking."""
+    fields = {
+        name: torch.cat(parts)
+        for name, parts in zip(Batch._fields, zip(*batches, strict=True), strict=True)
+        if all(part is not None for part in parts)
+    }
+    return Batch(**fields)
 
 
 def bank_of(

@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
 
 def student_optimizer(
-    parameters: Iterable[nn.Parameter], budget: Budget, steps: int
+    parameters: Iterable[nn.Parameter], budget: Budget, steps: int, rate: float = 1.0
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The budget's optimiser and schedule, the same for every method of a table."""
-    rate, decay = budget.student_lr, budget.student_weight_decay
+    """The budget's optimiser and schedule, the same for every method of a table.
+
+    Args:
+        parameters: what is optimised.
+        budget: names the optimiser.
+        steps: over which the schedule runs.
+        rate: factor on the budget's learning rate.
+    """
+    rate, decay = rate * budget.student_lr, budget.student_weight_decay
     optimizer: torch.optim.Optimizer
     if budget.student_optimizer == "adam":
         optimizer = torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
@@ -60,22 +67,38 @@ class StudentTraining:
 
     Args:
         problem: gives the student and the teacher.
-        objective: what is minimised.
+        objective: what is minimised; what it trains beside the student joins the optimiser.
         run: budget, logging, checkpoints.
         steps: how many steps there will be.
+        student: a fresh one unless given.
+        phase: name of the curves; only students of the phase ``distillation`` are shown.
     """
 
-    def __init__(self, problem: Problem, objective: Objective, run: Run, steps: int) -> None:
-        self.student = problem.make_student().to(run.device).train()
+    def __init__(
+        self,
+        problem: Problem,
+        objective: Objective,
+        run: Run,
+        steps: int,
+        student: nn.Module | None = None,
+        phase: str = "distillation",
+    ) -> None:
+        self.student = student if student is not None else fresh_student(problem, run)
         self.steps = steps
         self.taken = 0
         self._teacher = problem.teacher
         self._objective = objective
         self._run = run
+        self._phase = phase
+        objective.attach(self.student, problem, run)
         self._optimizer, self._schedule = student_optimizer(
-            self.student.parameters(), run.budget, steps
+            [*self.student.parameters(), *objective.parameters()],
+            run.budget,
+            steps,
+            objective.rate,
         )
-        self._shown_at = checkpoint_steps(steps, run.budget.evaluations)
+        shown = phase == "distillation"
+        self._shown_at = checkpoint_steps(steps, run.budget.evaluations) if shown else set()
 
     def step(self, batch: Batch, samples: SampleSource) -> None:
         """One optimisation step on ``batch``, which came from ``samples``.
@@ -87,7 +110,7 @@ class StudentTraining:
             batch = with_teacher(batch, self._teacher)
         with self._run.autocast():
             loss = self._objective(self.student, batch)
-        self._run.log("distillation", self.taken, self.steps, loss=loss.detach())
+        self._run.log(self._phase, self.taken, self.steps, loss=loss.detach())
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._optimizer.step()
@@ -96,6 +119,23 @@ class StudentTraining:
         self.taken += 1
         if self.taken in self._shown_at:
             self._run.checkpoint(self.student, self.taken, samples)
+
+    def learn_from(self, samples: SampleSource) -> None:
+        """All steps, on batches of ``samples``.
+
+        Raises:
+            Diverged: when the loss is NaN or infinite.
+        """
+        name = "student-batches" if self._phase == "distillation" else f"{self._phase}-batches"
+        batches = samples.batches(self._run.budget.student_batch, self._run.stream(name))
+        with self._run.seeded(f"{self._phase}-dropout"):
+            for _, batch in zip(range(self.steps), batches, strict=False):
+                self.step(batch, samples)
+
+
+def fresh_student(problem: Problem, run: Run) -> nn.Module:
+    """A student at its initialisation, in train mode on the run's device."""
+    return problem.make_student().to(run.device).train()
 
 
 def train_student(
@@ -112,13 +152,11 @@ def train_student(
     Raises:
         Diverged: when the loss is NaN or infinite.
     """
-    steps = run.budget.student_steps
-    training = StudentTraining(problem, objective, run, steps)
     if objective.needs_teacher:
         samples = samples.label(problem.teacher)
-    batches = samples.batches(run.budget.student_batch, run.stream("student-batches"))
-    for _, batch in zip(range(steps), batches, strict=False):
-        training.step(batch, samples)
+    student, steps = objective.prepare(fresh_student(problem, run), problem, samples, run)
+    training = StudentTraining(problem, objective, run, steps, student)
+    training.learn_from(samples)
     return training.student
 
 
@@ -143,7 +181,7 @@ def train_students(
         The trained student of each seed, or why it diverged; the others are none the worse.
     """
     run, steps = runs[0], runs[0].budget.student_steps
-    students = [problem.make_student().to(run.device).train() for problem in problems]
+    students = [fresh_student(problem, run) for problem in problems]
     skeleton = copy.deepcopy(students[0]).to("meta")
     parameters, buffers = stack_module_state(students)
     optimizer, schedule = student_optimizer(parameters.values(), run.budget, steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import variance
 from typing import Any
 
 import pandas as pd
@@ -31,6 +32,7 @@ def row(record: Record) -> dict[str, Any]:
         "changed": canonical(record.method.changed),
         "params": canonical(record.spec.params),
         "proxy": record.spec.proxy,
+        "objective": record.spec.objective.name if record.spec.objective else "kd",
         "seed": record.spec.seed,
         "status": record.status,
         "reason": record.reason,
@@ -44,8 +46,34 @@ def row(record: Record) -> dict[str, Any]:
         "peak_memory_mib": ledger.peak_memory_mib,
         "threads": record.environment.threads,
         "code_version": record.environment.code_version,
+        "kd_loss_variance": kd_loss_variance(record),
         **record.metrics,
+        **image_metrics(record),
     }
+
+
+def kd_loss_variance(record: Record) -> float | None:
+    """Variance of the student's loss over the second half of its steps, as its curve samples it.
+
+    How restless the training was to its end (compare RDSKD's Figure 2); None without a curve.
+    """
+    losses = record.curves.get("distillation/loss", {}).get("value", [])
+    late = losses[len(losses) // 2 :]
+    return variance(late) if len(late) > 1 else None
+
+
+def image_metrics(record: Record) -> dict[str, Any]:
+    """Image quality as columns, ``fid_task``, ``fid_inception``, ...
+
+    Each extractor adds ``<extractor>_extractor``, the checksum of its network, and
+    ``<extractor>_samples``, how many images it saw: what must be equal where numbers are compared.
+    """
+    columns: dict[str, Any] = {}
+    for extractor, quality in record.quality.items():
+        columns |= {f"{name}_{extractor}": v for name, v in quality.samples.metrics.items()}
+        columns[f"{extractor}_extractor"] = quality.checksum
+        columns[f"{extractor}_samples"] = quality.samples.images
+    return columns
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:

@@ -14,9 +14,10 @@ from typing import Any
 
 from benchmark.analysis.frame import TIMED_PHASES
 from benchmark.analysis.published import load_published
+from benchmark.analysis.quality import quality_markdown
 from benchmark.analysis.quotes import quote, quoted_cells
 from benchmark.analysis.statistics import t_interval
-from benchmark.records import SCORED, Record, Scan, canonical
+from benchmark.records import SCORED, PlannedEntry, Record, Scan, Spec, canonical
 from methods.budget import Budget
 
 DATA_FREE = "data-free"
@@ -178,8 +179,8 @@ class Table:
 
 TableKey = tuple[str, int, str, str, str]
 """Task, its version, data, budget (canonical) and teacher: what a table never mixes."""
-RowKey = tuple[str, int, str, str]
-"""Method, its version, parameters (canonical) and proxy images."""
+RowKey = tuple[str, int, str, str, str]
+"""Method, its version, parameters (canonical), proxy images and objective (canonical)."""
 
 
 def tables(scan: Scan) -> list[Table]:
@@ -231,7 +232,13 @@ def _keys(record: Record) -> tuple[TableKey, RowKey]:
     spec = record.spec
     budget = _common(spec.budget)
     table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
-    return table, (spec.method, spec.method_version, canonical(spec.params), spec.proxy)
+    params, objective = canonical(spec.params), _canonical_objective(spec)
+    return table, (spec.method, spec.method_version, params, spec.proxy, objective)
+
+
+def _canonical_objective(run: Spec | PlannedEntry) -> str:
+    """The objective put on a run's method; empty for the method's own."""
+    return canonical(run.objective.model_dump(mode="json")) if run.objective else ""
 
 
 def _common(budget: Budget) -> str:
@@ -245,7 +252,8 @@ def _planned(scan: Scan) -> Iterable[tuple[str, TableKey, RowKey]]:
         for run_id, entry in sorted(scan.planned[suite].items()):
             budget = _common(entry.budget)
             table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
-            row = (entry.method, entry.version, canonical(entry.params), entry.proxy)
+            params, objective = canonical(entry.params), _canonical_objective(entry)
+            row = (entry.method, entry.version, params, entry.proxy, objective)
             yield run_id, table, row
 
 
@@ -305,11 +313,17 @@ def cells(table: Table) -> list[list[str]]:
 
 
 def published(table: Table) -> tuple[list[str], str]:
-    """For every row the cell of its published number; and where those come from."""
+    """For every row the cell of its published number; and where those come from.
+
+    A row whose student has another objective than its method's own has none.
+    """
     papers = load_published()
-    return quoted_cells(
-        [quote(papers, table.task, r.method, r.records[0].spec.params) for r in table.rows]
-    )
+    quotes = []
+    for row in table.rows:
+        spec = row.records[0].spec
+        settings = {**spec.params, **row.changed}
+        quotes.append(None if spec.objective else quote(papers, table.task, row.method, settings))
+    return quoted_cells(quotes)
 
 
 def _percent(value: float | None) -> str:
@@ -321,7 +335,7 @@ def _short(value: Any) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """Caption and body in Markdown."""
+    """Caption and body in Markdown, and below them the tables of image quality, if any."""
     left = {"method", "access"}
     lines = [
         "| " + " | ".join(COLUMNS) + " |",
@@ -331,7 +345,8 @@ def markdown_table(table: Table) -> str:
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
     ]
     _, sources = published(table)
-    return "\n".join([table.caption(), "", *lines, *(["", sources] if sources else [])])
+    ranked = "\n".join([table.caption(), "", *lines])
+    return "\n\n".join([ranked, *([sources] if sources else []), *quality_markdown(table)])
 
 
 def markdown(scan: Scan) -> str:

@@ -127,10 +127,11 @@ def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[Pai
 
 
 def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
-    """Runs of the pair's task, or of its stand-in where it has none."""
+    """Runs of the pair's task, or of its stand-in where it has none, with their own objective."""
     if not frame.empty:
+        own = frame[(frame["budget"] == budget) & (frame["objective"] == "kd")]
         for task in filter(None, (pair.task, pair.stand_in)):
-            runs = frame[(frame["task"] == task) & (frame["budget"] == budget)]
+            runs = own[own["task"] == task]
             if not runs.empty:
                 return runs.drop_duplicates("run_id")
     return frame.head(0)
@@ -143,7 +144,9 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
         return found
     keys = ["method", "version", "params", "proxy", "teacher", "budget_numbers"]
     for (method, _, params_text, *_, numbers), group in runs.groupby(keys, sort=True):
-        params, epochs = json.loads(str(params_text)), _epochs(json.loads(str(numbers)))
+        changed = json.loads(group["changed"].iloc[0])
+        params = {**json.loads(str(params_text)), **changed}
+        epochs = _epochs(json.loads(str(numbers)))
         fitting = [
             (len(result.params) + (result.generator_epochs is not None), -i)
             for i, result in enumerate(pair.results)
@@ -154,7 +157,6 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
         if not fitting:
             continue
         index = -max(fitting)[1]
-        changed = json.loads(group["changed"].iloc[0])
         extra = {k: v for k, v in changed.items() if k not in pair.results[index].params}
         scored = group[group["status"].isin(SCORED)]
         scores = {
@@ -195,9 +197,12 @@ def _compare(
     published = result.numbers[metric]
     column = our_metric(metric, table.selection)
     scores = ours.scores.get(column, []) if ours else []
-    if ours is None or not scores:
-        reason = "" if ours is None else f"none of {ours.runs} runs ended with {column}"
-        return Comparison(result, metric, published, "not run", reason)
+    if ours is None:
+        return Comparison(result, metric, published, "not run")
+    if not scores:
+        reason = f"none of {ours.runs} runs has {column}"
+        missing: Verdict = "not comparable" if ours.scores.get(metric) else "not run"
+        return Comparison(result, metric, published, missing, reason)
     verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
     reasons = [*_departures(pair, result, ours), why]
     return Comparison(

@@ -64,6 +64,8 @@ class Task(ABC):
             (``usps``, ...); empty when there is none but what the user gives.
         teacher_recipe: how the teacher is trained.
         teacher_recipes: by budget preset, where a preset's teacher is trained otherwise.
+        critic_recipe: how the network is trained that judges synthetic images; its seed is not
+            the teacher's.
         budgets: preset name to numbers.
     """
 
@@ -78,6 +80,14 @@ class Task(ABC):
     proxy: ClassVar[str] = ""
     teacher_recipe: ClassVar[TeacherRecipe]
     teacher_recipes: ClassVar[Mapping[str, TeacherRecipe]] = {}
+    critic_recipe: ClassVar[TeacherRecipe] = TeacherRecipe(
+        epochs=5,
+        batch=128,
+        learning_rate=5e-3,
+        schedule="one-cycle",
+        mixed_precision=True,
+        seed=1,
+    )
     budgets: ClassVar[Mapping[str, Budget]]
 
     def recipe(self, preset: str = "") -> TeacherRecipe:

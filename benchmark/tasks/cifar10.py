@@ -113,6 +113,15 @@ class CIFAR10(Task):
     normalization = Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
     teacher_recipe = CPU_RECIPE
     teacher_recipes = {"gpu": PAPER_RECIPE, "paper": PAPER_RECIPE}
+    critic_recipe = TeacherRecipe(
+        epochs=15,
+        batch=128,
+        learning_rate=5e-3,
+        schedule="one-cycle",
+        augmentation="crop-flip",
+        mixed_precision=True,
+        seed=1,
+    )
     budgets = {"smoke": SMOKE, "cpu": CPU_SAMPLE, "gpu": GPU, "paper": PAPER}
 
     def load(self, data_dir: Path | None) -> Dataset:

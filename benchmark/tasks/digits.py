@@ -27,6 +27,9 @@ class Digits(Task):
     normalization = Normalization((0.3053,), (0.3189,))
     proxy = "usps"
     teacher_recipe = TeacherRecipe(epochs=30, batch=64, learning_rate=3e-3)
+    critic_recipe = TeacherRecipe(
+        epochs=40, batch=64, learning_rate=5e-3, schedule="one-cycle", seed=1
+    )
     budgets = {
         "smoke": Budget(
             name="smoke",

@@ -26,6 +26,9 @@ class Tiny(Task):
     normalization = Normalization((0.4,), (0.25,))
     proxy = "drawn"
     teacher_recipe = TeacherRecipe(epochs=8, batch=32, learning_rate=1e-2)
+    critic_recipe = TeacherRecipe(
+        epochs=20, batch=32, learning_rate=5e-3, schedule="one-cycle", seed=1
+    )
     budgets = {
         "smoke": Budget(
             name="smoke",

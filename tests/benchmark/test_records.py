@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from benchmark.errors import UserError
 from benchmark.records import (
     SCHEMA_VERSION,
+    ObjectiveSpec,
     Record,
     Spec,
     Store,
@@ -173,6 +174,7 @@ CHANGES: dict[str, Any] = {
     "budget": tiny_budget(student_steps=7),
     "seed": 1,
     "proxy": "a" * 16,
+    "objective": ObjectiveSpec(name="fitnets", version=1, params={}),
 }
 
 

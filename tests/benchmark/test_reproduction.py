@@ -17,7 +17,7 @@ from benchmark.analysis.reproduction import (
     compare,
     further_mean_interval,
 )
-from benchmark.records import Record, Store
+from benchmark.records import ObjectiveSpec, Record, Store
 from tests.helpers import failed_record, make_record, tiny_budget
 
 PAPER = tiny_budget(name="paper")
@@ -118,7 +118,14 @@ def test_what_has_no_record_or_no_student_was_not_run() -> None:
     assert verdict(0.9, []) == ("not run", "")
     assert verdict(0.9, runs(*CLOSE, method="dafl")) == ("not run", "")
     failed = [failed_record(budget=PAPER), failed_record(budget=PAPER, seed=1)]
-    assert verdict(0.9, failed) == ("not run", "none of 2 runs ended with accuracy")
+    assert verdict(0.9, failed) == ("not run", "none of 2 runs has accuracy")
+
+
+def test_a_checkpoint_that_the_records_lack_is_not_replaced_by_another() -> None:
+    assert verdict(0.91, runs(*CLOSE), selection="best-on-test") == (
+        "not comparable",
+        "none of 3 runs has accuracy_oracle",
+    )
 
 
 @pytest.mark.parametrize("further", [1, 3])
@@ -161,6 +168,28 @@ def test_runs_belong_to_the_row_that_names_most_of_their_settings() -> None:
     hot = runs(*CLOSE, params={"temperature": 4.0}, changed={"temperature": 4.0})
     assert [row.verdict for row in rows(published, hot)] == ["not run", "differs"]
     assert [row.n for row in rows(published, [*hot, *runs(0.8, 0.81)])] == [2, 3]
+
+
+def test_a_changed_setting_counts_though_the_record_leaves_it_out_of_its_parameters() -> None:
+    # A later parameter is left out at its default, even where the task's usual value is another.
+    published = table(
+        Result(method="rdskd", params={"diversity": "plain"}, accuracy=0.9),
+        Result(method="rdskd", params={"diversity": "none"}, accuracy=0.9),
+    )
+    plain = runs(*CLOSE, changed={"diversity": "plain"})
+    assert [row.verdict for row in rows(published, plain)] == ["agrees", "not run"]
+
+
+def test_students_with_another_objective_do_not_count() -> None:
+    def structured(record: Record) -> Record:
+        objective = ObjectiveSpec(name="structured", version=1, params={})
+        spec = record.spec.model_copy(update={"objective": objective})
+        run_id = spec.run_id(record.teacher.checksum)
+        return record.model_copy(update={"spec": spec, "run_id": run_id})
+
+    records = [structured(record) for record in runs(*CLOSE)]
+    (row,) = rows(table(Result(method="rdskd", accuracy=0.9)), records)
+    assert row.verdict == "not run"
 
 
 def test_among_several_settings_the_usual_ones_count_and_are_never_pooled() -> None:

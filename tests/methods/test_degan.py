@@ -17,9 +17,11 @@ from methods.degan import (
     discriminator_input,
     teacher_input,
 )
-from methods.losses import entropy_loss
+from methods.losses import entropy_loss, information_entropy_loss, weighted_diversity_loss
 from methods.networks import DCGANDiscriminator, DCGANGenerator
-from methods.sources import ImageBank, OnlineSource
+from methods.objectives import Distillation
+from methods.params import ParameterError
+from methods.sources import Batch, ImageBank, MixedSource, OnlineSource
 from methods.teacher import Ledger
 from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem, tiny_run
 
@@ -281,3 +283,92 @@ def test_alternative_data_that_lie_sorted_are_not_validated_on_their_end_alone()
     held_out = samples.validation(20, run.stream("validation"))[:, 0, 0, 0]
     assert len(held_out) == 20
     assert held_out.min() < 100 < held_out.max()
+
+
+# Segmentation's options
+
+
+@pytest.mark.parametrize(
+    ("diversity", "term"),
+    [("plain", information_entropy_loss), ("weighted", weighted_diversity_loss), ("none", None)],
+)
+def test_the_diversity_term_can_be_chosen(diversity: str, term: Any) -> None:
+    method = degan(diversity=diversity, entropy_weight=2.0)
+    names = {"plain": "diversity", "weighted": "weighted_diversity"}
+    expected = {"entropy": 2.0, **({names[diversity]: 5.0} if term else {})}
+    assert isinstance(method, DeGAN)
+    assert method.teacher_weights() == expected
+    _, run = bank(method)
+    logged = {name.removeprefix("synthesis/") for name in run.curves}
+    assert set(expected) <= logged
+    assert not ({"diversity", "weighted_diversity"} - set(expected)) & logged
+
+
+def test_a_weight_without_its_term_is_refused() -> None:
+    with pytest.raises(ParameterError, match="diversity=none"):
+        DeGAN.build_params({"diversity": "none", "diversity_weight": 10.0})
+    with pytest.raises(ParameterError, match="diversity_weight=0"):
+        DeGAN.build_params({"diversity": "weighted", "diversity_weight": 0.0})
+
+
+def test_the_papers_segmentation_row_has_entropy_and_no_diversity() -> None:
+    usual = DeGAN(DeGAN.build_params({}, "camvid"))
+    assert usual.teacher_weights() == {"entropy": 10.0}
+    weighted = {"entropy_weight": 0.0, "diversity": "weighted", "diversity_weight": 10.0}
+    best = DeGAN(DeGAN.build_params(weighted, "camvid"))
+    assert best.teacher_weights() == {"weighted_diversity": 10.0}
+
+
+def test_parameters_added_later_are_not_recorded_while_they_change_nothing() -> None:
+    old = {
+        "latent_dim": 100,
+        "width": 32,
+        "learning_rate": 2e-4,
+        "beta1": 0.5,
+        "temperature": 20.0,
+    }
+    assert DCGAN.build_params({"width": 32}).recorded() == old
+    old |= {"entropy_weight": 0.0, "diversity_weight": 5.0}
+    assert DeGAN.build_params({"width": 32}).recorded() == old
+    changed = DeGAN.build_params({"width": 32, "mix": 0.5, "diversity": "weighted"})
+    assert changed.recorded() == {**old, "mix": 0.5, "diversity": "weighted"}
+    for params in (changed, DeGAN.build_params({}, "camvid")):
+        assert DeGAN.Params(**params.recorded()) == params
+
+
+@pytest.mark.parametrize("make", [dcgan, degan])
+@pytest.mark.parametrize(("mix", "proxies"), [(0.0, 0), (0.25, 2), (0.5, 4), (0.9, 7), (1.0, 8)])
+def test_every_student_batch_holds_the_asked_share_of_proxy_images(
+    make: Any, mix: float, proxies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, run = posed(student_steps=12)
+    known = {tuple(image.flatten().tolist()) for image in problem.proxy_images}
+    counts, sizes = [], []
+
+    class Watching(Distillation):
+        def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
+            counts.append(sum(tuple(i.flatten().tolist()) in known for i in batch.images))
+            sizes.append(len(batch.images))
+            assert batch.teacher_logits is not None
+            torch.testing.assert_close(batch.teacher_logits, problem.teacher(batch.images))
+            return super().__call__(student, batch)
+
+    method = make(mix=mix)
+    monkeypatch.setattr(method, "objective", lambda problem: Watching(1.0))
+    method.fit(problem, run)
+    assert counts == [proxies] * 12
+    assert sizes == [8] * 12
+
+
+def test_mixing_leaves_the_generated_images_alone() -> None:
+    """So every share of Figure 6 is distilled from one cached synthesis."""
+    assert torch.equal(bank(degan())[0], bank(degan(mix=0.5))[0])
+    assert "mix" not in degan(mix=0.5).params.of_phase("synthesis")
+
+
+def test_seeds_with_a_mixture_are_still_trained_together() -> None:
+    assert DeGAN.distill is Method.distill
+    problem, run = posed()
+    samples = degan(mix=0.5).synthesize(problem, run)
+    assert isinstance(degan(mix=0.5).student_samples(problem, samples, run), MixedSource)
+    assert degan().student_samples(problem, samples, run) is samples

@@ -13,6 +13,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from methods.losses import (
+    IGNORE_INDEX,
     LayerStatistics,
     activation_loss,
     batch_norm_statistics_loss,
@@ -23,9 +24,12 @@ from methods.losses import (
     increment_penalty,
     information_entropy_loss,
     kd_loss,
+    label_loss,
     mode_seeking_loss,
     one_hot_loss,
+    pixelwise_loss,
     total_variation,
+    weighted_diversity_loss,
 )
 
 CLASSIFICATION = (5, 4)
@@ -477,3 +481,87 @@ def test_concentrations_span_the_scale_in_every_row(classes: int, scale: float) 
     np.testing.assert_allclose(concentration.numpy(), expected, rtol=1e-9)
     assert (concentration > 0).all()
     assert concentration.argmax(1).tolist() == list(range(classes))
+
+
+# Segmentation
+
+
+@SHAPES
+def test_weighted_diversity_is_the_distance_from_equal_shares_over_the_share(
+    shape: tuple[int, ...],
+) -> None:
+    logits = random(*shape)
+    probabilities = [softmax(row) for row in samples(logits)]
+    shares = [sum(p[c] for p in probabilities) / len(probabilities) for c in range(4)]
+    expected = sum((1 / 4 - w) ** 2 / (w + 1e-5) for w in shares) / 4
+    assert weighted_diversity_loss(logits).item() == pytest.approx(expected, rel=1e-10)
+
+
+def test_weighted_diversity_has_the_gradient_of_finite_differences() -> None:
+    """Through the denominator as well: a rare class is pulled up harder than a common one down."""
+    logits = random(2, 4, 2, 3).requires_grad_()
+    (gradient,) = torch.autograd.grad(weighted_diversity_loss(logits), logits)
+    step = 1e-6
+    for index in np.ndindex(*logits.shape):
+        nudge = torch.zeros_like(logits)
+        nudge[index] = step
+        with torch.no_grad():
+            above = weighted_diversity_loss(logits + nudge)
+            below = weighted_diversity_loss(logits - nudge)
+        slope = (above - below).item() / (2 * step)
+        assert gradient[index].item() == pytest.approx(slope, rel=1e-5, abs=1e-9)
+
+
+def test_weighted_diversity_of_a_class_that_never_occurs_is_finite() -> None:
+    logits = torch.tensor([[0.0, 0.0, -500.0]], requires_grad=True)
+    loss = weighted_diversity_loss(logits)
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert weighted_diversity_loss(torch.zeros(3, 5)).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_pixelwise_loss_is_the_mean_divergence_of_a_pixel() -> None:
+    student, teacher = random(*SEGMENTATION), random(*SEGMENTATION, seed=1)
+    divergences = []
+    for s, t in zip(samples(student), samples(teacher), strict=True):
+        p, q = softmax(t), softmax(s)
+        divergences.append(sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
+    mean = sum(divergences) / len(divergences)
+    assert pixelwise_loss(student, teacher).item() == pytest.approx(mean, rel=1e-10)
+    assert pixelwise_loss(student, teacher, "sum").item() == pytest.approx(3 * mean, rel=1e-10)
+    both = pixelwise_loss(twice(student), twice(teacher))
+    assert both.item() == pytest.approx(mean, rel=1e-10)
+
+
+def test_label_loss_leaves_void_pixels_out() -> None:
+    logits = random(*SEGMENTATION).requires_grad_()
+    labels = torch.arange(30).reshape(3, 2, 5) % 4
+    labels[:, 0, 1:3] = IGNORE_INDEX
+    rows, wanted = samples(logits), labels.flatten().tolist()
+    losses = [
+        -math.log(softmax(row)[label])
+        for row, label in zip(rows, wanted, strict=True)
+        if label != IGNORE_INDEX
+    ]
+    loss = label_loss(logits, labels)
+    assert loss.item() == pytest.approx(sum(losses) / len(losses), rel=1e-10)
+    loss.backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, :, 0, 1:3].any()
+    assert label_loss(logits, torch.full_like(labels, IGNORE_INDEX)).item() == 0
+
+
+def test_the_255th_class_of_whole_images_is_no_void() -> None:
+    logits = torch.zeros(2, 300)
+    labels = torch.tensor([IGNORE_INDEX, IGNORE_INDEX])
+    assert label_loss(logits, labels).item() == pytest.approx(math.log(300))
+
+
+def test_activation_of_a_map_is_that_of_its_positions() -> None:
+    features = random(2, 3, 2, 2)
+    alone = activation_loss(features.movedim(1, -1).reshape(-1, 3))
+    torch.testing.assert_close(activation_loss(features), alone)
+    mean = activation_loss(features, "mean")
+    torch.testing.assert_close(mean, alone / 3)

@@ -5,7 +5,7 @@ from itertools import islice
 import pytest
 import torch
 
-from methods.sources import Batch, ImageBank, OnlineSource, bank_of
+from methods.sources import Batch, ImageBank, MixedSource, OnlineSource, bank_of
 from methods.teacher import Ledger, Teacher
 from tests.helpers import IMAGE_SHAPE, tiny_network
 
@@ -128,3 +128,64 @@ def test_a_drawn_bank_needs_no_remainder() -> None:
         torch.device("cpu"),
     )
     assert len(bank.images) == 8
+
+
+# Mixtures, and banks of score maps
+
+
+def constant(value: float, count: int) -> ImageBank:
+    return ImageBank(torch.full((count, 1, 2, 2), value), 2)
+
+
+@pytest.mark.parametrize(("share", "ones"), [(0.0, 0), (0.3, 3), (0.5, 5), (0.96, 10), (1.0, 10)])
+def test_a_mixture_has_the_same_share_of_its_parts_in_every_batch(share: float, ones: int) -> None:
+    mixed = MixedSource(constant(1.0, 14), constant(0.0, 14), share)
+    batches = mixed.batches(10, torch.Generator().manual_seed(0))
+    for _, batch in zip(range(20), batches, strict=False):
+        assert len(batch.images) == 10
+        assert batch.images[:, 0, 0, 0].sum() == ones
+        assert batch.labels is None
+
+
+def test_a_mixture_repeats_itself_for_the_same_stream() -> None:
+    def first(seed: int) -> torch.Tensor:
+        parts = [ImageBank(torch.arange(40.0).view(40, 1, 1, 1) + 100 * i, 4) for i in range(2)]
+        return next(MixedSource(*parts, 0.5).batches(8, torch.Generator().manual_seed(seed))).images
+
+    assert torch.equal(first(0), first(0))
+    assert not torch.equal(first(0), first(1))
+
+
+def test_a_mixture_keeps_logits_only_when_all_of_its_parts_have_them() -> None:
+    teacher = tiny_network().eval()
+    stream = torch.Generator().manual_seed(0)
+    bank = ImageBank(torch.randn(12, 1, 8, 8), 2)
+    online = OnlineSource(lambda count, stream: torch.randn(count, 1, 8, 8, generator=stream))
+    both = next(MixedSource(bank, bank, 0.5).label(teacher).batches(4, stream))
+    assert both.teacher_logits is not None
+    torch.testing.assert_close(both.teacher_logits, teacher(both.images))
+    assert next(MixedSource(bank, online, 0.5).batches(4, stream)).teacher_logits is None
+
+
+def test_a_bank_too_small_for_its_share_is_named() -> None:
+    mixed = MixedSource(constant(1.0, 5), constant(0.0, 14), 0.5)
+    with pytest.raises(ValueError, match="needs 5 images of a source that has 3"):
+        next(mixed.batches(10, torch.Generator()))
+
+
+def test_score_maps_of_too_many_images_are_asked_for_in_every_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = tiny_network()
+    monkeypatch.setattr("methods.sources.KEPT_LOGITS", 10 * 8 * 8 * teacher.num_classes)
+    kept = ImageBank(torch.randn(12, 1, 8, 8), 2).label(teacher)
+    assert kept.teacher_logits is not None
+    dropped = ImageBank(torch.randn(13, 1, 8, 8), 2).label(teacher)
+    assert dropped.teacher_logits is None
+
+
+def test_labelling_in_small_parts_gives_the_same_logits(monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, images = tiny_network().eval(), torch.randn(12, 1, 8, 8)
+    whole = ImageBank(images, 2).label(teacher).teacher_logits
+    monkeypatch.setattr("methods.sources.LABELLED_AT_ONCE", 3 * 64)
+    torch.testing.assert_close(ImageBank(images, 2).label(teacher).teacher_logits, whole)

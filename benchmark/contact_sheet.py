@@ -1,0 +1,122 @@
+"""``dfkd images``: what a run's images look like, by class, beside real ones."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from torch import Tensor
+
+from benchmark.errors import UserError
+from benchmark.metrics.images import LabelledImages, Unmeasurable, label_images
+from benchmark.records import Store, write_atomic
+from benchmark.recover import Recovered
+from benchmark.revive import revive
+from benchmark.run import dataset
+from benchmark.tasks.registry import get_task
+
+SIDE = 64
+"""Pixels of a tile; smaller images are enlarged by a whole factor, their pixels kept square."""
+GAP, MARGIN, HEAD = 4, 44, 40
+LOOKED_AT = 5000
+"""Images among which each class finds its own; the first ones are shown, not the best."""
+
+
+@dataclass(frozen=True)
+class SheetRequest:
+    """The arguments of ``dfkd images`` as typed."""
+
+    run_id: str
+    results: Path
+    output: Path | None
+    per_class: int
+    data_dir: Path | None
+    proxy_dir: Path | None
+    method_folders: tuple[Path, ...]
+    synthesize: bool
+
+
+def write_sheet(request: SheetRequest, console: Console) -> None:
+    """Write the contact sheet of a run.
+
+    Raises:
+        UserError: when there is no such run, or its images cannot be had.
+    """
+    record = Store(request.results).find(request.run_id)
+    job, context = revive(
+        record,
+        request.results,
+        request.data_dir,
+        request.proxy_dir,
+        request.method_folders,
+        console.print,
+        reuse_samples=True,
+    )
+    try:
+        recovered = Recovered(record, job, context, request.synthesize)
+        made = recovered.draw(LOOKED_AT)
+    except Unmeasurable as error:
+        raise UserError(f"no images of run {record.run_id}: {error}") from None
+    task = get_task(record.spec.task)
+    test = dataset(task.name, request.data_dir).test
+    real = label_images(task.preprocess(test.images), recovered.teacher, task.normalization)
+    classes = range(task.num_classes)
+    sheet = contact_sheet(
+        [by_class(made, classes), by_class(LabelledImages(real.pixels, test.labels), classes)],
+        [f"{record.method.title}, by the teacher's class", "real test images, by label"],
+        request.per_class,
+    )
+    path = request.output or Path(f"{record.run_id}.png")
+    content = io.BytesIO()
+    sheet.save(content, "PNG")
+    write_atomic(path, content.getvalue())
+    counts = torch.bincount(made.labels, minlength=task.num_classes)
+    absent = [str(label) for label in classes if not counts[label]]
+    note = f"; none of class {', '.join(absent)} among {len(made.pixels):,}" if absent else ""
+    console.print(f"{path}: {record.spec.method} seed {record.spec.seed}{note}", highlight=False)
+
+
+def by_class(images: LabelledImages, classes: Sequence[int]) -> list[Tensor]:
+    """The pixels of each class, in the order in which they came."""
+    return [images.pixels[images.labels == label] for label in classes]
+
+
+def contact_sheet(
+    groups: Sequence[Sequence[Tensor]], titles: Sequence[str], per_class: int
+) -> Image.Image:
+    """A picture with a row a class and a block of ``per_class`` tiles a group, side by side.
+
+    Args:
+        groups: of each group the images of every class, uint8, n×3×H×W; n may be 0, and the
+            place of a missing image stays empty.
+        titles: of the groups.
+        per_class: tiles of a class.
+    """
+    factor = max(1, SIDE // max(groups[0][0].shape[2:]))
+    height, width = (factor * side for side in groups[0][0].shape[2:])
+    block = per_class * (width + GAP) + MARGIN // 2
+    rows = len(groups[0])
+    sheet = Image.new(
+        "RGB", (MARGIN + len(groups) * block, HEAD + rows * (height + GAP)), color="white"
+    )
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for place, (group, title) in enumerate(zip(groups, titles, strict=True)):
+        left = MARGIN + place * block
+        pen.text((left, HEAD // 3), title, fill="black", font=font)
+        for label, images in enumerate(group):
+            top = HEAD + label * (height + GAP)
+            pen.text((GAP * 2, top + height // 2 - 8), str(label), fill="black", font=font)
+            for column in range(per_class):
+                corner = (left + column * (width + GAP), top)
+                if column < len(images):
+                    tile = Image.fromarray(images[column].permute(1, 2, 0).numpy())
+                    sheet.paste(tile.resize((width, height), Image.Resampling.NEAREST), corner)
+                else:
+                    end = (corner[0] + width - 1, corner[1] + height - 1)
+                    pen.rectangle((corner, end), outline="lightgray")
+    return sheet

@@ -1,0 +1,111 @@
+"""Images as they are judged: 8-bit RGB, each with the class the teacher gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.metrics.classification import CHUNK, predictions
+from methods.base import Normalization
+from methods.sources import ImageBank, SampleSource
+
+ImageProgress = Callable[[int, int], None]
+"""Called with how many of how many images are done."""
+
+
+class Unmeasurable(Exception):
+    """There is nothing here whose quality could be measured; the message says why."""
+
+
+class LabelledImages(NamedTuple):
+    """Pixels, uint8, N×3×H×W, and the teacher's class of each, int64, N."""
+
+    pixels: Tensor
+    labels: Tensor
+
+
+def to_pixels(images: Tensor, normalization: Normalization) -> Tensor:
+    """Images in the teacher's input space, N×C×H×W, to what a picture file would hold.
+
+    Intensities outside [0, 1] are clipped, never rescaled: stretching each image to the full
+    range would hide a wrong contrast. A grey image becomes three equal channels.
+
+    Returns:
+        uint8, N×3×H×W.
+
+    Raises:
+        Unmeasurable: when a value is NaN or infinite.
+    """
+    if not torch.isfinite(images).all():
+        raise Unmeasurable("the images hold NaN or infinite values")
+    pixels = normalization.denormalize(images.float()).clamp(0, 1)
+    return (pixels * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
+
+
+def label_images(
+    images: Tensor, teacher: nn.Module, normalization: Normalization
+) -> LabelledImages:
+    """What is judged of images in the teacher's input space, N×C×H×W.
+
+    Raises:
+        Unmeasurable: see `to_pixels`.
+    """
+    pixels = to_pixels(images, normalization).cpu().contiguous()
+    device = next(teacher.parameters()).device
+    return LabelledImages(pixels, predictions(teacher, images.to(device)).cpu())
+
+
+def draw_images(
+    source: SampleSource,
+    count: int,
+    batch: int,
+    teacher: nn.Module,
+    normalization: Normalization,
+    stream: torch.Generator,
+) -> LabelledImages:
+    """Images the student learns from: ``count``, or all of a smaller bank, none of them twice.
+
+    Args:
+        source: what the method made.
+        count: how many.
+        batch: drawn at a time where images are made anew, as the student gets them.
+        teacher: the bare network: its ledger is the method's.
+        normalization: of the teacher's input.
+        stream: chooses the images.
+
+    Raises:
+        Unmeasurable: when there are none, or not finite ones.
+    """
+    if isinstance(source, ImageBank):
+        # A permutation's first batch has no image twice; the next one would start another.
+        batch = count = min(count, len(source))
+    if count < 1:
+        raise Unmeasurable("there are no images")
+    parts: list[LabelledImages] = []
+    batches = source.batches(min(batch, count), stream)
+    for left in range(count, 0, -min(batch, count)):
+        images = next(batches).images[:left]
+        parts.append(label_images(images, teacher, normalization))
+    pixels, labels = zip(*parts, strict=True)
+    return LabelledImages(torch.cat(pixels), torch.cat(labels))
+
+
+@torch.no_grad()
+def sample_statistics(teacher: nn.Module, images: Tensor) -> dict[str, float]:
+    """What the teacher's predictions p on images, N×C×H×W, tell of them; both in [0, 1].
+
+    ``class_balance`` is the entropy of the mean prediction, H(p̄) / log K: 1 when the classes are
+    equally frequent, 0 when there is one. ``confidence`` is the mean of max p. Of logits
+    N×K×H×W every pixel is a prediction.
+    """
+    logits = torch.cat([teacher(part).float() for part in images.split(CHUNK)])
+    probs = logits.double().movedim(1, -1).flatten(0, -2).softmax(dim=1)
+    mean = probs.mean(dim=0)
+    entropy = -torch.special.xlogy(mean, mean).sum()
+    return {
+        "class_balance": float(entropy / torch.tensor(float(len(mean))).log()),
+        "confidence": float(probs.amax(dim=1).mean()),
+    }

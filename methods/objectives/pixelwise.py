@@ -1,0 +1,90 @@
+"""Pixel-wise distillation of score maps (Liu et al. 2019)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.base import Problem, Run
+from methods.losses import label_loss, pixelwise_loss
+from methods.objectives.transfer import TransferObjective, refuse_without_pixels
+from methods.params import MethodParams, param
+from methods.sources import Batch
+
+
+class PixelwiseParams(MethodParams):
+    """What the pixel-wise term can be set to."""
+
+    pixel_weight: float = param(
+        10.0,
+        "weight λ_pi of the pixel-wise loss beside the cross-entropy with labels, where there are "
+        "any",
+        source="released code; summed over the batch there, a mean over it here",
+        phase="distillation",
+        tune=(1.0, 100.0),
+        gt=0,
+    )
+    resolution: Literal["score-map", "image"] = param(
+        "score-map",
+        "where pixels are compared: at the student's own resolution, before its logits are "
+        "upsampled, or at the image's",
+        source="paper: score maps at an eighth",
+        phase="distillation",
+        tune=("score-map", "image"),
+    )
+
+    def stride(self, student: nn.Module) -> int:
+        """Pixels of the image to one that is compared."""
+        own: int = student.output_stride  # type: ignore[assignment]
+        return own if self.resolution == "score-map" else 1
+
+
+class Pixelwise(TransferObjective):
+    """λ_pi·KL of every pixel of the score maps, and cross-entropy where labels may be seen."""
+
+    name = "pixelwise"
+    title = "Pixel-wise distillation"
+    paper = "Liu et al., CVPR 2019"
+    Params = PixelwiseParams
+
+    def supports(self, problem: Problem) -> str | None:
+        return refuse_without_pixels(problem, "pixels")
+
+    def attach(self, student: nn.Module, problem: Problem, run: Run) -> None:
+        super().attach(student, problem, run)
+        self.stride = self.params.stride(student)
+
+    def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
+        assert batch.teacher_logits is not None
+        labels = batch.labels if self.sees_labels else None
+        logits, weight = student(batch.images).float(), self.params.pixel_weight
+        return pixel_terms(logits, batch.teacher_logits, weight, self.stride, labels)
+
+
+def pixel_terms(
+    student: Tensor, teacher: Tensor, weight: float, stride: int, labels: Tensor | None
+) -> Tensor:
+    """λ_pi·pixel-wise loss at 1/stride, plus the cross-entropy at full resolution given labels.
+
+    Args:
+        student: logits, B×K×H×W.
+        teacher: logits, B×K×H×W.
+        weight: λ_pi.
+        stride: of the compared score maps; not more than H or W.
+        labels: B×H×W, or None.
+
+    Returns:
+        A scalar.
+    """
+    loss = weight * pixelwise_loss(score_map(student, stride), score_map(teacher, stride))
+    return loss if labels is None else loss + label_loss(student, labels)
+
+
+def score_map(logits: Tensor, stride: int) -> Tensor:
+    """Logits at 1/stride of their resolution, at least one pixel; undoes the head's upsampling."""
+    if stride == 1:
+        return logits
+    size = [max(1, side // stride) for side in logits.shape[2:]]
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,133 @@
+"""Putting fake quantisers into a network, and turning one that has them into integers.
+
+Tracing, quantisers and conversion are torch.ao.quantization's; here is how they are set.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.ao.quantization import (
+    FakeQuantize,
+    MovingAverageMinMaxObserver,
+    MovingAveragePerChannelMinMaxObserver,
+    QConfig,
+    get_default_qat_qconfig_mapping,
+)
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_qat_fx
+
+# Said of a pyramid whose pooled branch is resized before it joins the others: torch requantises it.
+warnings.filterwarnings("ignore", message="All inputs of this cat operator")
+
+MODAL = {F.batch_norm, F.dropout}
+"""Functions that a trace would freeze in train mode; as modules they follow the network's mode."""
+
+
+class ActivationQuantizer(FakeQuantize):
+    """torch's fake quantiser that adapts its range in training alone.
+
+    torch's own goes on adapting in eval mode, and so would learn from the test images. That of the
+    weights may: it sees no images.
+    """
+
+    def train(self, mode: bool = True) -> ActivationQuantizer:
+        """Set the mode, of the observer too."""
+        super().train(mode)
+        self.enable_observer(mode)
+        return self
+
+
+def why_not(network: nn.Module) -> str:
+    """One sentence on why a network cannot be quantised; empty when it can."""
+    try:
+        graph = torch.fx.symbolic_trace(_traceable(network)).graph
+    except Exception as error:  # torch.fx raises whatever the network trips over
+        reason = " ".join(str(error).split())[:120]
+        return f"the student cannot be traced by torch.fx, so not be quantised: {reason}"
+    frozen = sorted({node.target.__name__ for node in graph.nodes if node.target in MODAL})
+    if frozen:
+        return f"the student calls {' and '.join(frozen)} as functions; quantising needs modules"
+    return ""
+
+
+def with_quantizers(network: nn.Module, example: Tensor, bits: Literal[8, 4]) -> nn.Module:
+    """The network in train mode with its BatchNorms folded and fake quantisers everywhere.
+
+    Weights: symmetric, a scale per output channel. Activations: affine, a scale per tensor,
+    following a moving average of minimum and maximum.
+
+    Args:
+        network: trained; the result has copies of its parameters.
+        example: an input, 1×C×H×W.
+        bits: of weights and activations.
+    """
+    mapping = get_default_qat_qconfig_mapping("x86").set_global(_qconfig(bits))
+    with _without_deprecations():
+        prepared: nn.Module = prepare_qat_fx(_traceable(network).train(), mapping, (example,))
+    return prepared.to(example.device).train()
+
+
+def to_integers(network: nn.Module) -> nn.Module:
+    """The 8-bit network that one with quantisers stands for, on the CPU.
+
+    Args:
+        network: as made by `with_quantizers`, and trained; it is left as it is.
+    """
+    simulated: Any = copy.deepcopy(network).cpu().eval()
+    with _without_deprecations():
+        converted: nn.Module = convert_fx(simulated)
+    return converted
+
+
+def _traceable(network: nn.Module) -> nn.Module:
+    """A copy whose BatchNorms are torch's own; timm's, with an activation, are taken apart."""
+    copied = copy.deepcopy(network)
+    for parent in list(copied.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.BatchNorm2d) and isinstance(
+                activation := getattr(layer, "act", None), nn.Module
+            ):
+                norm = nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum)
+                norm.load_state_dict(layer.state_dict())
+                dropout = getattr(layer, "drop", nn.Identity())
+                setattr(parent, name, nn.Sequential(norm, dropout, activation))
+    return copied
+
+
+def _qconfig(bits: Literal[8, 4]) -> QConfig:
+    activation: Any = partial(
+        ActivationQuantizer,
+        observer=MovingAverageMinMaxObserver,
+        quant_min=0,
+        quant_max=2**bits - 1,
+        dtype=torch.quint8,
+        qscheme=torch.per_tensor_affine,
+        # Without it integer sums of older CPUs overflow; torch's own default for 8 bits.
+        reduce_range=bits == 8,
+    )
+    weight: Any = partial(
+        FakeQuantize,
+        observer=MovingAveragePerChannelMinMaxObserver,
+        averaging_constant=1.0,  # the weights' own range, not that of earlier steps
+        quant_min=-(2 ** (bits - 1)),
+        quant_max=2 ** (bits - 1) - 1,
+        dtype=torch.qint8,
+        qscheme=torch.per_channel_symmetric,
+    )
+    return QConfig(activation=activation, weight=weight)
+
+
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    """torch announces that these functions will move to torchao; users can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from benchmark.artifacts import cache_dir
+from benchmark.cli import app
+from benchmark.contact_sheet import GAP, HEAD, MARGIN, contact_sheet
+from benchmark.metrics import image_quality
+from benchmark.metrics.images import Unmeasurable
+from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.records import Record, Store
+from benchmark.recover import Recovered
+from benchmark.run import Context, Job, execute
+from benchmark.tasks.digits import Digits
+from benchmark.teachers import TrainedTeacher
+from methods.registry import discover
+from tests.helpers import one_line, write_file
+
+NANS = """
+import torch
+from methods.base import Method
+from methods.generators import samples_from
+
+class Nans(Method):
+    name, title, paper = "nans", "NaNs", "a test"
+
+    def synthesize(self, problem, run):
+        return samples_from(lambda n, stream: torch.full((n, *problem.image_shape), torch.nan), run)
+
+    def objective(self, problem):
+        from methods.objectives import Distillation
+        class Zero(Distillation):
+            def __call__(self, student, batch):
+                return sum(p.square().sum() for p in student.parameters())
+        return Zero(1.0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_quality, "PAIRS", 20)
+    monkeypatch.setattr(image_quality, "REFERENCE_IMAGES", 100)
+    quick = Digits.critic_recipe.model_copy(update={"epochs": 1})
+    monkeypatch.setattr(Digits, "critic_recipe", quick)
+
+
+def dfkd(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def finished(
+    context: Context,
+    teacher: TrainedTeacher,
+    method: str,
+    params: dict[str, Any] | None = None,
+    folders: tuple[Path, ...] = (),
+) -> tuple[Record, Job, Context]:
+    entry = MethodEntry(name=method, params=params or {})
+    suite = Suite(name="mine", budget="smoke", tasks=["digits"], seeds=[0], methods=[entry])
+    (run,) = plan(suite, discover(folders))
+    spec = run.spec(Digits().load(None).checksum())
+    job = Job(spec, spec.run_id(teacher.info.checksum), dict(run.changed), teacher)
+    context = dataclasses.replace(context, method_folders=folders)
+    return execute(job, context), job, context
+
+
+def stored(tmp_path: Path, *records: Record) -> Path:
+    for record in records:
+        Store(tmp_path / "results").put(record)
+    return tmp_path / "results"
+
+
+def empty_sample_cache() -> None:
+    for path in (cache_dir() / "samples").iterdir():
+        path.unlink()
+
+
+# Images found again
+
+
+def test_images_are_found_or_made_again_bit_for_bit(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record, job, context = finished(context, digits_teacher, "rdskd")
+    kept = Recovered(record, job, context, synthesize=False)
+    assert kept.statistics().items() <= record.metrics.items()
+    empty_sample_cache()
+    with pytest.raises(Unmeasurable, match="not in the cache; --synthesize"):
+        Recovered(record, job, context, synthesize=False)
+    made = Recovered(record, job, context, synthesize=True)
+    assert torch.equal(made.draw(50).pixels, kept.draw(50).pixels)
+    assert torch.equal(made.draw(50).labels, kept.draw(50).labels)
+    assert made.trial.run.ledger.student_steps == 0, "no student is trained for it"
+
+
+def test_a_generator_trained_with_its_student_needs_the_whole_run(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record, job, context = finished(context, digits_teacher, "dafl", {"schedule": "joint"})
+    with pytest.raises(Unmeasurable, match="--synthesize"):
+        Recovered(record, job, context, synthesize=False)
+    made = Recovered(record, job, context, synthesize=True)
+    assert made.draw(12).pixels.shape == (12, 3, 16, 16)
+    assert made.trial.run.ledger.student_steps == record.ledger.student_steps
+
+
+def test_other_images_than_the_run_s_are_refused(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record, job, context = finished(context, digits_teacher, "rdskd")
+    curve = {"step": [0.0], "value": [7.0]}
+    elsewhere = record.model_copy(update={"curves": {**record.curves, "synthesis/loss": curve}})
+    with pytest.raises(Unmeasurable, match="synthesis/loss differs"):
+        Recovered(elsewhere, job, context, synthesize=False)
+
+
+def test_runs_without_images_of_their_own_are_refused_with_the_reason(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record, job, context = finished(context, digits_teacher, "kd-real")
+    with pytest.raises(Unmeasurable, match="real training images"):
+        Recovered(record, job, context, synthesize=True)
+    failed = record.model_copy(update={"status": "diverged"})
+    with pytest.raises(Unmeasurable, match="did not finish"):
+        Recovered(failed, job, context, synthesize=True)
+
+
+# dfkd measure
+
+
+def test_a_suite_is_measured_once_and_keeps_its_run_ids(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    made, *_ = finished(context, digits_teacher, "noise")
+    real, *_ = finished(context, digits_teacher, "kd-real")
+    results = stored(tmp_path, made, real)
+    done = dfkd("measure", "mine", "--results", results, "--device", "cpu", "--images", 40)
+    assert done.exit_code == 0, done.output
+    for part in ("Real test images", "Noise", "critic of digits", "40 images", "40 images are few"):
+        assert part in done.output
+    assert "not measured: its student learns from the real training images" in done.output
+    store = Store(results)
+    measured = store.find(made.run_id)
+    assert measured.quality["task"].samples.images == 40
+    assert measured.quality["task"].real_test.metrics["fid"] > 0
+    assert measured.model_copy(update={"quality": {}}) == made
+    assert store.find(real.run_id) == real
+    assert list((results / "teachers").glob("digits-critic-*.safetensors"))
+    before = store.path(made.spec, made.run_id).stat().st_mtime_ns
+    empty_sample_cache()
+    again = dfkd("measure", made.run_id, "--results", results, "--device", "cpu")
+    assert again.exit_code == 0
+    assert store.path(made.spec, made.run_id).stat().st_mtime_ns == before
+    fresh = dfkd(
+        "measure", made.run_id, "--results", results, "--device", "cpu", "--images", 40,
+        "--overwrite", "always", "--synthesize",
+    )  # fmt: skip
+    assert fresh.exit_code == 0, fresh.output
+    assert store.find(made.run_id) == measured
+
+
+def test_images_that_cannot_be_had_are_said_with_exit_code_1(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record, *_ = finished(context, digits_teacher, "noise", {"temperature": 5.0})
+    record = record.model_copy(update={"status": "ok"})
+    results = stored(tmp_path, record)
+    empty_sample_cache()
+    done = dfkd("measure", record.run_id, "--results", results, "--device", "cpu")
+    assert done.exit_code == 1
+    assert "not in the cache; --synthesize makes them again" in done.output
+    assert Store(results).find(record.run_id).quality == {}
+
+
+def test_nan_images_are_a_reason_not_a_number(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    path = write_file(tmp_path / "nans.py", NANS)
+    record, job, context = finished(context, digits_teacher, "nans", folders=(path,))
+    record = record.model_copy(update={"status": "ok", "reason": ""})
+    with pytest.raises(Unmeasurable, match="NaN"):
+        Recovered(record, job, context, synthesize=False).draw(20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["measure", "nothing"], "has no suite 'nothing'"),
+        (["measure", "mine", "--extractor", "incepton"], "did you mean 'inception'?"),
+        (["measure", "mine", "--overwrite", "failed"], "choose from: always, never"),
+        (["image-quality"], "dfkd measure SUITE"),
+        (["image-quality", "--extractor", "tsk"], "choose from: task, inception"),
+        (["images", "abcd"], "no record 'abcd'"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(tmp_path: Path, arguments: list[str], says: str) -> None:
+    from tests.helpers import make_record
+
+    results = stored(tmp_path, make_record(suite="mine"))
+    done = dfkd(*arguments, "--results", results)
+    assert done.exit_code == 2, done.output
+    assert says in one_line(done.output)
+
+
+# dfkd images
+
+
+def test_a_contact_sheet_shows_every_class_and_leaves_missing_images_out() -> None:
+    def of(value: int, count: int) -> torch.Tensor:
+        return torch.full((count, 3, 16, 16), value, dtype=torch.uint8)
+
+    sheet = contact_sheet([[of(10, 3), of(20, 0)], [of(30, 2), of(40, 2)]], ["a", "b"], 2)
+    tile, block = 64, 2 * (64 + GAP) + MARGIN // 2
+    assert sheet.size == (MARGIN + 2 * block, HEAD + 2 * (tile + GAP))
+
+    def centre(group: int, label: int, column: int) -> Any:
+        left = MARGIN + group * block + column * (tile + GAP)
+        return sheet.getpixel((left + tile // 2, HEAD + label * (tile + GAP) + tile // 2))
+
+    assert centre(0, 0, 1) == (10, 10, 10)
+    assert centre(0, 1, 0) == (255, 255, 255)
+    assert centre(1, 1, 1) == (40, 40, 40)
+
+
+def test_the_images_command_writes_a_picture(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record, *_ = finished(context, digits_teacher, "noise")
+    results = stored(tmp_path, record)
+    output = tmp_path / "sheet.png"
+    done = dfkd("images", record.run_id[:8], "--results", results, "--output", output)
+    assert done.exit_code == 0, done.output
+    assert str(output) in done.output
+    with Image.open(output) as sheet:
+        assert sheet.size[1] == HEAD + 10 * (64 + GAP)
+    empty_sample_cache()
+    done = dfkd("images", record.run_id, "--results", results, "--output", output)
+    assert done.exit_code == 2
+    assert "--synthesize" in one_line(done.output)
