@@ -298,6 +298,47 @@ def robustness(
 
 @app.command()
 @answers_in_one_line
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(help="A published table, like rdskd-table2 (see --list).")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="smoke, cpu, gpu or paper (default: the suite's; with --no-run the one there are "
+            "records of)."
+        ),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task of the table.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds, like 0-4 or 0,2,7.")] = None,
+    no_run: Annotated[
+        bool, typer.Option("--no-run", help="Run nothing; compare with the records there are.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the published tables.")] = False,
+    results: Results = Path("results"),
+    data_dir: DataDir = None,
+    proxy_dir: ProxyDir = None,
+    jobs: Annotated[str, typer.Option(help="As of `dfkd run`.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Run what is missing of a paper's table, and print the paper's numbers beside ours."""
+    from benchmark import reproduce as reproducing
+
+    if list_:
+        reproducing.listing(console)
+        return
+    if name is None:
+        raise UserError("give a published table; `dfkd reproduce --list` has them")
+    wanted = reproducing.Reproduction.of(name, results, task)
+    if no_run:
+        wanted.show(budget, console)
+        return
+    options = reproducing.Options(budget, task, seeds, data_dir, proxy_dir, jobs, device)
+    raise typer.Exit(wanted.run(options, console))
+
+
+@app.command()
+@answers_in_one_line
 def replay(
     run_id: Annotated[str, typer.Argument(help="A record's run id, or the start of it.")],
     results: Results = Path("results"),

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
+from benchmark.analysis.published import load_published
 from benchmark.analysis.quality import quality_markdown
+from benchmark.analysis.quotes import quote, quoted_cells
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_cell, robustness_scores
 from benchmark.analysis.statistics import (
     letters,
@@ -34,6 +36,7 @@ COLUMNS = (
     "method",
     "access",
     "accuracy, %",
+    "published, %",
     "group",
     "n ok/planned",
     "failures at chance, %",
@@ -60,6 +63,8 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 - **rank**: within an access class, because a method that saw real data is no competitor of one
   that did not. A range is the 95 % interval of a bootstrap over seeds, widened for their small
   number. One seed gives no interval and no claim: *insufficient*.
+- **published**: the number of the method's own paper, or of the one that is usually quoted, at that
+  paper's schedule and with its teacher; `dfkd reproduce` puts whole tables beside ours.
 - **group**: rows of an access class that share a letter were not told apart by paired sign-flip
   tests on their common seeds, failures at chance, at 5 % after Holm's correction over all pairs.
   *insufficient (n)*: no outcome could have told the row from any other; it takes n common seeds.
@@ -359,7 +364,9 @@ def _classes(table: Table) -> list[list[Row]]:
 def cells(table: Table) -> list[list[str]]:
     """The table's body as text, one list a row, in the order of the table's columns."""
     body = []
-    for rank, group, row in zip(ranks(table), groups(table), table.rows, strict=True):
+    quoted, _ = published(table)
+    beside = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
+    for rank, group, row, number in beside:
         score, interval = row.mean(table.metric), row.interval
         mean = "–" if score is None else f"{100 * score:.2f}"
         spread = "" if interval is None else f" ± {100 * interval:.2f}"
@@ -374,6 +381,7 @@ def cells(table: Table) -> list[list[str]]:
                 row.access,
                 mean + spread,
                 *([_percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
+                number,
                 group,
                 f"{len(done)}/{len(row.planned)}",
                 f"{100 * row.score:.2f}",
@@ -386,6 +394,20 @@ def cells(table: Table) -> list[list[str]]:
             ]
         )
     return body
+
+
+def published(table: Table) -> tuple[list[str], str]:
+    """For every row the cell of its published number; and where those come from.
+
+    A row whose student has another objective than its method's own has none.
+    """
+    papers = load_published()
+    quotes = []
+    for row in table.rows:
+        spec = row.records[0].spec
+        settings = {**spec.params, **row.changed}
+        quotes.append(None if spec.objective else quote(papers, table.task, row.method, settings))
+    return quoted_cells(quotes)
 
 
 def _percent(value: float | None) -> str:
@@ -406,8 +428,9 @@ def markdown_table(table: Table) -> str:
     lines += [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
     ]
+    _, sources = published(table)
     ranked = "\n".join([table.caption(), "", *lines])
-    return "\n\n".join([ranked, *quality_markdown(table)])
+    return "\n\n".join([ranked, *([sources] if sources else []), *quality_markdown(table)])
 
 
 def markdown(scan: Scan) -> str:

@@ -176,7 +176,8 @@ def test_a_run_is_scored_by_its_confusion_matrix(run_of, method: str) -> None:
     assert metrics["miou"] == pytest.approx(mean_iou(confusion))
     assert metrics["pixel_accuracy"] == pytest.approx(pixel_accuracy(confusion))
     assert info.classes == list(Scenes.classes)
-    assert set(metrics) == {"miou", "pixel_accuracy", "agreement", "miou_agreement", "miou_oracle"}
+    of_samples = {"agreement", "class_balance", "confidence"}
+    assert set(metrics) == {"miou", "pixel_accuracy", "miou_agreement", "miou_oracle"} | of_samples
     assert record.curves["evaluation/miou"]["step"] == [2, 4]
     assert record.score == metrics["miou"]
 

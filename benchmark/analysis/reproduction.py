@@ -1,0 +1,278 @@
+"""A paper's table beside the records: what each number became here, and what that says.
+
+Pure functions of the frame of `benchmark.analysis.frame` and of the published data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+import pandas as pd
+from scipy import stats
+
+from benchmark.analysis.published import SCORES, Pair, PublishedTable, Result
+from benchmark.analysis.statistics import t_interval
+from benchmark.records import SCORED
+
+Verdict = Literal[
+    "agrees", "differs", "budgets differ", "not comparable", "insufficient seeds", "not run"
+]
+RESOLUTION = 0.05
+"""An agreement within more than this, in the unit of a score, would be one with almost anything."""
+TEACHER_GAP = 0.01
+"""Teachers further apart than this are named beside a verdict."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """The runs here that stand beside one published row.
+
+    ``extra`` are their settings that are neither the method's usual ones nor named by the row,
+    ``scores`` those of the finished ones by column of the frame, ``runs`` counts failed ones too.
+    """
+
+    task: str
+    extra: dict[str, Any]
+    scores: dict[str, list[float]]
+    runs: int
+    teacher: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One published score and ours.
+
+    ``mean``, ``interval`` (half-width of the 95 % t-interval) and ``difference`` (ours − published)
+    are fractions, None where there is nothing to compute them from. ``reason`` names whatever is
+    not as in the paper, or why the verdict is no firmer.
+    """
+
+    result: Result
+    metric: str
+    published: float
+    verdict: Verdict
+    reason: str = ""
+    mean: float | None = None
+    interval: float | None = None
+    n: int = 0
+    runs: int = 0
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus published."""
+        return None if self.mean is None else self.mean - self.published
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """All rows of one pair; ``teachers`` are our teachers' scores, one each."""
+
+    pair: Pair
+    teachers: list[float]
+    rows: list[Comparison]
+
+
+def our_metric(metric: str, selection: str) -> str:
+    """The column of the frame that a paper's checkpoint selection compares with."""
+    suffix = {"best-on-test": "_oracle", "agreement": "_agreement"}.get(selection, "")
+    return metric + suffix
+
+
+def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
+    """The table's budget if it has records, else the preset that has the most; ``paper`` if none.
+
+    Args:
+        table: what to compare with.
+        frame: the records.
+    """
+    if frame.empty:
+        return table.budget or "paper"
+    tasks = {name for pair in table.pairs for name in (pair.task, pair.stand_in) if name}
+    methods = {result.method for _, result in table.results()}
+    counts = frame[frame["task"].isin(tasks) & frame["method"].isin(methods)]["budget"]
+    if counts.empty or table.budget in set(counts):
+        return table.budget or "paper"
+    return str(counts.value_counts().sort_index().idxmax())
+
+
+def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[PairComparison]:
+    """Every score of a published table beside the records of one budget.
+
+    A record belongs to the result of its method whose settings it has, the one with the most
+    settings where there are several. Where records with several settings belong to one result,
+    those count that depart least from the method's usual ones, then those with the most seeds.
+
+    Args:
+        table: what to compare with.
+        frame: the records, one row a run.
+        budget: name of the preset whose runs are compared.
+    """
+    comparisons = []
+    for pair in table.pairs:
+        mine = _assign(pair, _runs(pair, frame, budget))
+        teachers = sorted({ours.teacher for groups in mine.values() for ours in groups})
+        rows = [
+            _compare(table, pair, result, metric, _chosen(mine.get(i, [])), budget)
+            for i, result in enumerate(pair.results)
+            for metric in result.numbers
+            if metric in SCORES
+        ]
+        comparisons.append(PairComparison(pair, teachers, rows))
+    return comparisons
+
+
+def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
+    """Runs of the pair's task, or of its stand-in where it has none, with their own objective."""
+    if not frame.empty:
+        own = frame[(frame["budget"] == budget) & (frame["objective"] == "kd")]
+        own = own[own["purpose"] != "draw"]
+        for task in filter(None, (pair.task, pair.stand_in)):
+            runs = own[own["task"] == task]
+            if not runs.empty:
+                return runs.drop_duplicates("run_id")
+    return frame.head(0)
+
+
+def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
+    """Our groups of equal settings, by the index of the result they belong to."""
+    found: dict[int, list[Ours]] = {}
+    if runs.empty:
+        return found
+    keys = ["method", "version", "params", "proxy", "teacher", "variant", "budget_numbers"]
+    for (method, _, params_text, *_, variant, numbers), group in runs.groupby(keys, sort=True):
+        changed = json.loads(group["changed"].iloc[0])
+        params = {**json.loads(str(params_text)), **changed}
+        epochs = _epochs(json.loads(str(numbers)))
+        fitting = [
+            (len(result.params) + (result.generator_epochs is not None), -i)
+            for i, result in enumerate(pair.results)
+            if result.method == method
+            and result.settings_match(params)
+            # A sweep's budget stands beside a row that names the swept number, and no other.
+            and result.generator_epochs in ((epochs,) if variant else (None, epochs))
+        ]
+        if not fitting:
+            continue
+        index = -max(fitting)[1]
+        extra = {k: v for k, v in changed.items() if k not in pair.results[index].params}
+        scored = group[group["status"].isin(SCORED)]
+        scores = {
+            column: scored[column].dropna().astype(float).tolist()
+            for column in map(str, scored.columns)
+            if column.startswith(SCORES)
+        }
+        found.setdefault(index, []).append(
+            Ours(
+                task=str(group["task"].iloc[0]),
+                extra=extra,
+                scores=scores,
+                runs=len(group),
+                teacher=float(group["teacher_score"].iloc[0]),
+            )
+        )
+    return found
+
+
+def _epochs(budget: dict[str, Any]) -> int | None:
+    """Generator epochs of a budget, if it is a whole number of them."""
+    epochs, rest = divmod(budget["synthesis_steps"], budget["epoch_steps"])
+    return None if rest else epochs
+
+
+def _chosen(groups: Sequence[Ours]) -> Ours | None:
+    return min(groups, key=lambda ours: (len(ours.extra), -ours.runs), default=None)
+
+
+def _compare(
+    table: PublishedTable,
+    pair: Pair,
+    result: Result,
+    metric: str,
+    ours: Ours | None,
+    budget: str,
+) -> Comparison:
+    published = result.numbers[metric]
+    column = our_metric(metric, table.selection)
+    scores = ours.scores.get(column, []) if ours else []
+    if ours is None:
+        return Comparison(result, metric, published, "not run")
+    if not scores:
+        reason = f"none of {ours.runs} runs has {column}"
+        missing: Verdict = "not comparable" if ours.scores.get(metric) else "not run"
+        return Comparison(result, metric, published, missing, reason)
+    verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
+    reasons = [*_departures(pair, result, ours), why]
+    return Comparison(
+        result,
+        metric,
+        published,
+        verdict,
+        "; ".join(filter(None, reasons)),
+        mean=fmean(scores),
+        interval=t_interval(scores),
+        n=len(scores),
+        runs=ours.runs,
+    )
+
+
+def _departures(pair: Pair, result: Result, ours: Ours) -> list[str]:
+    """Everything but the budget in which our runs are not the paper's."""
+    gap = abs(ours.teacher - pair.teacher_score) if pair.teacher_score else 0.0
+    return [
+        f"{ours.task} stands in" if ours.task != pair.task else "",
+        f"the paper's: {unlike}" if (unlike := result.unlike or pair.unlike) else "",
+        ", ".join(f"{name}={value}" for name, value in sorted(ours.extra.items())),
+        f"teachers {100 * gap:.1f} points apart" if gap > TEACHER_GAP else "",
+    ]
+
+
+def _verdict(
+    table: PublishedTable,
+    pair: Pair,
+    result: Result,
+    published: float,
+    ours: Ours,
+    scores: list[float],
+    budget: str,
+) -> tuple[Verdict, str]:
+    """What a published score and ours say of each other, and why they cannot say more."""
+    if ours.task != pair.task or result.unlike or pair.unlike:
+        return "not comparable", ""
+    if budget != table.budget:
+        return "budgets differ", ""
+    if ours.extra:
+        return "not comparable", ""
+    within = further_mean_interval(scores, table.seeds)
+    if within is None:
+        return "insufficient seeds", "one run has no spread"
+    if abs(fmean(scores) - published) > within:
+        return "differs", ""
+    if within > RESOLUTION:
+        return "insufficient seeds", f"anything within ± {100 * within:.1f} would agree"
+    return "agrees", ""
+
+
+def further_mean_interval(
+    scores: Sequence[float], runs: int, confidence: float = 0.95
+) -> float | None:
+    """Half-width of the prediction interval of the mean of ``runs`` further runs.
+
+    t · s · √(1/n + 1/m) about the mean of n scores: a paper's number, the mean of m runs, has a
+    spread of its own, so that it need not lie in the interval of our mean. None when n < 2.
+
+    Args:
+        scores: of n runs.
+        runs: m.
+        confidence: of the interval.
+    """
+    n = len(scores)
+    if n < 2:
+        return None
+    spread = float(pd.Series(scores, dtype=float).std(ddof=1))
+    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
+    return quantile * spread * math.sqrt(1 / n + 1 / runs)
