@@ -263,7 +263,7 @@ def _asked_for(request: Request) -> list[PlannedRun]:
         return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
     if not request.task or not request.methods:
         raise UserError("give a suite (see `dfkd list`), or --task and --method")
-    settings = _settings(request.settings)
+    settings = parse_settings(request.settings)
     try:
         suite = Suite(
             name=request.suite_name,
@@ -278,8 +278,12 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     return plan(suite, known)
 
 
-def _settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised."""
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised.
+
+    Raises:
+        UserError: for one that is not of this form.
+    """
     import tomllib
 
     settings: dict[str, Any] = {}

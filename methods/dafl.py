@@ -136,6 +136,14 @@ class DAFL(Method):
         "svhn": {"latent_dim": 1000, "generator_lr": 0.02, "entropy": 10.0},
     }
 
+    def supports(self, problem: Problem) -> str | None:
+        if getattr(problem.teacher.network, "num_features", None) == 0:
+            return (
+                "DAFL's activation loss needs the features before the classifier, which this "
+                "teacher does not show: it has no forward_features, and no linear layer at its end"
+            )
+        return None
+
     def _generator_loss(self, batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
         p = self.params
         base = 10.0 if p.log_base == "10" else math.e

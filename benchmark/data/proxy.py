@@ -104,7 +104,7 @@ def read_images(files: Sequence[Path], image_shape: tuple[int, int, int]) -> Ten
     Raises:
         DataError: naming the damaged file, or when there are fewer than two images.
     """
-    images = [_decode(data, where, image_shape) for data, where in _encoded(files)]
+    images = [decode(data, where, image_shape) for data, where in _encoded(files)]
     if len(images) < 2:
         raise DataError(f"'{files[0].parent}' holds one proxy image; at least two are needed")
     return torch.from_numpy(np.stack(images))
@@ -134,7 +134,20 @@ def _in_parquet(path: Path) -> Iterator[tuple[bytes, str]]:
                 row += 1
 
 
-def _decode(data: bytes, where: str, image_shape: tuple[int, int, int]) -> np.ndarray:
+def decode(
+    data: bytes, where: str, image_shape: tuple[int, int, int], what: str = "proxy data"
+) -> np.ndarray:
+    """An image file's pixels, uint8, C×H×W: cropped to the shape's aspect ratio, resized.
+
+    Args:
+        data: the file's bytes.
+        where: it was found, for messages.
+        image_shape: (C, H, W), C 1 or 3.
+        what: it belongs to, for messages.
+
+    Raises:
+        DataError: when it is damaged.
+    """
     channels, height, width = image_shape
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -142,12 +155,10 @@ def _decode(data: bytes, where: str, image_shape: tuple[int, int, int]) -> np.nd
                 image.convert(MODES[channels]), (width, height), Image.Resampling.BILINEAR
             )
     except Exception as error:  # Pillow raises whatever the bytes happen to trip over
-        raise _damaged(where, error) from None
+        raise _damaged(where, error, what) from None
     return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def _damaged(where: str, error: Exception) -> DataError:
+def _damaged(where: str, error: Exception, what: str = "proxy data") -> DataError:
     text = " ".join(str(error).split())[:200]
-    return DataError(
-        f"proxy data are damaged: {where} cannot be read ({type(error).__name__}: {text})"
-    )
+    return DataError(f"{what} are damaged: {where} cannot be read ({type(error).__name__}: {text})")
