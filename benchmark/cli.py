@@ -61,6 +61,14 @@ MethodsDir = Annotated[
     ),
 ]
 
+TasksDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tasks-dir",
+        help="Also look for tasks in this folder or file (repeatable). Its code is executed.",
+    ),
+]
+
 
 def answers_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
     """Turn errors a user can act on into one line and exit code 2."""
@@ -136,6 +144,7 @@ def run(
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
     jobs: Annotated[
         str,
         typer.Option(
@@ -190,6 +199,7 @@ def run(
         device=device,
         overwrite=overwrite,
         proxy_dir=proxy_dir,
+        task_folders=tuple(tasks_dir or ()),
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
@@ -299,11 +309,11 @@ def distill(
 
 @app.command("list")
 @answers_in_one_line
-def list_(methods_dir: MethodsDir = None) -> None:
+def list_(methods_dir: MethodsDir = None, tasks_dir: TasksDir = None) -> None:
     """List the tasks, methods and suites there are."""
     from benchmark import show
 
-    show.overview(console, methods_dir or [])
+    show.overview(console, methods_dir or [], tasks_dir or [])
 
 
 @app.command()
@@ -312,11 +322,12 @@ def show(
     name: Annotated[str, typer.Argument(help="A method, a task, a suite, or a run id.")],
     results: Results = Path("results"),
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
 ) -> None:
     """Show a method's parameters (defaults, ranges, sources), a task, a suite or a record."""
     from benchmark import show as pages
 
-    pages.page(name, console, results, methods_dir or [])
+    pages.page(name, console, results, methods_dir or [], tasks_dir or [])
 
 
 @app.command()
@@ -342,6 +353,7 @@ def replay(
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
 ) -> None:
     """Execute a record again and say whether it matches; nothing is written.
 
@@ -350,17 +362,21 @@ def replay(
     from benchmark import commands
 
     raise typer.Exit(
-        commands.replay(run_id, results, data_dir, methods_dir or [], console, proxy_dir)
+        commands.replay(
+            run_id, results, data_dir, methods_dir or [], console, proxy_dir, tasks_dir or []
+        )
     )
 
 
 @app.command()
 @answers_in_one_line
-def doctor(data_dir: DataDir = None, methods_dir: MethodsDir = None) -> None:
+def doctor(
+    data_dir: DataDir = None, methods_dir: MethodsDir = None, tasks_dir: TasksDir = None
+) -> None:
     """Say what this machine has (device, packages, datasets, teachers) and where it looked."""
     from benchmark import diagnosis
 
-    diagnosis.report(console, data_dir, methods_dir or [])
+    diagnosis.report(console, data_dir, methods_dir or [], tasks_dir or [])
 
 
 @app.command("new-method")
@@ -376,6 +392,24 @@ def new_method(
 
     path = scaffold.write(name, folder)
     console.print(f"wrote {path}; check it with: dfkd test {path}", highlight=False)
+
+
+@app.command("new-task")
+@answers_in_one_line
+def new_task(
+    name: Annotated[str, typer.Argument(help="The task's name, kebab-case.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where to write the file.")] = Path("tasks"),
+) -> None:
+    """Write a task that runs as it is (data, networks, recipe, budgets), to start from."""
+    from benchmark.contract import scaffold, task_template
+
+    path = scaffold.write(name, folder, task_template.TEMPLATE)
+    console.print(
+        f"wrote {path}; try it with: dfkd run --task {name} --method rdskd --budget smoke "
+        f"--tasks-dir {folder} --results runs/{name}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("test")

@@ -26,7 +26,7 @@ from benchmark.metadata import obtain_metadata
 from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
 from benchmark.records import FAILED, Record, Scan, Store, write_atomic
 from benchmark.run import Context, Job, dataset, execute, proxy_checksum
-from benchmark.tasks.registry import get_task
+from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers import find_teacher, teacher_folders
 from benchmark.threads import best_threads, physical_memory, runs_at_once
 from methods.base import Access
@@ -54,6 +54,7 @@ class Request:
     device: str
     overwrite: str
     proxy_dir: Path | None = None
+    task_folders: tuple[Path, ...] = ()
 
 
 def run(request: Request, console: Console) -> int:
@@ -105,8 +106,10 @@ def replay(
     method_folders: Sequence[Path],
     console: Console,
     proxy_dir: Path | None = None,
+    task_folders: Sequence[Path] = (),
 ) -> int:
     """Execute a record again without any cached samples; 0 on a match, 1 on a difference."""
+    look_in(task_folders)
     record = Store(results).find(run_id)
     spec = record.spec
     task = get_task(spec.task)
@@ -129,6 +132,7 @@ def replay(
         precision=pick_precision(pick_device(record.environment.device)),
         threads=record.environment.threads,
         reuse_samples=False,
+        task_folders=tuple(task_folders),
     )
     proxy = proxy_checksum(known[spec.method], task.name, context)
     if proxy != spec.proxy:
@@ -203,6 +207,7 @@ def make_context(request: Request) -> Context:
         method_folders=request.method_folders,
         device=str(device),
         precision=pick_precision(device),
+        task_folders=request.task_folders,
     )
 
 
@@ -247,6 +252,7 @@ def _planned(request: Request) -> list[PlannedRun]:
 
 
 def _asked_for(request: Request) -> list[PlannedRun]:
+    look_in(request.task_folders)
     known = discover(request.method_folders)
     seeds = None
     if request.seeds is not None:
