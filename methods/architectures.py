@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,7 +154,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError, ValueError) as error:
             raise Unsuitable(f"'{path}' is no safetensors file: {_reason(error)}") from None
     try:
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what is refused anyway
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever the bytes trip over, there are no weights to be had
         raise Unsuitable(
             f"'{path}' is not loaded: it is damaged, or a pickle of more than tensors, which could "

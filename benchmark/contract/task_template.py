@@ -57,7 +57,7 @@ class {cls}(Task):
     pair = "Network-16 → Network-8"
     image_shape = (1, 16, 16)
     num_classes = 4
-    normalization = Normalization((0.5,), (0.35,))
+    normalization = Normalization((0.47,), (0.3,))
     teacher_recipe = TeacherRecipe(epochs=5, batch=64, learning_rate=3e-3)
     budgets = {{
         "smoke": Budget(

@@ -48,8 +48,10 @@ def labelled_images(folder: Path, num_classes: int, channels: int) -> LabelledIm
     if not folder.is_dir():
         raise DataError(f"folder '{folder}' (--eval-dir) does not exist")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if not names:
+        raise DataError(f"folder '{folder}' (--eval-dir) has no class folders with images in them")
     numbered = all(name.isdecimal() for name in names)
-    if numbered and names and max(map(int, names)) >= num_classes:
+    if numbered and max(map(int, names)) >= num_classes:
         raise DataError(
             f"folder '{folder}' (--eval-dir) has a class {max(map(int, names))}; the teacher's are "
             f"0 to {num_classes - 1}"
