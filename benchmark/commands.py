@@ -196,9 +196,7 @@ def compare(record: Record, again: Record) -> list[str]:
 
 def make_context(request: Request) -> Context:
     """Where and how the request's runs are executed."""
-    device = pick_device(request.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+    device = available_device(request.device)
     return Context(
         cache=cache_dir(),
         teacher_folders=teacher_folders(request.results),
@@ -209,6 +207,21 @@ def make_context(request: Request) -> Context:
         precision=pick_precision(device),
         task_folders=request.task_folders,
     )
+
+
+def available_device(name: str) -> torch.device:
+    """The device of this name, or the best one for ``auto``.
+
+    Raises:
+        UserError: when this machine has none of this name.
+    """
+    try:
+        device = pick_device(name)
+    except RuntimeError:
+        raise UserError(f"--device is '{name}'; choose auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+    return device
 
 
 def choose_executor(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:

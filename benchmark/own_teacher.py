@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from benchmark.commands import parse_settings
+from benchmark.commands import available_device, parse_settings
 from benchmark.data.labelled import LabelledImages, labelled_images
 from benchmark.data.proxy import MODES, files_in, read_images
-from benchmark.device import keep_freed_memory, pick_device, pick_precision
+from benchmark.device import keep_freed_memory, pick_precision
 from benchmark.errors import UserError
 from benchmark.export import check_export, export
 from benchmark.grid import check_writable
@@ -75,9 +75,6 @@ def run(request: Request, console: Console) -> int:
         return _run(request, console)
     except (Unsuitable, ParameterError) as error:
         raise UserError(str(error)) from None
-    except KeyboardInterrupt:
-        console.print("stopped; nothing was written")
-        return 130
 
 
 def _run(request: Request, console: Console) -> int:
@@ -87,7 +84,7 @@ def _run(request: Request, console: Console) -> int:
     budget = budget_for(request, method, shape)
     _check_output(request)
     keep_freed_memory()
-    device = pick_device(request.device)
+    device = available_device(request.device)
     teacher, normalization = _teacher(request, shape)
     num_classes = probe(teacher, torch.zeros(2, *shape), "teacher").shape[1]
     labelled = (
@@ -112,6 +109,9 @@ def _run(request: Request, console: Console) -> int:
             )
         except (Unsuitable, ParameterError, UserError):
             raise
+        except KeyboardInterrupt:
+            console.print("stopped; nothing was written")
+            return 130
         except Exception as error:
             advice = "; give a smaller --batch" if is_out_of_memory(error) else ""
             reason = str(error) if isinstance(error, Diverged) else one_line(error)
@@ -129,7 +129,7 @@ def _run(request: Request, console: Console) -> int:
             console.print(f"{role}: accuracy {value:.4f} on {len(labelled.files):,} images")
     if request.export:
         path = export(done.student, shape, request.out, request.export)
-        console.print(f"exported: {path}", soft_wrap=True, highlight=False)
+        console.print(f"exported: {escape(str(path))}", soft_wrap=True, highlight=False)
     return 0
 
 
@@ -291,8 +291,8 @@ def _write(
 def _say(request: Request, console: Console, done: Distilled, teacher: nn.Module) -> None:
     count = [sum(p.numel() for p in network.parameters()) for network in (teacher, done.student)]
     console.print(
-        f"student: {request.out}, {count[1]:,} parameters (teacher {count[0]:,}), agrees with its "
-        f"teacher on {done.agreement:.1%} of unseen synthetic images",
+        f"student: {escape(str(request.out))}, {count[1]:,} parameters (teacher {count[0]:,}), "
+        f"agrees with its teacher on {done.agreement:.1%} of unseen synthetic images",
         soft_wrap=True,
         highlight=False,
     )

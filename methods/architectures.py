@@ -136,7 +136,10 @@ def load_weights(network: nn.Module, path: Path, name: str = "the network") -> N
         if keys
     ]
     if faults:
-        raise Unsuitable(f"the weights in '{path}' are not those of {name}: {'; '.join(faults)}")
+        raise Unsuitable(
+            f"the weights in '{path}' are not those of {name}: {'; '.join(faults)}; check the "
+            "network and its number of classes"
+        )
     network.load_state_dict(weights, strict=False)
 
 

@@ -82,7 +82,14 @@ def _classes(folders: tuple[Path, ...]) -> Iterator[type[Task]]:
     for info in pkgutil.iter_modules(package.__path__):
         yield from tasks_in(importlib.import_module(f"{package.__name__}.{info.name}"))
     for loaded in load_entry_points(ENTRY_POINT_GROUP, "task"):
-        yield from tasks_in(loaded) if isinstance(loaded, ModuleType) else [loaded]
+        if isinstance(loaded, ModuleType):
+            yield from tasks_in(loaded)
+        elif inspect.isclass(loaded) and issubclass(loaded, Task):
+            yield loaded
+        else:
+            raise RegistryError(
+                f"an installed package offers {loaded!r} as a task, which it is not"
+            )
     for folder in folders:
         for path in python_files(folder, "task"):
             yield from tasks_in(load_file(path, "task"))

@@ -94,6 +94,26 @@ def test_methods_of_ones_own_may_be_used_and_may_fail(tmp_path: Path, distill: D
     assert not out(tmp_path).exists()
 
 
+def test_an_interruption_leaves_nothing(
+    tmp_path: Path, distill: Distill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("methods.base.train_student", interrupt)
+    done = distill()
+    assert done.exit_code == 130
+    assert "nothing was written" in done.output
+    assert not out(tmp_path).exists()
+
+
+def test_weights_that_cannot_be_trusted_are_refused(tmp_path: Path, distill: Distill) -> None:
+    torch.save(tiny_network(), tmp_path / "whole.pt")
+    done = distill(weights=tmp_path / "whole.pt")
+    assert done.exit_code == 2
+    assert "could execute anything" in one_line(done.output)
+
+
 # Bad input
 
 
@@ -123,6 +143,7 @@ def test_methods_of_ones_own_may_be_used_and_may_fail(tmp_path: Path, distill: D
         ({"student_steps": 0}, "student_steps is 0"),
         ({"images": 10**12}, "give fewer with --images"),
         ({"out": "student.pt"}, "students are written as .safetensors"),
+        ({"device": "gpu"}, "choose auto, cpu, cuda or cuda:N"),
         ({"export": "onx"}, "did you mean 'onnx'?"),
         ({"eval_dir": "absent"}, "(--eval-dir) does not exist"),
     ],
