@@ -1,13 +1,17 @@
-"""A student as a program of its own: ONNX, or torch.export's format."""
+"""A student as a file: its weights, or a program of its own in ONNX or torch.export's format."""
 
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from benchmark.errors import UserError
 from benchmark.records import write_atomic
@@ -30,6 +34,21 @@ def check_export(kind: str) -> None:
             f"--export onnx needs {' and '.join(ONNX_PACKAGES)}; install them with: "
             f"pip install {' '.join(ONNX_PACKAGES)}"
         )
+
+
+def write_student(student: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
+    """Write a student's weights as safetensors, with ``about`` as JSON in the header (``dfkd``).
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
+    weights = {
+        # Copies, because safetensors refuses weights that share their memory.
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in student.state_dict().items()
+        if isinstance(value, Tensor)
+    }
+    write_atomic(path, save(weights, metadata={"dfkd": json.dumps(about, sort_keys=True)}))
 
 
 def export(student: nn.Module, image_shape: tuple[int, int, int], path: Path, kind: str) -> Path:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from benchmark.commands import available_device, parse_settings
-from benchmark.data.labelled import LabelledImages, labelled_images
+from benchmark.data.labelled import labelled_images
 from benchmark.data.proxy import MODES, files_in, read_images
 from benchmark.device import keep_freed_memory, pick_precision
+from benchmark.display import PhaseDisplay
 from benchmark.errors import UserError
-from benchmark.export import check_export, export
+from benchmark.export import check_export, export, write_student
 from benchmark.grid import check_writable
-from benchmark.metrics.classification import CHUNK, predictions
-from benchmark.records import write_atomic
+from benchmark.metrics.classification import accuracies
 from benchmark.run import is_out_of_memory, one_line
 from benchmark.threads import physical_memory
 from methods.architectures import TIMM, build_network, load_weights
@@ -69,7 +65,8 @@ def run(request: Request, console: Console) -> int:
     """Distill, write the student, say how it did; 0, or 1 when the training failed.
 
     Raises:
-        UserError: when anything given is wrong; nothing is trained then.
+        UserError: when anything given is wrong; nothing is trained then, unless it is a damaged
+            image of ``eval_dir``, which is found when the student is already written.
     """
     try:
         return _run(request, console)
@@ -90,8 +87,8 @@ def _run(request: Request, console: Console) -> int:
     labelled = (
         labelled_images(request.eval_dir, num_classes, shape[0]) if request.eval_dir else None
     )
-    with PhaseDisplay(console) as display:
-        try:
+    try:
+        with PhaseDisplay(console) as display:
             done = distill(
                 teacher,
                 lambda: build_network(request.student, shape[0], num_classes),
@@ -107,21 +104,16 @@ def _run(request: Request, console: Console) -> int:
                 proxy_images=_proxy_images(request, method, shape),
                 progress=display.report,
             )
-        except (Unsuitable, ParameterError, UserError):
-            raise
-        except KeyboardInterrupt:
-            console.print("stopped; nothing was written")
-            return 130
-        except Exception as error:
-            advice = "; give a smaller --batch" if is_out_of_memory(error) else ""
-            reason = str(error) if isinstance(error, Diverged) else one_line(error)
-            console.print(
-                f"[bold red]{escape(method.name)} failed:[/bold red] {escape(reason)}{advice}; "
-                "nothing was written",
-                soft_wrap=True,
-            )
-            return 1
-    _write(request, done, normalization, shape, method, settings)
+    except (Unsuitable, ParameterError, UserError):
+        raise
+    except KeyboardInterrupt:
+        console.print("stopped; nothing was written")
+        return 130
+    except Exception as error:  # a method's own failure, or a network's
+        console.print(_failure(method, error), soft_wrap=True)
+        return 1
+    about = _about(request, method, settings, shape, normalization)
+    write_student(done.student, request.out, about)
     _say(request, console, done, teacher)
     if labelled is not None:
         networks = {"teacher": teacher, "student": done.student}
@@ -131,6 +123,15 @@ def _run(request: Request, console: Console) -> int:
         path = export(done.student, shape, request.out, request.export)
         console.print(f"exported: {escape(str(path))}", soft_wrap=True, highlight=False)
     return 0
+
+
+def _failure(method: type[Method], error: Exception) -> str:
+    reason = str(error) if isinstance(error, Diverged) else one_line(error)
+    advice = "; give a smaller --batch" if is_out_of_memory(error) else ""
+    return (
+        f"[bold red]{escape(method.name)} failed:[/bold red] {escape(reason)}{advice}; "
+        "nothing was written"
+    )
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
@@ -240,41 +241,15 @@ def _proxy_images(
     return read_images(files_in(request.proxy_dir), shape).float() / 255
 
 
-@torch.no_grad()
-def accuracies(
-    networks: Mapping[str, nn.Module],
-    data: LabelledImages,
-    image_shape: tuple[int, int, int],
-    normalization: Normalization,
-    device: torch.device,
-) -> dict[str, float]:
-    """Share of labelled images that each network classifies correctly, in [0, 1]."""
-    correct = dict.fromkeys(networks, 0)
-    for start in range(0, len(data.files), CHUNK):
-        pixels, labels = data.read(start, start + CHUNK, image_shape)
-        images = normalization.normalize(pixels.to(device).float() / 255)
-        for name, network in networks.items():
-            answers = predictions(network.to(device), images).cpu()
-            correct[name] += int((answers == labels).sum())
-    return {name: count / len(data.files) for name, count in correct.items()}
-
-
-def _write(
+def _about(
     request: Request,
-    done: Distilled,
-    normalization: Normalization,
-    shape: tuple[int, int, int],
     method: type[Method],
     settings: Mapping[str, Any],
-) -> None:
-    """The weights, with what one must know to use them in the header."""
-    weights = {
-        # Copies, because safetensors refuses weights that share their memory.
-        name: value.detach().cpu().contiguous().clone()
-        for name, value in done.student.state_dict().items()
-        if isinstance(value, Tensor)
-    }
-    about = {
+    shape: tuple[int, int, int],
+    normalization: Normalization,
+) -> dict[str, Any]:
+    """What one must know of a student to use it, and how it came about; no path."""
+    return {
         "student": request.student,
         "teacher": request.teacher,
         "method": method.name,
@@ -285,7 +260,6 @@ def _write(
         "mean": normalization.mean,
         "std": normalization.std,
     }
-    write_atomic(request.out, save(weights, metadata={"dfkd": json.dumps(about, sort_keys=True)}))
 
 
 def _say(request: Request, console: Console, done: Distilled, teacher: nn.Module) -> None:
@@ -296,44 +270,3 @@ def _say(request: Request, console: Console, done: Distilled, teacher: nn.Module
         soft_wrap=True,
         highlight=False,
     )
-
-
-class PhaseDisplay:
-    """A bar for every phase on a terminal; elsewhere a line when one is over.
-
-    Args:
-        console: where to draw.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-
-    def __enter__(self) -> PhaseDisplay:
-        if self.console.is_terminal:
-            self.bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.console.is_terminal:
-            self.bars.stop()
-
-    def report(self, phase: str, step: int, total: int, loss: float) -> None:
-        """Move the bar of one phase."""
-        known = {task.description: task.id for task in self.bars.tasks}
-        bar = known[phase] if phase in known else self.bars.add_task(phase, loss="")
-        self.bars.update(bar, completed=step, total=total, loss=f"{loss:.4g}")
-        if step == total and not self.console.is_terminal:
-            self.console.print(f"{phase}: {total} steps, last loss {loss:.4g}", highlight=False)
