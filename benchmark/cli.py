@@ -61,6 +61,14 @@ MethodsDir = Annotated[
     ),
 ]
 
+TasksDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tasks-dir",
+        help="Also look for tasks in this folder or file (repeatable). Its code is executed.",
+    ),
+]
+
 Synthesize = Annotated[
     bool,
     typer.Option(
@@ -151,6 +159,7 @@ def run(
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
     jobs: Annotated[
         str,
         typer.Option(
@@ -207,18 +216,121 @@ def run(
         proxy_dir=proxy_dir,
         objective=objective,
         objective_settings=tuple(objective_set or ()),
+        task_folders=tuple(tasks_dir or ()),
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
 
 
+@app.command()
+@answers_in_one_line
+def distill(
+    teacher: Annotated[
+        str,
+        typer.Option(
+            help="timm/NAME, or module:factory, a function without arguments that makes a "
+            "classifier. The module's code is executed."
+        ),
+    ],
+    student: Annotated[str, typer.Option(help="timm/NAME or module:factory.")],
+    image_shape: Annotated[str, typer.Option(help="Channels,height,width of the teacher's input.")],
+    out: Annotated[Path, typer.Option(help="The student's weights, .safetensors.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="The teacher's: .safetensors, or what torch.load(weights_only=True) accepts; "
+            "'pretrained' for timm's own."
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="By which the teacher's input is normalised, a number a channel."),
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=2, help="Of a timm teacher, when not timm's own number.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="A data-free method, or one of proxy images.")] = (
+        "rdskd"
+    ),
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A parameter of the method, key=value (repeatable)."),
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(help="smoke (seconds), cpu (32×32 images) or gpu.")
+    ] = "cpu",
+    synthesis_steps: Annotated[
+        int | None, typer.Option(help="Instead of the budget's: steps of making images.")
+    ] = None,
+    student_steps: Annotated[
+        int | None, typer.Option(help="Instead of the budget's: steps of the student.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Instead of the budget's: images a step, of both kinds.")
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(help="Instead of the budget's: synthetic images kept; 0: fresh every step."),
+    ] = None,
+    student_lr: Annotated[
+        float | None, typer.Option(help="Instead of the budget's: the student's learning rate.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random stream.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    eval_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder of labelled images, a folder a class: reports accuracy."),
+    ] = None,
+    proxy_dir: ProxyDir = None,
+    methods_dir: MethodsDir = None,
+    export: Annotated[
+        str | None, typer.Option(help="Also write the student as onnx or torch (torch.export).")
+    ] = None,
+) -> None:
+    """Distill a student from a teacher of your own; no data needed.
+
+    Exit code 1 when the training failed; nothing is written then.
+    """
+    from benchmark import own_teacher
+
+    request = own_teacher.Request(
+        teacher=teacher,
+        weights=weights,
+        student=student,
+        method=method,
+        settings=tuple(set_ or ()),
+        image_shape=image_shape,
+        mean=mean,
+        std=std,
+        num_classes=num_classes,
+        out=out,
+        budget=budget,
+        numbers={
+            "synthesis_steps": synthesis_steps,
+            "synthesis_batch": batch,
+            "student_steps": student_steps,
+            "student_batch": batch,
+            "student_lr": student_lr,
+            "images": images,
+        },
+        seed=seed,
+        device=device,
+        eval_dir=eval_dir,
+        proxy_dir=proxy_dir,
+        method_folders=tuple(methods_dir or ()),
+        export=export,
+    )
+    raise typer.Exit(own_teacher.run(request, console))
+
+
 @app.command("list")
 @answers_in_one_line
-def list_(methods_dir: MethodsDir = None) -> None:
+def list_(methods_dir: MethodsDir = None, tasks_dir: TasksDir = None) -> None:
     """List the tasks, methods, objectives and suites there are."""
     from benchmark import show
 
-    show.overview(console, methods_dir or [])
+    show.overview(console, methods_dir or [], tasks_dir or [])
 
 
 @app.command()
@@ -229,11 +341,12 @@ def show(
     ],
     results: Results = Path("results"),
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
 ) -> None:
     """Show a method's or an objective's parameters, a task, a suite or a record."""
     from benchmark import show as pages
 
-    pages.page(name, console, results, methods_dir or [])
+    pages.page(name, console, results, methods_dir or [], tasks_dir or [])
 
 
 @app.command()
@@ -345,6 +458,7 @@ def replay(
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
 ) -> None:
     """Execute a record again and say whether it matches; nothing is written.
 
@@ -353,7 +467,9 @@ def replay(
     from benchmark import commands
 
     raise typer.Exit(
-        commands.replay(run_id, results, data_dir, methods_dir or [], console, proxy_dir)
+        commands.replay(
+            run_id, results, data_dir, methods_dir or [], console, proxy_dir, tasks_dir or []
+        )
     )
 
 
@@ -456,11 +572,13 @@ def image_quality(
 
 @app.command()
 @answers_in_one_line
-def doctor(data_dir: DataDir = None, methods_dir: MethodsDir = None) -> None:
+def doctor(
+    data_dir: DataDir = None, methods_dir: MethodsDir = None, tasks_dir: TasksDir = None
+) -> None:
     """Say what this machine has (device, packages, datasets, teachers) and where it looked."""
     from benchmark import diagnosis
 
-    diagnosis.report(console, data_dir, methods_dir or [])
+    diagnosis.report(console, data_dir, methods_dir or [], tasks_dir or [])
 
 
 @app.command("new-method")
@@ -476,6 +594,24 @@ def new_method(
 
     path = scaffold.write(name, folder)
     console.print(f"wrote {path}; check it with: dfkd test {path}", highlight=False)
+
+
+@app.command("new-task")
+@answers_in_one_line
+def new_task(
+    name: Annotated[str, typer.Argument(help="The task's name, kebab-case.")],
+    folder: Annotated[Path, typer.Option("--dir", help="Where to write the file.")] = Path("tasks"),
+) -> None:
+    """Write a task that runs as it is (data, networks, recipe, budgets), to start from."""
+    from benchmark.contract import scaffold, task_template
+
+    path = scaffold.write(name, folder, task_template.TEMPLATE)
+    console.print(
+        f"wrote {path}; try it with: dfkd run --task {name} --method rdskd --budget smoke "
+        f"--tasks-dir {folder} --results runs/{name}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("test")

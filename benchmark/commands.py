@@ -26,6 +26,7 @@ from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_see
 from benchmark.records import FAILED, Record, Scan, Store, write_atomic
 from benchmark.revive import revive
 from benchmark.run import Context, execute
+from benchmark.tasks.registry import look_in
 from benchmark.teachers import teacher_folders
 from benchmark.threads import best_threads, physical_memory, runs_at_once
 from methods.base import Access
@@ -55,6 +56,7 @@ class Request:
     proxy_dir: Path | None = None
     objective: str | None = None
     objective_settings: tuple[str, ...] = ()
+    task_folders: tuple[Path, ...] = ()
 
 
 def run(request: Request, console: Console) -> int:
@@ -106,11 +108,20 @@ def replay(
     method_folders: Sequence[Path],
     console: Console,
     proxy_dir: Path | None = None,
+    task_folders: Sequence[Path] = (),
 ) -> int:
     """Execute a record again without any cached samples; 0 on a match, 1 on a difference."""
+    look_in(task_folders)
     record = Store(results).find(run_id)
     job, context = revive(
-        record, results, data_dir, proxy_dir, method_folders, console.print, reuse_samples=False
+        record,
+        results,
+        data_dir,
+        proxy_dir,
+        method_folders,
+        console.print,
+        reuse_samples=False,
+        task_folders=task_folders,
     )
     console.print(f"replaying {job_label(job)}", highlight=False)
     display = GridDisplay([job], 0, console)
@@ -160,9 +171,7 @@ def compare(record: Record, again: Record) -> list[str]:
 
 def make_context(request: Request) -> Context:
     """Where and how the request's runs are executed."""
-    device = pick_device(request.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+    device = available_device(request.device)
     return Context(
         cache=cache_dir(),
         teacher_folders=teacher_folders(request.results),
@@ -171,7 +180,23 @@ def make_context(request: Request) -> Context:
         method_folders=request.method_folders,
         device=str(device),
         precision=pick_precision(device),
+        task_folders=request.task_folders,
     )
+
+
+def available_device(name: str) -> torch.device:
+    """The device of this name, or the best one for ``auto``.
+
+    Raises:
+        UserError: when this machine has none of this name.
+    """
+    try:
+        device = pick_device(name)
+    except RuntimeError:
+        raise UserError(f"--device is '{name}'; choose auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+    return device
 
 
 def choose_executor(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
@@ -215,6 +240,7 @@ def _planned(request: Request) -> list[PlannedRun]:
 
 
 def _asked_for(request: Request) -> list[PlannedRun]:
+    look_in(request.task_folders)
     known = discover(request.method_folders)
     seeds = None
     if request.seeds is not None:
@@ -235,8 +261,8 @@ def _asked_for(request: Request) -> list[PlannedRun]:
         return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
     if not request.task or not request.methods:
         raise UserError("give a suite (see `dfkd list`), or --task and --method")
-    settings = _settings(request.settings)
-    objective_settings = _settings(request.objective_settings, "--objective-set")
+    settings = parse_settings(request.settings)
+    objective_settings = parse_settings(request.objective_settings, "--objective-set")
     try:
         suite = Suite(
             name=request.suite_name,
@@ -259,8 +285,12 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     return plan(suite, known)
 
 
-def _settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
-    """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised."""
+def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised.
+
+    Raises:
+        UserError: for one that is not of this form.
+    """
     import tomllib
 
     settings: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from benchmark.data.base import DATA_VARIABLE, DataError, search_paths
 from benchmark.data.proxy import SOURCES, find_proxy
 from benchmark.device import code_version, pick_device, pick_precision
 from benchmark.metrics.weights import ALEXNET, INCEPTION, weight_places
-from benchmark.tasks.registry import all_tasks, get_task
+from benchmark.tasks.registry import all_tasks, get_task, look_in
 from benchmark.teachers import find_teacher, teacher_folders
 from methods.registry import RegistryError, discover
 
@@ -39,8 +39,14 @@ PACKAGES = (
 RESULTS = Path("results")
 
 
-def report(console: Console, data_dir: Path | None, method_folders: Sequence[Path]) -> None:
+def report(
+    console: Console,
+    data_dir: Path | None,
+    method_folders: Sequence[Path],
+    task_folders: Sequence[Path] = (),
+) -> None:
     """Print device, packages, methods, datasets and teachers. Nothing is fetched or trained."""
+    look_in(task_folders)
     device = pick_device()
     machine = _table("Machine", "what", "here")
     machine.add_row("python", platform.python_version())

@@ -190,3 +190,44 @@ class TeacherDisplay:
 
     def finished(self, record: Record) -> None:
         """No runs yet."""
+
+
+class PhaseDisplay:
+    """A bar for every phase on a terminal; elsewhere a line when one is over.
+
+    Args:
+        console: where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def __enter__(self) -> PhaseDisplay:
+        if self.console.is_terminal:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self.bars.stop()
+
+    def report(self, phase: str, step: int, total: int, loss: float) -> None:
+        """Move the bar of one phase."""
+        known = {task.description: task.id for task in self.bars.tasks}
+        bar = known[phase] if phase in known else self.bars.add_task(phase, loss="")
+        self.bars.update(bar, completed=step, total=total, loss=f"{loss:.4g}")
+        if step == total and not self.console.is_terminal:
+            self.console.print(f"{phase}: {total} steps, last loss {loss:.4g}", highlight=False)

@@ -367,7 +367,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         raise UserError(
             f"cannot write to '{path.parent}': {error.strerror}; "
-            "choose a folder you may write with --results"
+            "choose a folder you may write (--results, --out)"
         ) from None
     try:
         with os.fdopen(descriptor, "wb") as file:

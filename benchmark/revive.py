@@ -24,6 +24,7 @@ def revive(
     method_folders: Sequence[Path],
     say: Say,
     reuse_samples: bool,
+    task_folders: Sequence[Path] = (),
 ) -> tuple[Job, Context]:
     """The job of a record, and the device, precision and threads it was executed with.
 
@@ -35,6 +36,7 @@ def revive(
         method_folders: more folders of methods.
         say: told what is ignored and what takes time.
         reuse_samples: whether images kept from an equal synthesis are taken.
+        task_folders: more folders of tasks.
 
     Raises:
         UserError: when its method, data, proxy images or teacher are not here.
@@ -60,6 +62,7 @@ def revive(
         precision="bf16" if record.environment.precision == "bf16" else "fp32",
         threads=record.environment.threads,
         reuse_samples=reuse_samples,
+        task_folders=tuple(task_folders),
     )
     proxy = proxy_checksum(known[spec.method], task.name, context)
     if proxy != spec.proxy:

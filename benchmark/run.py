@@ -35,7 +35,7 @@ from benchmark.pictures import keep_picture, picture_path
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
-from benchmark.tasks.registry import get_task
+from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers import TrainedTeacher
 from methods.base import Access, Diverged, Method, Problem, Run, derive_seed
 from methods.objectives.registry import discover_objectives
@@ -60,6 +60,7 @@ class Context:
     precision: Precision = "fp32"
     threads: int | None = None
     reuse_samples: bool = True
+    task_folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
 
 
 def prepare_process(context: Context) -> None:
-    """Threads and allocator, which belong to the process and not to a run."""
+    """Tasks, threads and allocator, which belong to the process and not to a run."""
+    look_in(context.task_folders)
     if context.threads is not None:
         torch.set_num_threads(context.threads)
     keep_freed_memory()

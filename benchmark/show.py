@@ -19,7 +19,7 @@ from benchmark.pictures import picture_path
 from benchmark.plan import load_suite, suite_names
 from benchmark.records import Record, SegmentationInfo, Store
 from benchmark.tasks.base import Task
-from benchmark.tasks.registry import all_tasks, get_task
+from benchmark.tasks.registry import all_tasks, get_task, look_in
 from methods.base import Method
 from methods.objectives.registry import OWN, discover_objectives
 from methods.objectives.transfer import TransferObjective
@@ -27,8 +27,11 @@ from methods.params import MethodParams, format_value, nearest
 from methods.registry import discover
 
 
-def overview(console: Console, method_folders: Sequence[Path]) -> None:
+def overview(
+    console: Console, method_folders: Sequence[Path], task_folders: Sequence[Path] = ()
+) -> None:
     """Tasks, methods, objectives and suites, a line each."""
+    look_in(task_folders)
     tasks = _table("Tasks", "task", "data", "teacher → student", "budgets")
     for name in sorted(all_tasks()):
         task = get_task(name)
@@ -57,12 +60,19 @@ def overview(console: Console, method_folders: Sequence[Path]) -> None:
     console.print("Look closer with: dfkd show NAME", highlight=False)
 
 
-def page(name: str, console: Console, results: Path, method_folders: Sequence[Path]) -> None:
+def page(
+    name: str,
+    console: Console,
+    results: Path,
+    method_folders: Sequence[Path],
+    task_folders: Sequence[Path] = (),
+) -> None:
     """Show whatever is called ``name``.
 
     Raises:
         UserError: when nothing is, with the nearest name.
     """
+    look_in(task_folders)
     methods, objectives = discover(method_folders), discover_objectives()
     if name in methods:
         _method(methods[name], console)

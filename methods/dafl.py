@@ -137,8 +137,15 @@ class DAFL(Method):
     }
 
     def supports(self, problem: Problem) -> str | None:
-        if self.params.schedule == "joint":
-            return refuse_unprepared(problem, "schedule=joint")
+        if self.params.schedule == "joint" and (
+            reason := refuse_unprepared(problem, "schedule=joint")
+        ):
+            return reason
+        if getattr(problem.teacher.network, "num_features", None) == 0:
+            return (
+                "DAFL's activation loss needs the features before the classifier, which this "
+                "teacher does not show: it has no forward_features, and no linear layer at its end"
+            )
         return None
 
     def _generator_loss(self, batch: GeneratedBatch, step: int) -> dict[str, Tensor]:

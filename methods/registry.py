@@ -6,17 +6,21 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import methods
 from methods.base import Method
 
 ENTRY_POINT_GROUP = "dfkd.methods"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Of methods and tasks: their names become folders of the results."""
 
 
 class RegistryError(Exception):
@@ -36,32 +40,45 @@ def discover(folders: Iterable[Path] = ()) -> Mapping[str, type[Method]]:
     found: dict[str, type[Method]] = {}
     for module in _own_modules():
         _add(found, module)
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            loaded = entry.load()
-        except (Exception, SystemExit) as error:
-            raise RegistryError(
-                f"the installed method '{entry.name}' ({entry.value}) does not import: "
-                f"{_where(error)}"
-            ) from None
-        if inspect.ismodule(loaded):
+    for loaded in load_entry_points(ENTRY_POINT_GROUP):
+        if isinstance(loaded, ModuleType):
             _add(found, loaded)
         else:
             _add_class(found, loaded)
     for folder in folders:
-        for path in _python_files(folder):
+        for path in python_files(folder):
             _add(found, load_file(path))
     return found
 
 
-def load_file(path: Path) -> ModuleType:
-    """Import one file under a name of its own.
+def load_entry_points(group: str, kind: str = "method") -> Iterator[Any]:
+    """What installed packages offer under ``group``: modules or classes.
+
+    Raises:
+        RegistryError: when one does not import.
+    """
+    for entry in entry_points(group=group):
+        try:
+            yield entry.load()
+        except (Exception, SystemExit) as error:
+            raise RegistryError(
+                f"the installed {kind} '{entry.name}' ({entry.value}) does not import: "
+                f"{_where(error)}"
+            ) from None
+
+
+def load_file(path: Path, kind: str = "method") -> ModuleType:
+    """Import one file under a name of its own, which executes it.
+
+    Args:
+        path: of the file.
+        kind: of thing it defines, for messages.
 
     Raises:
         RegistryError: when it does not import.
     """
     path = path.resolve()
-    name = f"dfkd_method_{path.stem}_{abs(hash(path)):x}"
+    name = f"dfkd_{kind}_{path.stem}_{abs(hash(path)):x}"
     known = sys.modules.get(name)
     if known is not None:
         return known
@@ -74,7 +91,7 @@ def load_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise RegistryError(f"method file '{path}' does not import: {_where(error)}") from None
+        raise RegistryError(f"{kind} file '{path}' does not import: {_where(error)}") from None
     return module
 
 
@@ -102,11 +119,16 @@ def _own_modules() -> Iterable[ModuleType]:
             ) from None
 
 
-def _python_files(folder: Path) -> list[Path]:
+def python_files(folder: Path, kind: str = "method") -> list[Path]:
+    """The folder's Python files but for those that start with ``_``; or the file itself.
+
+    Raises:
+        RegistryError: when it does not exist.
+    """
     if folder.is_file():
         return [folder]
     if not folder.is_dir():
-        raise RegistryError(f"methods folder '{folder}' does not exist")
+        raise RegistryError(f"{kind}s folder '{folder}' does not exist")
     return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
 
 
@@ -121,6 +143,10 @@ def _add_class(found: dict[str, type[Method]], cls: type[Method]) -> None:
         raise RegistryError(
             f"two methods are called '{cls.name}': {other.__qualname__} in '{_file(other)}' and "
             f"{cls.__qualname__} in '{_file(cls)}'; rename one"
+        )
+    if not NAME.fullmatch(cls.name):
+        raise RegistryError(
+            f"{cls.__qualname__} in '{_file(cls)}' is called {cls.name!r}; write it like my-method"
         )
     found[cls.name] = cls
 

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from benchmark.cli import app
 from benchmark.contract.checks import CHECKS
 from benchmark.contract.suite import judge, methods_in_file
 
@@ -18,6 +27,24 @@ def test_the_example_method_keeps_the_contract(tmp_path: Path) -> None:
     path.write_text(code)
     (cls,) = methods_in_file(path)
     assert [v for v in (judge(cls, check) for check in CHECKS) if v.complaint] == []
+
+
+def test_the_examples_of_ones_own_teacher_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = README.partition("## A teacher of your own")[2].partition("\n## ")[0]
+    command, output, code = re.findall(r"```(?:bash|text|python)\n(.*?)```", section, re.S)
+    network = timm.create_model("resnet18", num_classes=10)
+    save_file(network.state_dict(), tmp_path / "teacher.safetensors")
+    ran = CliRunner().invoke(app, shlex.split(command.replace("\\\n", " "))[1:])
+    assert ran.exit_code == 0, ran.output
+    for line in output.splitlines():
+        assert re.sub(r"[\d.]+$|…$", "", line) in ran.output
+    assert (tmp_path / "student.safetensors").exists()
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["done"].student(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_every_make_target_it_names_exists() -> None:

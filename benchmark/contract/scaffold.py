@@ -1,4 +1,4 @@
-"""A method that passes the contract suite as it is, to start from."""
+"""A method that passes the contract suite as it is, or a task that runs, to start from."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class {cls}(Method):
 '''
 
 
-def write(name: str, folder: Path) -> Path:
-    """Write the scaffold and return its path.
+def write(name: str, folder: Path, template: str = TEMPLATE) -> Path:
+    """Write the scaffold of a method, or by another template, and return its path.
 
     Raises:
         UserError: when the name is not kebab-case or the file is there already.
@@ -80,7 +80,7 @@ def write(name: str, folder: Path) -> Path:
     if path.exists():
         raise UserError(f"'{path}' is there already; choose another name or --dir")
     words = name.split("-")
-    text = TEMPLATE.format(
+    text = template.format(
         name=name,
         cls="".join(word.capitalize() for word in words),
         title=" ".join(words).capitalize(),

@@ -141,7 +141,7 @@ def read_images(
         try:
             images.append(decode_image(encoded, MODES[image_shape[0]], image_shape[1:]))
         except Exception as error:  # Pillow raises whatever the bytes happen to trip over
-            raise _damaged(where, error) from None
+            raise damaged_image(where, error) from None
         tick(len(images), total)
     if len(images) < 2:
         raise DataError(f"'{files[0].parent}' holds one proxy image; at least two are needed")
@@ -155,7 +155,7 @@ def _length(path: Path) -> int:
     try:
         return int(pq.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(f"'{path}'", error) from None
+        raise damaged_image(f"'{path}'", error) from None
 
 
 def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
@@ -168,13 +168,12 @@ def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
             else:
                 yield path.read_bytes(), f"'{path}'"
         except (OSError, pa.ArrowException, TypeError, KeyError) as error:
-            raise _damaged(f"'{path}'", error) from None
+            raise damaged_image(f"'{path}'", error) from None
         except ValueError as error:
             raise DataError(f"'{path}' cannot be used: {error}; {ADVICE}") from None
 
 
-def _damaged(where: str, error: Exception) -> DataError:
+def damaged_image(where: str, error: Exception, what: str = "proxy data") -> DataError:
+    """The error of an image file that cannot be read; ``what`` it belongs to, for the message."""
     text = " ".join(str(error).split())[:200]
-    return DataError(
-        f"proxy data are damaged: {where} cannot be read ({type(error).__name__}: {text})"
-    )
+    return DataError(f"{what} are damaged: {where} cannot be read ({type(error).__name__}: {text})")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from benchmark.data.labelled import LabelledImages
+    from methods.base import Normalization
 
 CHUNK = 250
 CHUNK_PIXELS = CHUNK * 32 * 32
@@ -33,6 +39,24 @@ def predictions(network: nn.Module, images: Tensor) -> Tensor:
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of images classified correctly, in [0, 1]."""
     return float((predictions(network, images) == labels).double().mean())
+
+
+def accuracies(
+    networks: Mapping[str, nn.Module],
+    data: LabelledImages,
+    image_shape: tuple[int, int, int],
+    normalization: Normalization,
+    device: torch.device,
+) -> dict[str, float]:
+    """Share of labelled images that each network classifies correctly, in [0, 1]."""
+    correct = dict.fromkeys(networks, 0)
+    for start in range(0, len(data.files), CHUNK):
+        pixels, labels = data.read(start, start + CHUNK, image_shape)
+        images = normalization.normalize(pixels.to(device).float() / 255)
+        for name, network in networks.items():
+            answers = predictions(network.to(device), images).cpu()
+            correct[name] += int((answers == labels).sum())
+    return {name: count / len(data.files) for name, count in correct.items()}
 
 
 def constant_share(labels: Tensor) -> float:

@@ -105,6 +105,12 @@ def test_a_shipped_name_cannot_be_taken(tmp_path: Path) -> None:
     assert "impostor.py" in message
 
 
+@pytest.mark.parametrize("name", ["../escaped", "a/b", ".hidden"])
+def test_a_name_that_would_leave_the_results_folder_is_refused(tmp_path: Path, name: str) -> None:
+    write_method(tmp_path, "mine.py", name)
+    assert "write it like my-method" in refusal(tmp_path)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "absent") in refusal(tmp_path / "absent")
 
