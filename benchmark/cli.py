@@ -497,6 +497,7 @@ def measure(
         ),
     ] = None,
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
     synthesize: Synthesize = False,
     overwrite: Annotated[
         str, typer.Option(help="never: only what is not measured yet; always: everything.")
@@ -518,6 +519,7 @@ def measure(
         data_dir=data_dir,
         proxy_dir=proxy_dir,
         method_folders=tuple(methods_dir or ()),
+        task_folders=tuple(tasks_dir or ()),
         synthesize=synthesize,
         overwrite=overwrite,
         device=device,
@@ -537,6 +539,7 @@ def images(
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
+    tasks_dir: TasksDir = None,
     synthesize: Synthesize = False,
 ) -> None:
     """Draw a run's images, by class, beside real ones."""
@@ -550,6 +553,7 @@ def images(
         data_dir=data_dir,
         proxy_dir=proxy_dir,
         method_folders=tuple(methods_dir or ()),
+        task_folders=tuple(tasks_dir or ()),
         synthesize=synthesize,
     )
     contact_sheet.write_sheet(request, console)

@@ -18,7 +18,7 @@ from benchmark.records import Store, write_atomic
 from benchmark.recover import Recovered
 from benchmark.revive import revive
 from benchmark.run import dataset
-from benchmark.tasks.registry import get_task
+from benchmark.tasks.registry import get_task, look_in
 
 SIDE = 64
 """Pixels of a tile; smaller images are enlarged by a whole factor, their pixels kept square."""
@@ -38,6 +38,7 @@ class SheetRequest:
     data_dir: Path | None
     proxy_dir: Path | None
     method_folders: tuple[Path, ...]
+    task_folders: tuple[Path, ...]
     synthesize: bool
 
 
@@ -47,6 +48,7 @@ def write_sheet(request: SheetRequest, console: Console) -> None:
     Raises:
         UserError: when there is no such run, or its images cannot be had.
     """
+    look_in(request.task_folders)
     record = Store(request.results).find(request.run_id)
     job, context = revive(
         record,
@@ -56,6 +58,7 @@ def write_sheet(request: SheetRequest, console: Console) -> None:
         request.method_folders,
         console.print,
         reuse_samples=True,
+        task_folders=request.task_folders,
     )
     try:
         recovered = Recovered(record, job, context, request.synthesize)

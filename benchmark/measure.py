@@ -38,7 +38,7 @@ from benchmark.recover import Recovered
 from benchmark.revive import revive
 from benchmark.run import Context, Job, dataset
 from benchmark.tasks.base import Task
-from benchmark.tasks.registry import get_task
+from benchmark.tasks.registry import get_task, look_in
 from methods.params import nearest
 
 IMAGES = {"gpu": 10_000, "paper": 10_000}
@@ -57,6 +57,7 @@ class MeasureRequest:
     data_dir: Path | None = None
     proxy_dir: Path | None = None
     method_folders: tuple[Path, ...] = ()
+    task_folders: tuple[Path, ...] = ()
     synthesize: bool = False
     overwrite: str = "never"
     device: str = "auto"
@@ -77,6 +78,7 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
         raise UserError(f"--overwrite is '{request.overwrite}'; choose from: always, never")
     store = Store(request.results)
     chosen = records_of(request.target, store)
+    look_in(request.task_folders)
     measuring = Measuring(request, console)
     done, failed = [], 0
     with measuring.bars:
@@ -204,6 +206,7 @@ class Measuring:
             asked.method_folders,
             self.say,
             reuse_samples=True,
+            task_folders=asked.task_folders,
         )
 
     def _extractor(self, name: str, task: Task) -> Extractor:

@@ -6,80 +6,18 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from benchmark.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
 from benchmark.data.base import Dataset
 from benchmark.data.cifar10 import read_cifar10
 from benchmark.models.wide_resnet import wide_resnet
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.base import Normalization
-from methods.budget import Budget
+from methods.presets import PRESETS
 
-SMOKE = Budget(
-    name="smoke",
-    synthesis_steps=2,
-    synthesis_batch=8,
-    epoch_steps=2,
-    images=32,
-    validation_images=8,
-    inversion_images=16,
-    inversion_steps=2,
-    student_steps=4,
-    student_batch=8,
-    student_optimizer="adam",
-    student_lr=2e-3,
-    evaluations=1,
-)
+RESNETS_SAMPLE = CPU_SAMPLE.model_copy(update={"synthesis_steps": 40, "student_steps": 80})
 
-# Large networks on a CPU: enough to see a method work, not to rank methods.
-CPU_SAMPLE = Budget(
-    name="cpu",
-    synthesis_steps=40,
-    synthesis_batch=64,
-    epoch_steps=10,
-    images=2048,
-    validation_images=256,
-    inversion_images=128,
-    inversion_steps=40,
-    student_steps=80,
-    student_batch=64,
-    student_optimizer="adam",
-    student_lr=2e-3,
-    evaluations=2,
-)
-
-GPU = Budget(
-    name="gpu",
-    synthesis_steps=2400,
-    synthesis_batch=512,
-    epoch_steps=120,
-    images=122880,
-    validation_images=5120,
-    inversion_images=10240,
-    inversion_steps=1000,
-    student_steps=48000,
-    student_batch=256,
-    student_optimizer="adam",
-    student_lr=2e-3,
-    evaluations=10,
-)
-
-# RDSKD's schedule: 20 × 120 generator steps; 1000 × 120 student steps on fresh images at Adam
-# 0.002, a tenth of it after epoch 800. DeepInversion makes 10,240 images in 1000 steps each.
-PAPER = Budget(
-    name="paper",
-    synthesis_steps=2400,
-    synthesis_batch=512,
-    epoch_steps=120,
-    images=0,
-    validation_images=5120,
-    inversion_images=10240,
-    inversion_steps=1000,
-    student_steps=120000,
-    student_batch=512,
-    student_optimizer="adam",
-    student_lr=2e-3,
-    student_schedule="step",
-    evaluations=100,
-)
+# A tenth of the rate after epoch 800. DeepInversion makes 10,240 images in 1000 steps each.
+PAPER = RDSKD_SCHEDULE.model_copy(update={"student_schedule": "step"})
 
 # Not RDSKD's 500 epochs: this schedule is the common one and ends as high in fewer.
 PAPER_RECIPE = TeacherRecipe(
@@ -122,7 +60,7 @@ class CIFAR10(Task):
         mixed_precision=True,
         seed=1,
     )
-    budgets = {"smoke": SMOKE, "cpu": CPU_SAMPLE, "gpu": GPU, "paper": PAPER}
+    budgets = {"smoke": SMOKE, "cpu": RESNETS_SAMPLE, "gpu": GPU, "paper": PAPER}
 
     def load(self, data_dir: Path | None) -> Dataset:
         return read_cifar10(data_dir)
@@ -151,7 +89,7 @@ class CIFAR10WideResNets(CIFAR10):
     teacher_recipe = CPU_RECIPE.model_copy(update={"epochs": 8})
     budgets = {
         "smoke": SMOKE,
-        "cpu": CPU_SAMPLE.model_copy(update={"synthesis_steps": 80, "student_steps": 400}),
+        "cpu": CPU_SAMPLE,
         "gpu": GPU,
         "paper": PAPER,
     }
@@ -173,21 +111,7 @@ class CIFAR10Lite(CIFAR10):
     )
     budgets = {
         "smoke": SMOKE,
-        "cpu": Budget(
-            name="cpu",
-            synthesis_steps=300,
-            synthesis_batch=128,
-            epoch_steps=20,
-            images=12288,
-            validation_images=1024,
-            inversion_images=1536,
-            inversion_steps=60,
-            student_steps=1500,
-            student_batch=128,
-            student_optimizer="adam",
-            student_lr=2e-3,
-            evaluations=3,
-        ),
+        "cpu": PRESETS["cpu"],
         "gpu": GPU,
         "paper": PAPER,
     }

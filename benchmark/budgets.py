@@ -1,0 +1,40 @@
+"""Budgets that several tasks share."""
+
+from __future__ import annotations
+
+from methods.budget import Budget
+from methods.presets import PRESETS
+
+SMOKE = PRESETS["smoke"]
+
+CPU_SAMPLE = Budget(
+    name="cpu",
+    synthesis_steps=80,
+    synthesis_batch=64,
+    epoch_steps=10,
+    images=2048,
+    validation_images=256,
+    inversion_images=128,
+    inversion_steps=40,
+    student_steps=400,
+    student_batch=64,
+    student_optimizer="adam",
+    student_lr=2e-3,
+    evaluations=2,
+)
+"""Large networks on a CPU: enough to see a method work, not to rank methods."""
+
+GPU = PRESETS["gpu"].model_copy(update={"images": 122880})
+"""As many images as two thousand generator steps of 512 deserve, kept in a bank."""
+
+RDSKD_SCHEDULE = GPU.model_copy(
+    update={
+        "name": "paper",
+        "images": 0,
+        "student_steps": 120000,
+        "student_batch": 512,
+        "student_schedule": "constant",
+        "evaluations": 100,
+    }
+)
+"""RDSKD's: 20 × 120 generator steps, 1000 × 120 student steps on fresh images."""
