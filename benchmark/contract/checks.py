@@ -130,13 +130,19 @@ def every_parameter_acts(cls: type[Method]) -> None:
 
 
 def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Iterator[Any]:
-    """Values of a parameter other than its current one, from its type or its tuning range."""
+    """Values of a parameter other than its current one, from its type or its tuning range.
+
+    Not those that would switch off what ``setting`` switches on.
+    """
     params = cls.build_params(setting, get_task(TASK).family)
     current = getattr(params, name)
     annotation = cls.Params.model_fields[name].annotation
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()
     for value in [*choices, *cls.Params.info(name).tune]:
-        if value != current:
+        if value == current:
+            continue
+        changed = params.model_copy(update={name: value})
+        if not any(changed.inactive(other) for other in setting):
             yield value
 
 
