@@ -154,6 +154,22 @@ def test_a_preview_runs_nothing_and_says_what_would_run(grid: Grid, tmp_path: Pa
     assert not (tmp_path / "absent").exists()
 
 
+def test_what_another_suite_has_finished_is_not_run_again(grid: Grid) -> None:
+    first = grid.run("noise", "raises")
+    wanted = [MethodEntry(name="noise"), MethodEntry(name="raises")]
+    suite = Suite(name="other", budget="smoke", tasks=["digits"], seeds=[0, 1], methods=wanted)
+    planned = plan(suite, discover(grid.context.method_folders))
+    agenda, _ = preview(planned, grid.store, grid.context, "never")
+    (kept,) = agenda.kept  # a failed run is no answer to another suite
+    assert kept.run_id == first[0].run_id
+    assert kept.spec.suite == "other"
+    assert [(job.spec.method, job.spec.seed) for job in agenda.jobs] == [
+        ("raises", 0),
+        ("noise", 1),
+        ("raises", 1),
+    ]
+
+
 def test_what_was_planned_is_written_down_and_the_teacher_kept(grid: Grid) -> None:
     records = grid.run("noise", "raises", seeds=[0, 1])
     planned = grid.store.scan().planned["s"]
