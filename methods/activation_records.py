@@ -268,7 +268,8 @@ def collect_records(
     device = next(network.parameters()).device
     names = hidden_layers(network, images[:1].to(device))
     moments: list[ClassMoments] = []
-    units: list[list[Tensor]] = [[] for _ in range(len(names) + 1)]
+    units: list[Tensor] = []
+    done = 0
     with listening(network, names) as heard:
         for part, classes in zip(images.split(batch), labels.split(batch), strict=True):
             logits = network(part.to(device))
@@ -278,16 +279,24 @@ def collect_records(
                 moments = [
                     ClassMoments(num_classes, size, size <= covariance_limit) for size in sizes
                 ]
-            for moment, gathered, values in zip(moments, units, activations, strict=True):
+            kept = [
+                _graph_units(values, moment.second is None, len(moments))
+                for moment, values in zip(moments, activations, strict=True)
+            ]
+            if not units:
+                # At once: small pieces between the large ones would keep all of their memory.
+                units = [torch.empty(len(images), values.shape[1]) for values in kept]
+            for moment, values in zip(moments, activations, strict=True):
                 moment.add(values.flatten(1), classes)
-                gathered.append(_graph_units(values, moment.second is None, len(moments)))
+            for whole, values in zip(units, kept, strict=True):
+                whole[done : done + len(part)] = values
+            done += len(part)
     layers = tuple(
         LayerRecord(name, *moment.statistics())
         for name, moment in zip([*names, "logits"], moments, strict=True)
     )
-    whole = [torch.cat(gathered) for gathered in units]
     graphs = [
-        _graph_of(among, whole, labels, num_classes, energy) for among in _graphs(len(layers))
+        _graph_of(among, units, labels, num_classes, energy) for among in _graphs(len(layers))
     ]
     # As a reader of the file will see them.
     collected = ActivationRecords(layers, graphs[0], tuple(graphs[1:]))
