@@ -175,6 +175,19 @@ def run(
             help="never: only what is missing; failed: also what failed; always: everything."
         ),
     ] = "never",
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop after so long, like 9m or 1h30m, where the same command goes on: for batch "
+            "queues. Exit code 130 when runs are left."
+        ),
+    ] = None,
+    run_timeout: Annotated[
+        str | None, typer.Option(help="End a run that takes longer than this, like 30m.")
+    ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often a run keeps where it is, to go on from there.")
+    ] = "1m",
     suite_name: Annotated[
         str, typer.Option(help="Folder of the records when no suite is given.")
     ] = "custom",
@@ -207,6 +220,9 @@ def run(
         proxy_dir=proxy_dir,
         objective=objective,
         objective_settings=tuple(objective_set or ()),
+        time_limit=time_limit,
+        run_timeout=run_timeout,
+        checkpoint_every=checkpoint_every,
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
