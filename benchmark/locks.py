@@ -37,7 +37,7 @@ class Locks:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / f"{name}.lock")
+            lock = FileLock(self.folder / f"{name}.lock", thread_local=False)
             lock.acquire(timeout=0)
         except Timeout:
             return False
