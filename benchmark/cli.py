@@ -188,6 +188,21 @@ def run(
     checkpoint_every: Annotated[
         str, typer.Option(help="How often a run keeps where it is, to go on from there.")
     ] = "1m",
+    executor: Annotated[
+        str, typer.Option(help="local: this machine; ray: the nodes of a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="A running Ray cluster, like auto or host:6379 (default: one here)."),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(min=0, help="GPUs a run reserves on Ray; 0.25 packs four onto one."),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(min=0, help="How often Ray starts a run again whose worker died (default 2)."),
+    ] = None,
     suite_name: Annotated[
         str, typer.Option(help="Folder of the records when no suite is given.")
     ] = "custom",
@@ -223,6 +238,10 @@ def run(
         time_limit=time_limit,
         run_timeout=run_timeout,
         checkpoint_every=checkpoint_every,
+        executor=executor,
+        ray_address=ray_address,
+        gpus_per_run=gpus_per_run,
+        retries=retries,
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)

@@ -32,6 +32,8 @@ from methods.base import Access
 from methods.params import nearest
 from methods.registry import discover
 
+EXECUTORS = ["local", "ray"]
+
 
 @dataclass(frozen=True)
 class Request:
@@ -61,7 +63,7 @@ class Request:
     executor: str = "local"
     ray_address: str | None = None
     gpus_per_run: float | None = None
-    retries: int = 2
+    retries: int | None = None
 
 
 def run(request: Request, console: Console) -> int:
@@ -198,8 +200,14 @@ def choose_executor(request: Request, context: Context, runs: int) -> tuple[Exec
     Processes times threads never exceed the threads torch found on this machine.
 
     Raises:
-        UserError: when ``--jobs`` is not a number, or contradicts ``--seeds-at-once``.
+        UserError: when ``--jobs`` is not a number, or options contradict each other.
     """
+    if request.executor != "local":
+        return _on_ray(request, context)
+    for option in ("ray_address", "gpus_per_run", "retries"):
+        if getattr(request, option) is not None:
+            name = option.replace("_", "-")
+            raise UserError(f"--{name} has no effect without --executor ray; leave it out")
     cores = torch.get_num_threads()
     if request.jobs == "auto":
         alone = context.device != "cpu" or request.seeds_at_once > 1
@@ -218,6 +226,27 @@ def choose_executor(request: Request, context: Context, runs: int) -> tuple[Exec
     # A run that hangs can only be ended with its process.
     in_process = jobs == 1 and context.run_timeout is None
     return (InProcess(request.seeds_at_once) if in_process else Processes(jobs)), context
+
+
+def _on_ray(request: Request, context: Context) -> tuple[Executor, Context]:
+    from benchmark.executors.ray_cluster import RayCluster, import_ray
+
+    if request.executor != "ray":
+        raise UserError(
+            f"there is no executor '{request.executor}'; {nearest(request.executor, EXECUTORS)}"
+        )
+    if request.jobs != "auto" or request.seeds_at_once > 1:
+        raise UserError(
+            "with --executor ray the cluster decides how many runs there are at once; leave --jobs "
+            "and --seeds-at-once out, and say with --threads and --gpus-per-run what a run needs"
+        )
+    import_ray()
+    gpus = request.gpus_per_run
+    if gpus is None:
+        gpus = float(context.device != "cpu")
+    threads = request.threads or 1
+    retries = 2 if request.retries is None else request.retries
+    return RayCluster(request.ray_address, threads, gpus, retries), context
 
 
 def _overwrite(text: str) -> Overwrite:

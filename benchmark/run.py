@@ -295,16 +295,21 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
     )
 
 
+handed_data: dict[str, Dataset] = {}
+handed_proxies: dict[str, Proxy] = {}
+"""What this process was handed by another machine, by task, and so does not look for."""
+
+
 @lru_cache(maxsize=2)
 def dataset(task: str, data_dir: Path | None) -> Dataset:
     """A task's data, read once per process."""
-    return get_task(task).load(data_dir)
+    return handed_data.get(task) or get_task(task).load(data_dir)
 
 
 @lru_cache(maxsize=2)
 def proxy_data(task: str, data_dir: Path | None, proxy_dir: Path | None) -> Proxy:
     """What stands in for a task's data, read once per process."""
-    return Proxy(get_task(task).load_proxy(data_dir, proxy_dir))
+    return handed_proxies.get(task) or Proxy(get_task(task).load_proxy(data_dir, proxy_dir))
 
 
 def proxy_checksum(method: type[Method], task: str, context: Context) -> str:
