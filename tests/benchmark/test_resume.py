@@ -16,6 +16,7 @@ from benchmark import resume, stopping
 from benchmark.artifacts import load_tensors, save_tensors
 from benchmark.contract import checks
 from benchmark.errors import UserError
+from benchmark.plan import MethodEntry
 from benchmark.records import Record
 from benchmark.trees import pack, unpack
 from methods.base import Run
@@ -33,7 +34,7 @@ ENTRIES = ("rdskd", "dafl", "degan", "deep-inversion", "zskd", "student-supervis
 class Attempts:
     """One job, executed again and again, each time asked to stop after so many reports."""
 
-    def __init__(self, grid: Grid, method: str) -> None:
+    def __init__(self, grid: Grid, method: MethodEntry | str) -> None:
         self.context = dataclasses.replace(
             grid.context, checkpoint_seconds=1e-9, reuse_samples=False
         )
@@ -174,6 +175,20 @@ def test_states_are_kept_no_more_often_than_asked(
 @pytest.mark.parametrize("method", ENTRIES)
 def test_the_contract_suite_finds_that_ours_go_on(method: str) -> None:
     checks.goes_on_from_where_it_stopped(discover()[method])
+
+
+@pytest.mark.parametrize("objective", ["fitnets", "quantized"])
+def test_objectives_with_something_to_train_go_on(
+    grid: Grid, tmp_path: Path, objective: str
+) -> None:
+    entry = MethodEntry(name="noise", objective=objective)
+    (whole,) = Grid(grid.context, tmp_path / "other").run(entry)
+    attempts = Attempts(grid, entry)
+    for _ in range(2):
+        assert attempts(stop_after=3).status == "interrupted"
+    record = attempts()
+    assert len(attempts.seen) == 2
+    assert facts(record) == facts(whole)
 
 
 def test_the_contract_suite_finds_state_that_was_not_named() -> None:
