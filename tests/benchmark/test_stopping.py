@@ -196,8 +196,7 @@ def test_what_is_no_duration_is_named(text: str) -> None:
     assert "--time-limit" in one_line(str(caught.value))
 
 
-def test_only_the_main_thread_is_asked(tmp_path: Path) -> None:
-    """A request is of the process; whoever asks in a thread reaches the runs too."""
+def test_a_request_of_another_thread_is_one_too() -> None:
     asker = threading.Thread(target=stopping.request, args=[stopping.LIMIT])
     asker.start()
     asker.join()
