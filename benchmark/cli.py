@@ -184,6 +184,34 @@ def run(
             help="never: only what is missing; failed: also what failed; always: everything."
         ),
     ] = "never",
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Stop after so long, like 9m or 1h30m, where the same command goes on: for batch "
+            "queues. Exit code 130 when runs are left."
+        ),
+    ] = None,
+    run_timeout: Annotated[
+        str | None, typer.Option(help="End a run that takes longer than this, like 30m.")
+    ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often a run keeps where it is, to go on from there.")
+    ] = "1m",
+    executor: Annotated[
+        str, typer.Option(help="local: this machine; ray: the nodes of a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="A running Ray cluster, like auto or host:6379 (default: one here)."),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(min=0, help="GPUs a run reserves on Ray; 0.25 packs four onto one."),
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(min=0, help="How often Ray starts a run again whose worker died (default 2)."),
+    ] = None,
     suite_name: Annotated[
         str, typer.Option(help="Folder of the records when no suite is given.")
     ] = "custom",
@@ -217,6 +245,13 @@ def run(
         objective=objective,
         objective_settings=tuple(objective_set or ()),
         task_folders=tuple(tasks_dir or ()),
+        time_limit=time_limit,
+        run_timeout=run_timeout,
+        checkpoint_every=checkpoint_every,
+        executor=executor,
+        ray_address=ray_address,
+        gpus_per_run=gpus_per_run,
+        retries=retries,
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, get_args
 
 import torch
@@ -15,9 +13,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark import stopping
 from benchmark.artifacts import cache_dir
 from benchmark.device import keep_freed_memory, pick_device, pick_precision
 from benchmark.display import GridDisplay, TeacherDisplay, job_label, label, outcome
+from benchmark.durations import parse_duration
 from benchmark.errors import UserError
 from benchmark.executors.base import Executor
 from benchmark.executors.local import InProcess, Processes
@@ -32,6 +32,8 @@ from benchmark.threads import best_threads, physical_memory, runs_at_once
 from methods.base import Access
 from methods.params import nearest
 from methods.registry import discover
+
+EXECUTORS = ["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,38 @@ class Request:
     objective: str | None = None
     objective_settings: tuple[str, ...] = ()
     task_folders: tuple[Path, ...] = ()
+    time_limit: str | None = None
+    run_timeout: str | None = None
+    checkpoint_every: str = "1m"
+    executor: str = "local"
+    ray_address: str | None = None
+    gpus_per_run: float | None = None
+    retries: int | None = None
 
 
 def run(request: Request, console: Console) -> int:
-    """Run what is missing, print the table, return the exit code."""
+    """Run what is missing, print the table, return the exit code.
+
+    Raises:
+        KeyboardInterrupt: when it was stopped, or the time limit reached, with runs left to do.
+    """
+    deadline = None
+    if request.time_limit:
+        deadline = time.monotonic() + parse_duration(request.time_limit, "--time-limit")
     overwrite = _overwrite(request.overwrite)
     planned = _planned(request)
     context = make_context(request)
     store = Store(request.results)
     check_writable(request.results)
     keep_freed_memory()  # a teacher may have to be trained here
-    with _terminate_like_interrupt():
+    with stopping.on_signals(deadline, patient=False):
         agenda = prepare(planned, store, context, overwrite, TeacherDisplay(console))
         executor, context = choose_executor(request, context, len(agenda.jobs))
-        display = GridDisplay(agenda.jobs, len(agenda.kept), console)
-        if agenda.kept:
-            display.say(f"{len(agenda.kept)} of {len(planned)} runs are already there")
-        with display:
-            run_grid(agenda, store, context, executor, display)
+    display = GridDisplay(agenda.jobs, len(agenda.kept), console)
+    if agenda.kept:
+        display.say(f"{len(agenda.kept)} of {len(planned)} runs are already there")
+    with display, stopping.on_signals(deadline, patient=True):
+        run_grid(agenda, store, context, executor, display)
     ids = {job.run_id for job in agenda.jobs} | {record.run_id for record in agenda.kept}
     return _summary(ids, planned[0], store, console)
 
@@ -181,6 +197,10 @@ def make_context(request: Request) -> Context:
         device=str(device),
         precision=pick_precision(device),
         task_folders=request.task_folders,
+        checkpoint_seconds=parse_duration(request.checkpoint_every, "--checkpoint-every"),
+        run_timeout=parse_duration(request.run_timeout, "--run-timeout")
+        if request.run_timeout
+        else None,
     )
 
 
@@ -205,8 +225,14 @@ def choose_executor(request: Request, context: Context, runs: int) -> tuple[Exec
     Processes times threads never exceed the threads torch found on this machine.
 
     Raises:
-        UserError: when ``--jobs`` is not a number, or contradicts ``--seeds-at-once``.
+        UserError: when ``--jobs`` is not a number, or options contradict each other.
     """
+    if request.executor != "local":
+        return _on_ray(request, context)
+    for option in ("ray_address", "gpus_per_run", "retries"):
+        if getattr(request, option) is not None:
+            name = option.replace("_", "-")
+            raise UserError(f"--{name} has no effect without --executor ray; leave it out")
     cores = torch.get_num_threads()
     if request.jobs == "auto":
         alone = context.device != "cpu" or request.seeds_at_once > 1
@@ -217,10 +243,35 @@ def choose_executor(request: Request, context: Context, runs: int) -> tuple[Exec
         raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
     if jobs > 1 and request.seeds_at_once > 1:
         raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
+    if context.run_timeout and request.seeds_at_once > 1:
+        raise UserError("--run-timeout is of single runs; leave --seeds-at-once at 1")
     limit = max(1, cores // jobs)
     threads = min(request.threads, limit) if request.threads else best_threads(limit, context.cache)
     context = replace(context, threads=threads)
-    return (Processes(jobs) if jobs > 1 else InProcess(request.seeds_at_once)), context
+    # A run that hangs can only be ended with its process.
+    in_process = jobs == 1 and context.run_timeout is None
+    return (InProcess(request.seeds_at_once) if in_process else Processes(jobs)), context
+
+
+def _on_ray(request: Request, context: Context) -> tuple[Executor, Context]:
+    from benchmark.executors.ray_cluster import RayCluster, import_ray
+
+    if request.executor != "ray":
+        raise UserError(
+            f"there is no executor '{request.executor}'; {nearest(request.executor, EXECUTORS)}"
+        )
+    if request.jobs != "auto" or request.seeds_at_once > 1:
+        raise UserError(
+            "with --executor ray the cluster decides how many runs there are at once; leave --jobs "
+            "and --seeds-at-once out, and say with --threads and --gpus-per-run what a run needs"
+        )
+    import_ray()
+    gpus = request.gpus_per_run
+    if gpus is None:
+        gpus = float(context.device != "cpu")
+    threads = request.threads or 1
+    retries = 2 if request.retries is None else request.retries
+    return RayCluster(request.ray_address, threads, gpus, retries), context
 
 
 def _overwrite(text: str) -> Overwrite:
@@ -303,20 +354,6 @@ def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any
         except tomllib.TOMLDecodeError:
             settings[name] = text
     return settings
-
-
-@contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """SIGTERM, as batch systems send it, stops as cleanly as Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:

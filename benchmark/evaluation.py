@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -150,6 +151,22 @@ class Checkpoints:
             self.states.append(
                 {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the snapshots themselves, which are kept one by one."""
+        return {
+            "steps": list(self.steps),
+            "agreement": list(self.agreement),
+            "images": self.images,
+            "examples": self.examples,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """What `state_dict` said, with the snapshots as ``states``."""
+        device = self.run.device
+        self.steps, self.agreement = state["steps"], state["agreement"]
+        self.states, self.examples = state["states"], state["examples"]
+        self.images = None if state["images"] is None else state["images"].to(device)
 
     def _validation(self, samples: SampleSource) -> tuple[Tensor, Tensor]:
         if self._reference is not None and self._reference[0] is samples:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from benchmark.data.base import Dataset
+from benchmark.division import Division
 from benchmark.executors.base import Executor
+from benchmark.locks import POLL_SECONDS, Locks
 from benchmark.metadata import ship_metadata
 from benchmark.plan import PlannedRun
 from benchmark.records import FAILED, Record, Spec, Store, write_atomic
+from benchmark.resume import forget
 from benchmark.run import Context, Job, dataset, proxy_checksum
 from benchmark.teachers import (
     SHIPPED_LIMIT,
@@ -46,11 +50,15 @@ class Display(Protocol):
 
 @dataclass
 class Agenda:
-    """What a grid would do: the jobs to run, and the records that are already there."""
+    """What a grid would do: the jobs to run, and the records that are already there.
+
+    ``replaced`` are records that will be made again, by run id.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     kept: list[Record] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
+    replaced: dict[str, Record] = field(default_factory=dict)
 
 
 def prepare(
@@ -64,8 +72,21 @@ def prepare(
 
     A teacher small enough is kept beside the records, as part of the evidence, and so are its
     metadata, which are collected only where a planned method may see them. Missing proxy images
-    are noticed before any teacher is trained.
+    are noticed before any teacher is trained. Another grid on the folder waits meanwhile, so that
+    both have the same teacher.
     """
+    locks = Locks(store.root)
+    with locks.holding("teachers", lambda: display.say("waiting for another grid's teacher")):
+        return _prepare(planned, store, context, overwrite, display)
+
+
+def _prepare(
+    planned: Sequence[PlannedRun],
+    store: Store,
+    context: Context,
+    overwrite: Overwrite,
+    display: Display,
+) -> Agenda:
     teachers: dict[str, TrainedTeacher] = {}
     described: set[str] = set()
     agenda = Agenda()
@@ -133,6 +154,8 @@ def add(
         agenda.kept.append(record)
     else:
         agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher, data.note))
+        if record is not None:
+            agenda.replaced[run_id] = record
 
 
 def repeat(record: Record, overwrite: Overwrite) -> bool:
@@ -147,21 +170,43 @@ def run_grid(
 ) -> list[Record]:
     """Execute what is missing; every record is written the moment it exists.
 
+    What another grid on the same folder is executing is left to it, and waited for at the end;
+    what that one could not finish is executed here.
+
     Returns:
         The new records, in the order in which they finished.
 
     Raises:
-        KeyboardInterrupt: after the records of finished runs are safe.
+        KeyboardInterrupt: after the records of finished runs are safe, when some are missing.
     """
     specs = [(job.spec, job.teacher.info.checksum) for job in agenda.jobs]
     specs += [(record.spec, record.teacher.checksum) for record in agenda.kept]
-    for suite in sorted({spec.suite for spec, _ in specs}):
-        store.add_plan(suite, [(spec, teacher) for spec, teacher in specs if spec.suite == suite])
-    records = []
-    for record in executor.run(agenda.jobs, context, display.report):
-        store.put(record)
-        records.append(record)
-        display.finished(record)
+    locks = Locks(store.root)
+    with locks.holding("plans"):
+        for suite in sorted({spec.suite for spec, _ in specs}):
+            mine = [(spec, teacher) for spec, teacher in specs if spec.suite == suite]
+            store.add_plan(suite, mine)
+    division = Division(store, locks, agenda.replaced, display.finished)
+    records: list[Record] = []
+    jobs, told = agenda.jobs, False
+    try:
+        while jobs:
+            for record in executor.run(jobs, context, display.report, division.claim):
+                store.put(record)
+                if record.status != "interrupted":
+                    forget(context.cache, record.run_id)
+                locks.release(record.run_id)
+                records.append(record)
+                display.finished(record)
+            nothing_done = len(jobs) == len(division.left)
+            jobs = division.take_left()
+            if jobs and not told:
+                told = True
+                display.say(f"waiting for {len(jobs)} runs that another grid is executing")
+            if jobs and nothing_done:
+                time.sleep(POLL_SECONDS)
+    finally:
+        locks.release_all()
     return records
 
 

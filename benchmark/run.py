@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from benchmark import stopping
 from benchmark.artifacts import checksum
 from benchmark.data.base import Dataset, Split
 from benchmark.data.proxy import Proxy, proxy_name
@@ -30,9 +31,11 @@ from benchmark.device import (
     peak_memory_mib,
 )
 from benchmark.evaluation import Checkpoints, Scores, evaluate, exam_of
+from benchmark.isolation import process_as_before
 from benchmark.metadata import obtain_metadata
 from benchmark.pictures import keep_picture, picture_path
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
+from benchmark.resume import RunKeeper
 from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import get_task, look_in
@@ -49,7 +52,11 @@ RunProgress = Callable[[str, int, int, float], None]
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how runs are executed; none of it is part of a run's identity."""
+    """Where and how runs are executed; none of it is part of a run's identity.
+
+    ``checkpoint_seconds`` is how often a run keeps where it is, to go on from there, None for
+    never; ``run_timeout`` is in seconds too.
+    """
 
     cache: Path
     teacher_folders: tuple[Path, ...]
@@ -61,6 +68,8 @@ class Context:
     threads: int | None = None
     reuse_samples: bool = True
     task_folders: tuple[Path, ...] = ()
+    checkpoint_seconds: float | None = None
+    run_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
     trial = Trial(job, context, progress)
     try:
         trial.set_up()
+        if context.checkpoint_seconds is not None:
+            trial.go_on()
         status, reason, student = attempt(lambda: trial.method.fit(trial.problem, trial.run), trial)
         return trial.conclude(status, reason, student)
     except Exception as error:
@@ -120,6 +131,7 @@ class Trial:
             precision=context.precision,
             ledger=Ledger(),
             progress=progress,
+            stopping=stopping.requested,
         )
 
     def set_up(self) -> None:
@@ -139,6 +151,10 @@ class Trial:
         if self.context.reuse_samples:
             cache = SampleCache(self.context, spec, self.method, self.job.teacher.info, run)
             run.find_samples = cache.reuse
+
+    def go_on(self) -> None:
+        """Go on from where an interrupted run was, and keep where this one is."""
+        self.run.keeper = RunKeeper(self.context, self.job.run_id, self.method, self.checkpoints)
 
     def conclude(self, status: Status, reason: str, student: object) -> Record:
         """Check the teacher, evaluate the student, write the record."""
@@ -281,16 +297,21 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
     )
 
 
+handed_data: dict[str, Dataset] = {}
+handed_proxies: dict[str, Proxy] = {}
+"""What this process was handed by another machine, by task, and so does not look for."""
+
+
 @lru_cache(maxsize=2)
 def dataset(task: str, data_dir: Path | None) -> Dataset:
     """A task's data, read once per process."""
-    return get_task(task).load(data_dir)
+    return handed_data.get(task) or get_task(task).load(data_dir)
 
 
 @lru_cache(maxsize=2)
 def proxy_data(task: str, data_dir: Path | None, proxy_dir: Path | None) -> Proxy:
     """What stands in for a task's data, read once per process."""
-    return Proxy(get_task(task).load_proxy(data_dir, proxy_dir))
+    return handed_proxies.get(task) or Proxy(get_task(task).load_proxy(data_dir, proxy_dir))
 
 
 def proxy_checksum(method: type[Method], task: str, context: Context) -> str:
@@ -307,13 +328,14 @@ def proxy_checksum(method: type[Method], task: str, context: Context) -> str:
 def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:
     """Do a method's work, and turn whatever happens into a status and a reason."""
     try:
-        if reason := trial.unsupported():
-            return "skipped", reason, None
-        return "ok", "", work()
+        with process_as_before():
+            if reason := trial.unsupported():
+                return "skipped", reason, None
+            return "ok", "", work()
     except Diverged as error:
         return "diverged", str(error), None
     except KeyboardInterrupt:
-        return "interrupted", "stopped by the user", None
+        return "interrupted", stopping.requested() or stopping.USER, None
     except (Exception, SystemExit) as error:
         status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
         return status, one_line(error), None

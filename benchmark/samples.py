@@ -95,7 +95,7 @@ class SampleCache:
 @cache
 def code_fingerprint(method: type[Method]) -> str:
     """A hash of the method's file and of the methods package, so that edits are not overlooked."""
-    files = sorted(Path(methods.__path__[0]).glob("*.py"))
+    files = sorted(Path(methods.__path__[0]).rglob("*.py"))
     own = Path(inspect.getfile(method))
     hasher = hashlib.sha256()
     for path in [*files, own]:

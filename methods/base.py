@@ -10,11 +10,12 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -24,6 +25,7 @@ from methods.budget import Budget
 from methods.objectives import Distillation, Objective
 from methods.objectives import Diverged as Diverged
 from methods.params import MethodParams
+from methods.resuming import Keeper, Part, Stopped, restore, state_of
 from methods.sources import SampleSource
 from methods.student import train_student
 from methods.teacher import Ledger, Teacher
@@ -178,6 +180,8 @@ class Run:
         progress: called now and then with phase, step, total and loss.
         on_checkpoint: called with the student, the step and the images it learns from.
         find_samples: makes, or finds again, the samples that its argument would make.
+        stopping: a reason to stop, once there is one.
+        keeper: where the states of `steps` are kept, so that another run goes on from them.
     """
 
     POINTS_PER_CURVE = 50
@@ -194,6 +198,8 @@ class Run:
         progress: Progress = _silent,
         on_checkpoint: Callable[[nn.Module, int, SampleSource], None] | None = None,
         find_samples: Callable[[Callable[[], SampleSource]], SampleSource] | None = None,
+        stopping: Callable[[], str] = lambda: "",
+        keeper: Keeper | None = None,
     ) -> None:
         self.budget = budget
         self.seed = seed
@@ -204,6 +210,10 @@ class Run:
         self._progress = progress
         self.on_checkpoint = on_checkpoint
         self.find_samples = find_samples
+        self.keeper = keeper
+        self._stopping = stopping
+        self._loops = 0
+        self._phase: tuple[str, float] | None = None
         self._inner_seconds = 0.0
         self._unread: list[tuple[str, int, int, list[str], Tensor]] = []
 
@@ -225,9 +235,11 @@ class Run:
     def phase(self, name: str) -> Iterator[None]:
         """Count the seconds spent in the block under ``name``, less those of phases inside it."""
         started, outer, self._inner_seconds = time.perf_counter(), self._inner_seconds, 0.0
+        around, self._phase = self._phase, (name, started)
         try:
             yield
         finally:
+            self._phase = around
             spent = time.perf_counter() - started
             seconds = self.ledger.seconds
             seconds[name] = seconds.get(name, 0.0) + spent - self._inner_seconds
@@ -239,6 +251,73 @@ class Run:
             return self.find_samples(make)
         with self.phase("synthesis"):
             return make()
+
+    def steps(self, loop: str, total: int, **parts: Part) -> Iterator[int]:
+        """The numbers of a loop's steps, from the first that has not been done yet.
+
+        After every step the run may be kept, or stop when it was asked to. Going on from there
+        gives the same bits as never having stopped, if ``parts`` are all that the steps change and
+        read again: networks, optimisers, schedules, random streams. What the run itself has, such
+        as its curves and torch's global random state, is kept with them. A loop that is not made
+        of `steps` is stopped by `log` and starts again.
+
+        Args:
+            loop: its name, kebab-case, of which a run has only one.
+            total: number of steps.
+            parts: by name; put into the state they were kept in before the first step.
+
+        Raises:
+            Stopped: after a step, when the run was asked to stop.
+        """
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", loop):
+            raise ValueError(f"the loop's name '{loop}' is not kebab-case")
+        return self._steps(loop, self._go_on(loop, parts), total, parts)
+
+    def _steps(self, loop: str, first: int, total: int, parts: Mapping[str, Part]) -> Iterator[int]:
+        self._loops += 1
+        try:
+            for step in range(first, total):
+                yield step
+                reason = self._stopping()
+                if self.keeper is not None and (reason or self.keeper.due()):
+                    self.keeper.save(loop, step + 1, self._state(parts))
+                if reason:
+                    raise Stopped(reason)
+        finally:
+            self._loops -= 1
+
+    def _state(self, parts: Mapping[str, Part]) -> dict[str, Any]:
+        self._read_scalars()
+        ledger = asdict(self.ledger)
+        if self._phase is not None:  # the seconds of a phase are counted at its end
+            name, started = self._phase
+            spent = time.perf_counter() - started - self._inner_seconds
+            ledger["seconds"][name] = ledger["seconds"].get(name, 0.0) + spent
+        state = {
+            "parts": {name: state_of(part) for name, part in parts.items()},
+            "random": torch.get_rng_state(),
+            "ledger": ledger,
+            "curves": self.curves,
+        }
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def _go_on(self, loop: str, parts: Mapping[str, Part]) -> int:
+        found = None if self.keeper is None else self.keeper.load(loop)
+        if found is None:
+            return 0
+        step, state = found
+        for name, part in parts.items():
+            restore(part, state["parts"][name])
+        torch.set_rng_state(state["random"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+        for name, value in state["ledger"].items():
+            setattr(self.ledger, name, value)
+        self.curves.clear()
+        self.curves.update(state["curves"])
+        return step
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where the run's precision says so. Losses are computed in float32."""
@@ -252,7 +331,10 @@ class Run:
         Raises:
             Diverged: when one of them is NaN or infinite, at once on a CPU, and at most
                 `UNREAD_STEPS` steps late elsewhere.
+            Stopped: when the run was asked to stop and the loop is not made of `steps`.
         """
+        if not self._loops and (reason := self._stopping()):
+            raise Stopped(reason)
         values = torch.stack(
             [torch.as_tensor(v, dtype=torch.float64, device=self.device) for v in scalars.values()]
         ).detach()

@@ -189,5 +189,6 @@ class DAFL(Method):
                 training.step(seen, source)
             return self._generator_loss(batch, step)
 
-        train_generator(problem, run, generator, self.params.generator_lr, step_both)
+        rate: float = self.params.generator_lr
+        train_generator(problem, run, generator, rate, step_both, {"student": training})
         return training.student

@@ -234,13 +234,18 @@ class Inversion:
         self.params = params
         self.problem = problem
         self.run = run
+        self._noise = run.stream("inversion-noise")
+        self._jitter = run.stream("inversion-jitter")
         self._optimization = PixelOptimization(
-            run, params.batch, params.learning_rate, params.selection
+            run,
+            params.batch,
+            params.learning_rate,
+            params.selection,
+            resumable=not params.adaptive,  # in which a student changes beside the images
+            beside={"jitter": self._jitter},
         )
         self.sizes = self._optimization.sizes
         self._unmade = iter(self.sizes)
-        self._noise = run.stream("inversion-noise")
-        self._jitter = run.stream("inversion-jitter")
         self._has_batch_norm = bool(batch_norm_layers(problem.teacher.network))
 
     def next_batch(self, student: nn.Module | None = None) -> Tensor:

@@ -133,9 +133,19 @@ class DCGAN(Method):
         """The game: on every generated batch one step of D, then one of G."""
         steps, batch = run.budget.synthesis_steps, run.budget.synthesis_batch
         latents, choices = run.stream("generator-latents"), run.stream("proxy-batches")
-        improve_g, improve_d = self._optimizer(generator), self._optimizer(discriminator)
+        adam_g, adam_d = self._optimizer(generator), self._optimizer(discriminator)
         weights, proxies = self.teacher_weights(), problem.proxy_images
-        for step in range(steps):
+        turns = run.steps(
+            "synthesis",
+            steps,
+            generator=generator,
+            discriminator=discriminator,
+            generator_optimizer=adam_g,
+            discriminator_optimizer=adam_d,
+            latents=latents,
+            choices=choices,
+        )
+        for step in turns:
             # With replacement, so that a batch may be larger than a small proxy set.
             chosen = torch.randint(len(proxies), (batch,), generator=choices)
             real = discriminator_input(proxies[chosen].to(run.device), problem)
@@ -144,7 +154,7 @@ class DCGAN(Method):
                 on_real, on_fake = discriminator(real), discriminator(fake.detach())
             run.ledger.synthetic_images += batch
             discrimination = adversarial_loss(on_real, True) + adversarial_loss(on_fake, False)
-            improve_d(discrimination)
+            improve(adam_d, discrimination)
 
             discriminator.requires_grad_(False)  # its gradients are not needed here
             with run.autocast():
@@ -164,22 +174,14 @@ class DCGAN(Method):
                 discriminator=discrimination.detach(),
                 **{name: term.detach() for name, term in terms.items()},
             )
-            improve_g(total)
+            improve(adam_g, total)
             discriminator.requires_grad_(True)
 
-    def _optimizer(self, network: nn.Module) -> Callable[[Tensor], None]:
-        """A function that takes one step of Adam down a loss of ``network``."""
+    def _optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         p = self.params
-        adam = torch.optim.Adam(
+        return torch.optim.Adam(
             network.parameters(), lr=p.learning_rate, betas=(p.beta1, 0.999), fused=True
         )
-
-        def improve(loss: Tensor) -> None:
-            adam.zero_grad(set_to_none=True)
-            loss.backward()
-            adam.step()
-
-        return improve
 
 
 class DeGANParams(DCGANParams):
@@ -235,6 +237,13 @@ TEACHER_TERMS: dict[str, Callable[[Tensor], Tensor]] = {
     "diversity": information_entropy_loss,
     "weighted_diversity": weighted_diversity_loss,
 }
+
+
+def improve(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down ``loss``."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
 def adversarial_loss(logits: Tensor, real: bool) -> Tensor:

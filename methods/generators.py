@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from methods.base import Problem, Run
 from methods.networks import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
 from methods.params import MethodParams, param
+from methods.resuming import Part
 from methods.sources import Draw, OnlineSource, SampleSource, bank_of
 
 TermLogger = dict[str, Tensor]
@@ -80,6 +81,7 @@ def train_generator(
     generator: UpsamplingGenerator,
     learning_rate: float,
     loss: Callable[[GeneratedBatch, int], dict[str, Tensor]],
+    beside: Mapping[str, Part] | None = None,
 ) -> None:
     """Minimise ``loss`` over the generator for the budget's synthesis steps, with Adam.
 
@@ -90,15 +92,25 @@ def train_generator(
         learning_rate: Adam's.
         loss: of a batch and the step's number; returns named terms, ``loss`` (their total,
             with gradient) first.
+        beside: what ``loss`` changes, for `Run.steps`.
 
     Raises:
         Diverged: when a term is NaN or infinite.
+        Stopped: after a step, when the run was asked to stop.
     """
     budget = run.budget
     stream = run.stream("generator-latents")
     optimizer = torch.optim.Adam(generator.parameters(), lr=learning_rate, fused=True)
     generator.train()
-    for step in range(budget.synthesis_steps):
+    steps = run.steps(
+        "synthesis",
+        budget.synthesis_steps,
+        generator=generator,
+        optimizer=optimizer,
+        latents=stream,
+        **(beside or {}),
+    )
+    for step in steps:
         latents = draw_latents(budget.synthesis_batch, generator.latent_dim, stream, run)
         terms = loss(generate(generator, problem, latents, run), step)
         run.log(

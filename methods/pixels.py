@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from methods.base import Run
+from methods.resuming import Part
 from methods.sources import ImageBank
 
 Terms = dict[str, Tensor]
@@ -23,6 +24,8 @@ class PixelOptimization:
         batch: images per batch; the last one may be smaller.
         learning_rate: Adam's, in the units of the images.
         keep: of a batch's iterates, the one with the least loss or the last.
+        resumable: whether nothing but this, and ``beside``, changes from step to step.
+        beside: what the losses change, for `Run.steps`.
 
     Raises:
         ValueError: when the budget gives no images or steps to such methods.
@@ -34,6 +37,8 @@ class PixelOptimization:
         batch: int,
         learning_rate: float,
         keep: Literal["best", "last"] = "last",
+        resumable: bool = True,
+        beside: Mapping[str, Part] | None = None,
     ) -> None:
         images, self.steps = run.budget.inversion_images, run.budget.inversion_steps
         if images < 2 or self.steps < 1:
@@ -45,7 +50,16 @@ class PixelOptimization:
         self.learning_rate = learning_rate
         self.keep = keep
         self._run = run
-        self._taken = 0
+        self._begun = 0
+        self._finished: list[Tensor] = []
+        self._current: _Iterate | None = None
+        self._kept: dict[str, Any] | None = None
+        self._total = self.steps * len(self.sizes)
+        self._steps = (
+            run.steps("synthesis", self._total, images=self, **(beside or {}))
+            if resumable
+            else iter(range(self._total))
+        )
 
     def optimize(
         self,
@@ -62,28 +76,79 @@ class PixelOptimization:
 
         Raises:
             Diverged: when a term is NaN or infinite.
+            Stopped: after a step, when the run was asked to stop.
         """
-        images = start.clone().requires_grad_()
-        optimizer = torch.optim.Adam([images], lr=self.learning_rate)
-        best, least = start, torch.full((), torch.inf, device=start.device)
-        total = self.steps * len(self.sizes)
-        for _ in range(self.steps):
+        self._begun += 1
+        if self._begun <= len(self._finished):
+            return self._finished[self._begun - 1]
+        current = self._current = _Iterate(start, self.learning_rate)
+        if self._kept is not None:
+            current.load_state_dict(self._kept)
+            self._kept = None
+        images = current.images
+        while current.taken < self.steps:
+            step = next(self._steps)
             terms = loss(images)
-            self._run.log("synthesis", self._taken, total, **terms)
-            self._taken += 1
+            self._run.log("synthesis", step, self._total, **terms)
             if self.keep == "best":
-                # Copied before the update in place, which would otherwise change the best as well.
-                lower = terms["loss"].detach() < least
-                best = torch.where(lower, images.detach(), best)
-                least = torch.where(lower, terms["loss"].detach(), least)
+                current.remember(terms["loss"].detach())
             # Of the batch's sum: the gradient of a mean over thousands of images would drown in
             # Adam's eps. Only the images get a gradient, not a student that the loss may contain.
             (images.grad,) = torch.autograd.grad(terms["loss"] * len(images), images)
-            optimizer.step()
+            current.optimizer.step()
             if project is not None:
                 images.data = project(images.data)
+            current.taken += 1
         self._run.ledger.synthetic_images += len(images)
-        return best if self.keep == "best" else images.detach()
+        self._finished.append(current.best if self.keep == "best" else images.detach())
+        self._current = None
+        if len(self._finished) == len(self.sizes):
+            next(self._steps, None)  # the loop is over, and may be kept as that
+        return self._finished[-1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The batches that are done, and where the one in work is."""
+        current = None if self._current is None else self._current.state_dict()
+        return {"finished": list(self._finished), "current": current}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Hand out what is done, and go on from there."""
+        device = self._run.device
+        self._finished = [images.to(device) for images in state["finished"]]
+        self._kept = state["current"]
+
+
+class _Iterate:
+    """A batch while its pixels are optimised, and the best it has been."""
+
+    def __init__(self, start: Tensor, learning_rate: float) -> None:
+        self.images = start.clone().requires_grad_()
+        self.optimizer = torch.optim.Adam([self.images], lr=learning_rate)
+        self.best, self.least = start, torch.full((), torch.inf, device=start.device)
+        self.taken = 0
+
+    def remember(self, loss: Tensor) -> None:
+        """Keep the images if their loss is the least so far."""
+        # Copied before the update in place, which would otherwise change the best as well.
+        lower = loss < self.least
+        self.best = torch.where(lower, self.images.detach(), self.best)
+        self.least = torch.where(lower, loss, self.least)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "images": self.images.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "least": self.least,
+            "taken": self.taken,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        device = self.images.device
+        self.images.data.copy_(state["images"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best, self.least = state["best"].to(device), state["least"].to(device)
+        self.taken = state["taken"]
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:

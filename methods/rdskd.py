@@ -9,8 +9,10 @@ measures diversity against the latents (MSGAN) instead of against the teacher.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -95,7 +97,7 @@ class _IncrementalMethod(Method):
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         p = self.params
         generator = build_generator(p, problem, run)
-        history = _PreviousLoss(run.budget.epoch_steps, p.previous)
+        history = _PreviousLoss(run.budget.epoch_steps, p.previous, run.device)
 
         def loss(batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
             terms: dict[str, Tensor] = {}
@@ -111,14 +113,20 @@ class _IncrementalMethod(Method):
                 history.after(name, step, term.detach())
             return {"loss": total, **terms, "diversity": diversity}
 
-        train_generator(problem, run, generator, p.generator_lr, loss)
+        train_generator(problem, run, generator, p.generator_lr, loss, {"history": history})
         return samples_from(drawing_from(generator, p.generator_mode, run), run)
 
 
 class _PreviousLoss:
     """The reference value of each loss term in exp(loss − previous); 0 in the beginning."""
 
-    def __init__(self, epoch_steps: int, rule: Literal["released", "epoch-mean"]) -> None:
+    def __init__(
+        self,
+        epoch_steps: int,
+        rule: Literal["released", "epoch-mean"],
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = device
         self.epoch_steps = epoch_steps
         self.rule = rule
         # The released code overwrites it after iteration index 1 of every epoch, so most of an
@@ -126,6 +134,15 @@ class _PreviousLoss:
         self.stored_at = min(1, epoch_steps - 1)
         self.value: dict[str, Tensor] = {}
         self.sum: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        return {"value": dict(self.value), "sum": dict(self.sum)}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]], /) -> None:
+        self.value, self.sum = (
+            {term: value.to(self.device) for term, value in state[name].items()}
+            for name in ("value", "sum")
+        )
 
     def before(self, name: str, step: int) -> Tensor | float:
         return self.value.get(name, 0.0)

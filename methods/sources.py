@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,46 @@ class Batch(NamedTuple):
     images: Tensor
     labels: Tensor | None = None
     teacher_logits: Tensor | None = None
+
+
+class Batches(ABC, Iterator[Batch]):
+    """Batches without end that can say where they are, and go on from there."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Where they are."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Go on from there."""
+
+
+class Counted(Batches):
+    """Any batches, which are made once more to come back to where they were.
+
+    Args:
+        batches: that depend on nothing but their stream.
+    """
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+        self._taken = 0
+
+    @classmethod
+    def of(cls, batches: Iterator[Batch]) -> Batches:
+        """The batches themselves if they can say where they are."""
+        return batches if isinstance(batches, Batches) else cls(batches)
+
+    def __next__(self) -> Batch:
+        self._taken += 1
+        return next(self._batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"taken": self._taken}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        while self._taken < state["taken"]:
+            next(self)
 
 
 class SampleSource(ABC):
@@ -73,17 +113,16 @@ class ImageBank(SampleSource):
     def _fetch(self, images: Tensor) -> Tensor:
         return images.to(self.device, torch.float32, non_blocking=True)
 
-    def batches(self, size: int, stream: torch.Generator) -> Iterator[Batch]:
-        size = min(size, len(self))
-        while True:
-            order = torch.randperm(len(self), generator=stream)
-            for chosen in order.split(size):
-                if len(chosen) == size:
-                    yield Batch(
-                        self._fetch(self.images[chosen]),
-                        None if self.labels is None else self.labels[chosen].to(self.device),
-                        None if self.teacher_logits is None else self.teacher_logits[chosen],
-                    )
+    def batches(self, size: int, stream: torch.Generator) -> Batches:
+        return _BankBatches(self, min(size, len(self)), stream)
+
+    def take(self, chosen: Tensor) -> Batch:
+        """The images of the given numbers, with what is known of them."""
+        return Batch(
+            self._fetch(self.images[chosen]),
+            None if self.labels is None else self.labels[chosen].to(self.device),
+            None if self.teacher_logits is None else self.teacher_logits[chosen],
+        )
 
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
         return self._fetch(self.images[len(self) :][:count])
@@ -99,6 +138,29 @@ class ImageBank(SampleSource):
                 return self
         self.teacher_logits = torch.cat(logits)
         return self
+
+
+class _BankBatches(Batches):
+    """Every image once in a random order, less a last batch that is too small; then again."""
+
+    def __init__(self, bank: ImageBank, size: int, stream: torch.Generator) -> None:
+        self._bank = bank
+        self._size = size
+        self._stream = stream
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def __next__(self) -> Batch:
+        if len(self._order) < self._size:
+            self._order = torch.randperm(len(self._bank), generator=self._stream)
+        chosen, self._order = self._order[: self._size], self._order[self._size :]
+        return self._bank.take(chosen)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stream": self._stream.get_state(), "order": self._order}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        self._stream.set_state(state["stream"])
+        self._order = state["order"]
 
 
 class Draw(Protocol):
@@ -119,14 +181,35 @@ class OnlineSource(SampleSource):
         self._draw = draw
         self._on_images = on_images
 
-    def batches(self, size: int, stream: torch.Generator) -> Iterator[Batch]:
-        while True:
-            images = self._draw(size, stream)
-            self._on_images(size)
-            yield Batch(images)
+    def batches(self, size: int, stream: torch.Generator) -> Batches:
+        return _FreshBatches(self, size, stream)
+
+    def fresh(self, count: int, stream: torch.Generator) -> Batch:
+        """``count`` images for the student, counted."""
+        images = self._draw(count, stream)
+        self._on_images(count)
+        return Batch(images)
 
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
         return self._draw(count, stream)
+
+
+class _FreshBatches(Batches):
+    """Batches of an `OnlineSource`."""
+
+    def __init__(self, source: OnlineSource, size: int, stream: torch.Generator) -> None:
+        self._source = source
+        self._size = size
+        self._stream = stream
+
+    def __next__(self) -> Batch:
+        return self._source.fresh(self._size, self._stream)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stream": self._stream.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        self._stream.set_state(state["stream"])
 
 
 class MixedSource(SampleSource):
@@ -146,26 +229,19 @@ class MixedSource(SampleSource):
         from_first = round(self.share * size)
         return from_first, size - from_first
 
-    def batches(self, size: int, stream: torch.Generator) -> Iterator[Batch]:
-        """Yield batches of ``size``.
+    def batches(self, size: int, stream: torch.Generator) -> Batches:
+        """Batches of ``size``.
 
         Raises:
-            ValueError: when a bank has too few images for its share of a single batch.
+            ValueError: with the first, when a bank has too few images for its share of one batch.
         """
-        wanted = [
-            (part.batches(count, stream), count)
-            for part, count in zip(self.parts, self._counts(size), strict=True)
-            if count
-        ]
-        while True:
-            found = [next(batches) for batches, _ in wanted]
-            for batch, (_, count) in zip(found, wanted, strict=True):
-                if len(batch.images) < count:
-                    raise ValueError(
-                        f"a batch needs {count} images of a source that has {len(batch.images)}; "
-                        "change the share, or the budget's student_batch"
-                    )
-            yield _joined(found)
+        return _MixedBatches(
+            [
+                (Counted.of(part.batches(count, stream)), count)
+                for part, count in zip(self.parts, self._counts(size), strict=True)
+                if count
+            ]
+        )
 
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
         shares = zip(self.parts, self._counts(count), strict=True)
@@ -175,6 +251,30 @@ class MixedSource(SampleSource):
         """Both sources, labelled where they can be."""
         first, second = (part.label(teacher) for part in self.parts)
         return MixedSource(first, second, self.share)
+
+
+class _MixedBatches(Batches):
+    """Batches of several sources side by side, each with how many images it gives."""
+
+    def __init__(self, parts: list[tuple[Batches, int]]) -> None:
+        self._parts = parts
+
+    def __next__(self) -> Batch:
+        found = [next(batches) for batches, _ in self._parts]
+        for batch, (_, count) in zip(found, self._parts, strict=True):
+            if len(batch.images) < count:
+                raise ValueError(
+                    f"a batch needs {count} images of a source that has {len(batch.images)}; "
+                    "change the share, or the budget's student_batch"
+                )
+        return _joined(found)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(i): batches.state_dict() for i, (batches, _) in enumerate(self._parts)}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        for i, (batches, _) in enumerate(self._parts):
+            batches.load_state_dict(state[str(i)])
 
 
 def _joined(batches: list[Batch]) -> Batch:

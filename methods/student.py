@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from methods.objectives import Diverged, Objective
-from methods.sources import Batch, SampleSource
+from methods.sources import Batch, Counted, SampleSource
 
 if TYPE_CHECKING:
     from methods.base import Problem, Run
@@ -120,17 +120,41 @@ class StudentTraining:
         if self.taken in self._shown_at:
             self._run.checkpoint(self.student, self.taken, samples)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Student, objective, optimiser, schedule and position."""
+        return {
+            "student": self.student.state_dict(),
+            "objective": [parameter.detach() for parameter in self._objective.parameters()],
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "taken": self.taken,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Be as when ``state`` was taken."""
+        self.student.load_state_dict(state["student"])
+        with torch.no_grad():
+            for parameter, value in zip(
+                self._objective.parameters(), state["objective"], strict=True
+            ):
+                parameter.copy_(value)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.taken = state["taken"]
+
     def learn_from(self, samples: SampleSource) -> None:
         """All steps, on batches of ``samples``.
 
         Raises:
             Diverged: when the loss is NaN or infinite.
+            Stopped: after a step, when the run was asked to stop.
         """
         name = "student-batches" if self._phase == "distillation" else f"{self._phase}-batches"
-        batches = samples.batches(self._run.budget.student_batch, self._run.stream(name))
+        stream = self._run.stream(name)
+        batches = Counted.of(samples.batches(self._run.budget.student_batch, stream))
         with self._run.seeded(f"{self._phase}-dropout"):
-            for _, batch in zip(range(self.steps), batches, strict=False):
-                self.step(batch, samples)
+            for _ in self._run.steps(self._phase, self.steps, training=self, batches=batches):
+                self.step(next(batches), samples)
 
 
 def fresh_student(problem: Problem, run: Run) -> nn.Module:

@@ -3,9 +3,11 @@
 import math
 import os
 import pathlib
+import random
 import sys
 import time
 
+import numpy as np
 import torch
 
 from methods.baselines import Noise
@@ -160,3 +162,60 @@ class Drags(Fine):
                 break
             time.sleep(0.05)
         os._exit(9)
+
+
+class Hangs(Fine):
+    name = "hangs"
+    title = "Hangs"
+
+    def synthesize(self, problem, run):
+        time.sleep(600)
+
+
+class Dawdles(Fine):
+    name = "dawdles"
+    title = "Dawdles"
+
+    def synthesize(self, problem, run):
+        stream = run.stream("dawdling")
+        for step in run.steps("dawdling", 40, stream=stream):
+            run.log("dawdling", step, 40, loss=torch.rand((), generator=stream))
+            time.sleep(0.02)
+        return super().synthesize(problem, run)
+
+
+class Signs(Fine):
+    name = "signs"
+    title = "Signs with its process"
+
+    def note(self, problem):
+        return str(os.getpid())
+
+
+class Meddles(Fine):
+    name = "meddles"
+    title = "Meddles with the process"
+
+    def synthesize(self, problem, run):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        torch.set_num_threads(3)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.deterministic = True
+        torch.set_float32_matmul_precision("medium")
+        os.chdir("/")
+        raise RuntimeError("and leaves it like that")
+
+
+class Forgetful(Fine):
+    name = "forgetful"
+    title = "Does not name all of its state"
+
+    def synthesize(self, problem, run):
+        stream = run.stream("forgetting")
+        for step in run.steps("forgetting", 40):
+            run.log("forgetting", step, 40, loss=torch.rand((), generator=stream))
+        return super().synthesize(problem, run)

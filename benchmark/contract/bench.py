@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark import stopping
 from benchmark.artifacts import checksum
 from benchmark.device import pick_precision
 from benchmark.records import Record
@@ -124,17 +125,34 @@ def job(cls: type[Method], seed: int = 0) -> Job:
     return Job(spec, spec.run_id(teacher.info.checksum), {}, teacher)
 
 
-def record(cls: type[Method], context: Context, interrupt_at: str = "") -> Record:
-    """Run a method through the harness; Ctrl-C at the first report of phase ``interrupt_at``."""
+def record(
+    cls: type[Method], context: Context, interrupt_at: str = "", stop_after: int = 0
+) -> Record:
+    """Run a method through the harness.
+
+    Args:
+        cls: the method.
+        context: where and how.
+        interrupt_at: Ctrl-C at once, at the first report of this phase.
+        stop_after: asked to stop by the report of this number, from 1.
+    """
     import inspect
 
     own = replace(context, method_folders=_folders_of(inspect.getfile(cls)))
+    reports = 0
 
     def progress(phase: str, step: int, total: int, loss: float) -> None:
+        nonlocal reports
+        reports += 1
         if phase == interrupt_at:
             raise KeyboardInterrupt
+        if reports == stop_after:
+            stopping.request(stopping.USER)
 
-    return execute(job(cls), own, progress)
+    try:
+        return execute(job(cls), own, progress)
+    finally:
+        stopping.forget()
 
 
 def _folders_of(file: str) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ import gc
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import FunctionType, ModuleType
 from typing import Any, Literal, get_args, get_origin
 
@@ -34,6 +35,9 @@ from methods.sources import ImageBank
 class Broken(AssertionError):
     """A method does not keep the contract; one sentence."""
 
+
+STOPS = (2, 1, 4, 3)
+"""After how many reports a run is asked to stop, one time after the other."""
 
 Check = Callable[[type[Method]], None]
 
@@ -231,6 +235,22 @@ def resumes_to_the_same_record(cls: type[Method]) -> None:
         raise Broken(f"after an interruption the record differs: {differences[0]}")
 
 
+def goes_on_from_where_it_stopped(cls: type[Method]) -> None:
+    """Asked to stop again and again, and going on each time, it gives the record of one go."""
+    with workshop() as context:
+        whole = record(cls, context)
+    with workshop() as context:
+        kept = replace(context, checkpoint_seconds=0.0)
+        for reports in STOPS:
+            record(cls, kept, stop_after=reports)
+        again = record(cls, kept)
+    if differences := compare(whole, again):
+        raise Broken(
+            f"after stops between its steps the record differs: {differences[0]}; name to "
+            "run.steps all that they change"
+        )
+
+
 def explains_bad_parameters(cls: type[Method]) -> None:
     """An unknown or out-of-range parameter is answered in one line that names it."""
     fields = list(cls.Params.model_fields)
@@ -285,6 +305,7 @@ CHECKS: tuple[Check, ...] = (
     asks_only_for_what_it_declares,
     test_data_is_out_of_reach,
     resumes_to_the_same_record,
+    goes_on_from_where_it_stopped,
     every_parameter_acts,
 )
 

@@ -7,7 +7,6 @@ Three steps: (1) an auto-encoder compresses the teacher's features over the meth
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 
 import torch
@@ -23,7 +22,7 @@ from methods.objectives.transfer import (
     resized,
 )
 from methods.params import MethodParams, param
-from methods.sources import Batch, SampleSource
+from methods.sources import Batch, Counted, SampleSource
 
 
 class KnowledgeAdaptationParams(MethodParams):
@@ -105,10 +104,13 @@ class KnowledgeAdaptation(FeatureObjective):
         coder = nn.Sequential(encoder, decoder).to(run.device)
         optimizer = torch.optim.Adam(coder.parameters(), lr=p.autoencoder_lr)
         steps = max(1, round(p.autoencoder_share * run.budget.student_steps))
-        batches = samples.batches(run.budget.student_batch, run.stream("auto-encoder-batches"))
-        for step, batch in enumerate(itertools.islice(batches, steps)):
+        stream = run.stream("auto-encoder-batches")
+        batches = Counted.of(samples.batches(run.budget.student_batch, stream))
+        for step in run.steps(
+            "auto-encoder", steps, coder=coder, optimizer=optimizer, batches=batches
+        ):
             with torch.no_grad(), run.autocast():
-                features = problem.teacher.forward_features(batch.images)
+                features = problem.teacher.forward_features(next(batches).images)
             loss = autoencoder_loss(encoder, decoder, features.float(), p.sparsity)
             run.log("auto-encoder", step, steps, loss=loss.detach())
             optimizer.zero_grad(set_to_none=True)

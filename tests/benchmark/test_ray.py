@@ -1,0 +1,131 @@
+"""Grids on a real Ray cluster: two nodes, which are processes of this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmark import stopping
+from benchmark.commands import choose_executor
+from benchmark.errors import UserError
+from benchmark.executors.ray_cluster import RayCluster
+from benchmark.run import Context
+from tests.benchmark.test_grid import Grid, facts, grid
+from tests.benchmark.test_threads import request as request_of
+from tests.helpers import one_line
+
+__all__ = ["grid"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"executor": "rya"}, "ray"),
+        ({"retries": 1}, "--retries"),
+        ({"gpus_per_run": 0.5}, "--gpus-per-run"),
+        ({"ray_address": "auto"}, "--ray-address"),
+        ({"executor": "ray", "jobs": "3"}, "--jobs"),
+        ({"executor": "ray", "seeds_at_once": 2}, "--seeds-at-once"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(
+    tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        choose_executor(request_of(**changes), Context(tmp_path, ()), 4)
+    assert named in one_line(str(caught.value))
+
+
+def test_without_ray_the_command_to_install_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(UserError) as caught:
+        choose_executor(request_of(executor="ray"), Context(tmp_path, ()), 4)
+    assert "pip install" in one_line(str(caught.value))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head and a second node, with a CPU each."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dfkd-bench[ray]'")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 10**8},
+    )
+    yield nodes
+    nodes.shutdown()
+
+
+@pytest.fixture
+def second(cluster: Any) -> Any:
+    node = cluster.add_node(num_cpus=1, object_store_memory=10**8)
+    yield node
+    if node in cluster.worker_nodes:
+        cluster.remove_node(node, allow_graceful=False)
+
+
+def test_a_grid_survives_the_death_of_a_node(
+    grid: Grid, tmp_path: Path, cluster: Any, second: Any
+) -> None:
+    """And gives the records of one machine, with the failures of methods among them."""
+    entries, seeds = ("dawdles", "raises"), [0, 1, 2]
+    elsewhere = dataclasses.replace(grid.context, cache=tmp_path / "other-cache")
+    whole = {
+        r.run_id: facts(r) for r in Grid(elsewhere, tmp_path / "other").run(*entries, seeds=seeds)
+    }
+
+    report = grid.watcher.report
+    running: set[str] = set()
+
+    def kill_when_both_are_busy(run_id: str, phase: str, *rest: Any) -> None:
+        report(run_id, phase, *rest)
+        if phase == "dawdling":
+            running.add(run_id)
+        if len(running) == 2 and second in cluster.worker_nodes:
+            cluster.remove_node(second, allow_graceful=False)
+
+    grid.watcher.report = kill_when_both_are_busy  # type: ignore[method-assign]
+    records = grid.run(*entries, seeds=seeds, executor=RayCluster(cluster.address, 1, 0, 2))
+    assert second not in cluster.worker_nodes
+    assert {record.run_id: facts(record) for record in records} == whole
+    assert len(grid.store.scan().records) == 6
+
+
+def test_a_run_that_kills_its_worker_is_given_up_and_a_hanging_one_ended(
+    grid: Grid, cluster: Any
+) -> None:
+    grid.context = dataclasses.replace(grid.context, run_timeout=4.0)
+    records = grid.run("dies", "hangs", executor=RayCluster(cluster.address, 1, 0, 1))
+    found = {record.spec.method: record for record in records}
+    assert (found["dies"].status, found["hangs"].status) == ("error", "timeout")
+    assert "1 retries" in found["dies"].reason
+
+
+def test_a_stopped_grid_does_not_wait(grid: Grid, cluster: Any) -> None:
+    def stop(run_id: str, phase: str, *rest: Any) -> None:
+        stopping.request(stopping.LIMIT)
+
+    grid.watcher.report = stop  # type: ignore[method-assign]
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        grid.run("hangs", executor=RayCluster(cluster.address, 1, 0, 1))
+    stopping.forget()
+    assert time.monotonic() - started < 100
+    assert [record.status for record in grid.store.scan().records] == ["interrupted"]
+
+
+def test_a_cluster_that_is_not_there_is_named(grid: Grid) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dfkd-bench[ray]'")
+    with pytest.raises(UserError) as caught:
+        grid.run("fine", executor=RayCluster("127.0.0.1:1", 1, 0, 1))
+    assert "127.0.0.1:1" in one_line(str(caught.value))
