@@ -291,7 +291,8 @@ def _terminate_like_interrupt() -> Iterator[None]:
 
 def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:
     # pandas and scipy take seconds to import, for which no run need wait.
-    from benchmark.analysis.leaderboard import markdown, tables
+    from benchmark.analysis.leaderboard import tables
+    from benchmark.analysis.markdown import markdown
     from benchmark.analysis.terminal import print_table
 
     suite = first.suite

@@ -13,7 +13,8 @@ from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard import COLUMNS, cells, markdown_table, tables
+from benchmark.analysis.leaderboard import COLUMNS, cells, tables
+from benchmark.analysis.markdown import markdown_table
 from benchmark.analysis.terminal import print_table
 from benchmark.cli import app
 from benchmark.commands import compare

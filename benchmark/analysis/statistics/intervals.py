@@ -38,6 +38,26 @@ def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | Non
     return float(quantile * np.std(scores, ddof=1) / np.sqrt(n))
 
 
+def stratified_interval(
+    strata: Sequence[Sequence[float]], confidence: float = 0.95
+) -> float | None:
+    """Half-width of the interval of the mean of several strata's means, each weighing the same.
+
+    The strata (tasks) are fixed, the scores in them vary: Student's t with Satterthwaite's degrees
+    of freedom ("An Approximate Distribution of Estimates of Variance Components", Biometrics 1946).
+    For one stratum it is `t_interval`; None when one has fewer than two scores.
+    """
+    if not strata or min(map(len, strata)) < 2:
+        return None
+    parts = np.array([np.var(own, ddof=1) / len(own) for own in strata])
+    freedom = np.array([len(own) - 1 for own in strata])
+    total = float(parts.sum())
+    if total == 0:
+        return 0.0
+    quantile = stats.t.ppf(0.5 + confidence / 2, total**2 / (parts**2 / freedom).sum())
+    return float(quantile * np.sqrt(total) / len(strata))
+
+
 def mean_interval(
     scores: Sequence[float], rng: np.random.Generator, confidence: float = 0.95
 ) -> Interval | None:
