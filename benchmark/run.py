@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from benchmark.artifacts import checksum
+from benchmark.cache import picture_path
 from benchmark.data.base import Dataset, Split
 from benchmark.data.proxy import Proxy, proxy_name
 from benchmark.device import (
@@ -31,7 +32,7 @@ from benchmark.device import (
 )
 from benchmark.evaluation import Checkpoints, Scores, evaluate, exam_of
 from benchmark.metadata import obtain_metadata
-from benchmark.pictures import keep_picture, picture_path
+from benchmark.pictures import keep_picture
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
