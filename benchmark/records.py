@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -84,6 +85,12 @@ class ObjectiveSpec(_Strict):
     params: dict[str, Any]
 
 
+@lru_cache(1024)
+def _budget_identity(budget: Budget) -> Mapping[str, Any]:
+    """Few budgets are behind many records."""
+    return budget.identity()
+
+
 class Spec(_OmitsUnset):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
@@ -109,7 +116,8 @@ class Spec(_OmitsUnset):
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it, and why, is not part of it."""
         identity = self.model_dump(mode="json", exclude={"suite", "budget", "purpose"})
-        return digest({**identity, "budget": self.budget.identity(), "teacher": teacher_checksum})
+        budget = _budget_identity(self.budget)
+        return digest({**identity, "budget": budget, "teacher": teacher_checksum})
 
 
 Metric = Literal["accuracy", "miou"]
@@ -493,7 +501,7 @@ class Store:
     def scan(self) -> Scan:
         """Read everything; files that are no records are named, never fatal."""
         scan = Scan()
-        with _collector_paused():
+        with collector_paused():
             for path in self.paths():
                 try:
                     scan.records.append(self.read(path))
@@ -518,13 +526,14 @@ class Store:
             OSError: when the file cannot be read.
         """
         record = Record.from_json(path.read_text(encoding="utf-8"))
-        if self.path(record.spec, record.run_id) != path:
+        spec = record.spec
+        if path.parts[-4:] != (spec.suite, spec.task, spec.method, f"{record.run_id}.json"):
             raise ValueError("it lies in the wrong folder for its spec")
         return record
 
 
 @contextmanager
-def _collector_paused() -> Iterator[None]:
+def collector_paused() -> Iterator[None]:
     """Records are no garbage, and the collector would walk through all of them time and again."""
     was_on = gc.isenabled()
     gc.disable()

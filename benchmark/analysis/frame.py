@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import variance
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.records import Metric, Record, Scan, Store, canonical
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TIMED_PHASES = ("synthesis", "distillation", "joint")
 """Phases that are the method's own; evaluation is the harness's."""
@@ -86,6 +87,8 @@ def image_metrics(record: Record) -> dict[str, Any]:
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
     """One row a run, in a stable order."""
+    import pandas as pd  # takes longer to import than tables take that need none of it
+
     frame = pd.DataFrame([row(record) for record in records])
     if frame.empty:
         return frame

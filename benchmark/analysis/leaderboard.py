@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -270,6 +271,7 @@ def _canonical_objective(run: Spec | PlannedEntry) -> str:
     return canonical(run.objective.model_dump(mode="json")) if run.objective else ""
 
 
+@lru_cache(1024)
 def _common(budget: Budget) -> str:
     """What the methods of a table have in common; only some of them optimise pixels."""
     return canonical(budget.of_method(inverts_pixels=False).identity())

@@ -10,13 +10,14 @@ from rich.markup import escape
 from benchmark.analysis.formats import csv_text, latex
 from benchmark.analysis.markdown import fill_blocks, markdown
 from benchmark.errors import UserError
-from benchmark.records import Scan, Store, write_atomic
+from benchmark.records import Scan, Store, collector_paused, write_atomic
 from methods.params import nearest
 
 FORMATS = {"markdown": (markdown, ".md"), "latex": (latex, ".tex"), "csv": (csv_text, ".csv")}
 """How each is rendered, and how its file's name ends."""
 
 
+@collector_paused()
 def leaderboard(
     results: Path,
     output: Path | None,

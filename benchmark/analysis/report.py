@@ -27,7 +27,7 @@ from benchmark.analysis.publish import scanned
 from benchmark.analysis.quality import HEADINGS, quality_tables
 from benchmark.analysis.report_runs import runs_json
 from benchmark.cache import cache_dir, picture_path, sheet_path
-from benchmark.records import Record, Scan, write_atomic
+from benchmark.records import Record, Scan, collector_paused, write_atomic
 
 PICTURE_BYTES = 16_000_000
 """Of pictures in a page, at most."""
@@ -80,6 +80,7 @@ class Section:
     sources: str = ""
 
 
+@collector_paused()
 def write(results: Path, output: Path, console: Console, errors: Console) -> int:
     """Write the report; 0, or 1 when unreadable records were left out.
 

@@ -206,7 +206,7 @@ def _answers(
 
 
 def _common(question: Question) -> list[int]:
-    return sorted(question.scores.keys() & question.others.keys())
+    return sorted(seed for seed in question.scores if seed in question.others)
 
 
 def _improvement(question: Question) -> float | None:

@@ -6,14 +6,17 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
 from benchmark.analysis.statistics.intervals import RESAMPLES, Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEWEST_BLOCKS = 10
 """Below, Friedman's χ² approximation is not to be trusted (Demšar, JMLR 2006, Sec. 3.2.2)."""
@@ -146,6 +149,7 @@ def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
     claim = decide(p, n, 0.0, _blocks_to_show(concordance, k))
     nemenyi = None
     if claim.shown:
+        import pandas as pd
         from scikit_posthocs import posthoc_nemenyi_friedman
 
         nemenyi = posthoc_nemenyi_friedman(pd.DataFrame(table, columns=list(blocks)))
