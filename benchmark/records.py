@@ -541,4 +541,7 @@ def collector_paused() -> Iterator[None]:
         yield
     finally:
         if was_on:
+            # There and back: what is young becomes old without being walked through.
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()

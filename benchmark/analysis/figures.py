@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from benchmark.analysis.plots import (
     profiles_figure,
 )
 from benchmark.analysis.robustness import robustness_scores
-from benchmark.analysis.series import BUDGET_NUMBERS, Series, select
+from benchmark.analysis.series import Series, select
 from benchmark.analysis.statistics import t_interval
 from benchmark.errors import UserError
 from benchmark.records import FAILED, SCORED, Record, canonical
@@ -119,7 +120,7 @@ def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator
     spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
     name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
     shown = 0
-    for over, methods in sorted(_candidates(records).items()):
+    for over, methods in sorted(_candidates(frame).items()):
         try:
             place, found = select(frame, methods, spec.task, spec.budget.name, over)
         except UserError:
@@ -145,14 +146,14 @@ def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator
         )
 
 
-def _candidates(records: Sequence[Record]) -> dict[str, list[str]]:
+def _candidates(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Settings with more than one value, and the methods they vary in."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for record in records:
-        if record.spec.purpose != "draw" and record.status in SCORED | FAILED:
-            numbers = record.spec.budget.model_dump(include=set(BUDGET_NUMBERS))
-            for name, value in {**numbers, **record.spec.params}.items():
-                values[name, record.spec.method].add(canonical(value))
+    rows = frame[frame["status"].isin(SCORED | FAILED) & (frame["purpose"] != "draw")]
+    settings = rows[["method", "budget_numbers", "params"]].drop_duplicates()
+    for method, numbers, params in settings.itertuples(index=False):
+        for name, value in {**json.loads(numbers), **json.loads(params)}.items():
+            values[name, method].add(canonical(value))
     found: dict[str, list[str]] = defaultdict(list)
     for (name, method), different in sorted(values.items()):
         if len(different) > 1:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum
 from pathlib import Path
-from statistics import variance
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
@@ -68,7 +69,10 @@ def kd_loss_variance(record: Record) -> float | None:
     """
     losses = record.curves.get("distillation/loss", {}).get("value", [])
     late = losses[len(losses) // 2 :]
-    return variance(late) if len(late) > 1 else None
+    if len(late) < 2:
+        return None
+    mean = fmean(late)
+    return fsum((loss - mean) ** 2 for loss in late) / (len(late) - 1)
 
 
 def image_metrics(record: Record) -> dict[str, Any]:

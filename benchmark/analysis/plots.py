@@ -123,6 +123,8 @@ class CostPoint(NamedTuple):
 
 def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> Figure:
     """Score against cost, and the Pareto front of the data-free rows; others are hollow."""
+    from matplotlib.ticker import LogLocator
+
     figure, axes = _figure(size)
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
@@ -132,7 +134,6 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
             yerr=[100 * point.half_width for point in own],
             label=own[0].title,
             linestyle="none",
-            capsize=3,
             markerfacecolor=None if own[0].data_free else "none",
             **style(method),
         )
@@ -143,6 +144,9 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
         y = [100 * score for score in y]
         axes.step(x, y, where="post", color="#5D5D5D", linestyle="--", linewidth=1, zorder=0)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis_formatter("{x:g}")  # powers of ten would be set as formulas, which takes long
     axes.set_xlabel("seconds a run, log scale")
     axes.set_ylabel(f"{metric}, %")
     figure.legend(loc="outside lower center", frameon=False, fontsize="small", ncols=2)
