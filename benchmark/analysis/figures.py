@@ -56,6 +56,11 @@ def svg(figure: Figure, name: str) -> str:
     """
     import matplotlib
 
+    # Laid out here, the figure need not be drawn twice.
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -34,8 +35,12 @@ def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | Non
     n = len(scores)
     if n < 2:
         return None
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
-    return float(quantile * np.std(scores, ddof=1) / np.sqrt(n))
+    return float(_t_quantile(0.5 + confidence / 2, n - 1) * np.std(scores, ddof=1) / np.sqrt(n))
+
+
+@cache
+def _t_quantile(share: float, freedom: int) -> float:
+    return float(stats.t.ppf(share, freedom))
 
 
 def stratified_interval(
