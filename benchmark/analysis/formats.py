@@ -88,7 +88,7 @@ def csv_text(scan: Scan) -> str:
                     row.score,
                     row.mean(f"{row.metric}_oracle"),
                     row.mean(f"{row.metric}_agreement"),
-                    _or_empty(quoted.partition(" ")[0]),
+                    _fraction(quoted),
                     _or_empty(group),
                     len(row.scored),
                     len(row.planned),
@@ -98,6 +98,11 @@ def csv_text(scan: Scan) -> str:
                 ]
             )
     return text.getvalue()
+
+
+def _fraction(quoted: str) -> float | None:
+    """``98.20 [1]`` to 0.982."""
+    return None if quoted == "–" else round(float(quoted.partition(" ")[0]) / 100, 4)
 
 
 def _or_empty(cell: str) -> str:
@@ -119,9 +124,8 @@ def latex(scan: Scan) -> str:
 
 def _overall_latex(overall: Overall, access: str) -> str:
     names, body, settings = overall_cells(overall, access)
-    caption = f"{overall.caption()} Access: {access}." + (
-        f" Settings: {settings}." * bool(settings)
-    )
+    caption = f"{overall.caption()} Access: {access}."
+    caption += f" Settings: {settings}." if settings else ""
     return _environment(names, [body], caption, f"overall-{overall.budget}-{access}")
 
 
