@@ -143,6 +143,8 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
         y = [*(point.score for point in front), front[-1].score]
         y = [100 * score for score in y]
         axes.step(x, y, where="post", color="#5D5D5D", linestyle="--", linewidth=1, zorder=0)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -1), min(high, 101))  # an interval may reach beyond what a score can be
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):

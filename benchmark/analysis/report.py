@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmark.analysis.figures import Plot, cost_plot, overall_profiles, robustness_plots
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.leaderboard import DATA_FREE, Row, Table, cells, published, tables
-from benchmark.analysis.markdown import LEFT, OTHERS
+from benchmark.analysis.markdown import HEADER, LEFT, OTHERS
 from benchmark.analysis.overall import headline_rows, overall_cells, overalls
 from benchmark.analysis.publish import scanned
 from benchmark.analysis.quality import HEADINGS, quality_tables
@@ -121,7 +121,9 @@ def render(scan: Scan, results: Path, cache: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["plain"] = plain
     return environment.get_template("report.html").render(
+        legend=[plain(" ".join(entry.split())) for entry in HEADER.split("\n- ")[1:]],
         sections=sections,
         count=len(unique),
         newest=max((record.created for record in unique.values()), default="")[:10],
@@ -129,6 +131,11 @@ def render(scan: Scan, results: Path, cache: Path) -> str:
         runs=Markup(runs_json(list(unique.values()), rows, results)),
         labels=[f"{row.label}, {table.task}" for table in found for row in table.rows],
     )
+
+
+def plain(text: str) -> str:
+    """Markdown's words without its marks."""
+    return text.replace("**", "").replace("`", "")
 
 
 def _data_free_first(access: str) -> tuple[bool, str]:
@@ -140,9 +147,9 @@ def _overall_sections(found: Sequence[Table], anchors: Iterator[str]) -> Iterabl
         section = Section(next(anchors), f"Overall, budget {overall.budget}", overall.caption())
         for access in overall.access_classes:
             names, body, settings = overall_cells(overall, access)
-            plain = [[Cell(text) for text in row] for row in body]
+            unlinked = [[Cell(text) for text in row] for row in body]
             caption = f"Settings: {settings}." if settings else ""
-            section.grids.append(Grid(access, names, plain, [access] * len(plain), caption))
+            section.grids.append(Grid(access, names, unlinked, [access] * len(unlinked), caption))
         profiles = overall_profiles(overall)
         section.plots.extend([profiles] if profiles else [])
         yield section
@@ -158,14 +165,14 @@ def _table_section(
         for row, line in zip(table.rows, body, strict=True)
     ]
     grids = []
-    for title, free in ((DATA_FREE, True), (OTHERS.replace("*", ""), False)):
+    for title, free in ((DATA_FREE, True), (plain(OTHERS), False)):
         places = [i for i, row in enumerate(table.rows) if (row.access == DATA_FREE) == free]
         own = [linked[i] for i in places]
         if own:
             grids.append(Grid(title, names, own, [table.rows[i].access for i in places]))
     for quality in quality_tables(table):
-        plain = [[Cell(text) for text in row] for row in quality.body]
-        grids.append(Grid("", HEADINGS, plain, [""] * len(plain), quality.caption))
+        unlinked = [[Cell(text) for text in row] for row in quality.body]
+        grids.append(Grid("", HEADINGS, unlinked, [""] * len(unlinked), quality.caption))
     plot = cost_plot(table)
     title = f"{table.task}, budget {table.budget.title}"
     caption, plots = table.caption(), [plot] if plot else []

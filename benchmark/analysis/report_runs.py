@@ -61,7 +61,6 @@ def runs_json(records: Sequence[Record], rows: Mapping[str, int], results: Path)
 def _run(record: Record, row: int | None, points: int, shared: _Shared) -> str:
     spec = record.spec
     setup = spec.model_dump(mode="json", exclude={"seed"})
-    setup["budget"]["variant"] = spec.budget.variant
     method = record.method.model_dump(mode="json")
     quality = {
         name: {"extractor": q.extractor, "images": q.samples.images, **q.samples.metrics}

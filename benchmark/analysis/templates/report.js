@@ -206,7 +206,8 @@ function openRun(run) {
 }
 
 $("run").addEventListener("close", () => {
-  if (location.hash.startsWith("#run-")) history.replaceState(null, "", "#runs");
+  const back = list.row === null ? "#runs" : `#row-${list.row}`;
+  if (location.hash.startsWith("#run-")) history.replaceState(null, "", back);
 });
 
 function follow() {
