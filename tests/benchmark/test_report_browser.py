@@ -40,13 +40,9 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     records = [
-        make_record(method=method, title=title, seed=seed, accuracy=accuracy + seed / 50, task=task)
+        make_record(method=name[0], title=name, seed=seed, accuracy=level + seed / 50, task=task)
         for task in ("mnist", "svhn")
-        for method, title, accuracy in (
-            ("a", "Alpha", 0.5),
-            ("b", "Beta", 0.9),
-            ("c", "Gamma", 0.1),
-        )
+        for name, level in (("Alpha", 0.5), ("Beta", 0.9), ("Gamma", 0.1))
         for seed in range(3)
     ]
     records += [
