@@ -16,6 +16,7 @@ from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.analysis.leaderboard import DATA_FREE, Table
 from benchmark.analysis.overall import Overall
 from benchmark.analysis.plots import (
+    LEGEND_COLUMNS,
     CostPoint,
     Size,
     comparison_figure,
@@ -31,8 +32,6 @@ from benchmark.records import FAILED, SCORED, Record, canonical
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SMALL: Size = (5.2, 3.6)
-"""Inches; narrow, so that its text can be read when a phone shows it at full width."""
 MOST_LINES = 8
 """Methods in one plot; more could not be told apart."""
 MOST_SWEEPS = 4
@@ -72,6 +71,11 @@ def svg(figure: Figure, name: str) -> str:
     return INK.sub("currentColor", text.replace("<svg ", '<svg role="img" ', 1))
 
 
+def size_with_legend(lines: int) -> Size:
+    """Inches; narrow, so that the text can be read when a phone shows it at full width."""
+    return (5.2, 2.8 + 0.17 * lines)
+
+
 def cost_plot(table: Table) -> Plot | None:
     """Score against seconds, a point a row of the table."""
     points = [
@@ -89,7 +93,8 @@ def cost_plot(table: Table) -> Plot | None:
     if len(points) < 2:
         return None
     counts = [len(row.planned) for row in table.rows]
-    figure = cost_figure(points, METRIC_NAMES[table.metric], SMALL)
+    lines = -(-len({point.method for point in points}) // LEGEND_COLUMNS)
+    figure = cost_figure(points, METRIC_NAMES[table.metric], size_with_legend(lines))
     return Plot(
         svg(figure, f"cost {table.task} {table.budget.title} {table.teacher}"),
         "Score, failures at chance, against the seconds of a method's own phases. Means with "
@@ -109,7 +114,10 @@ def overall_profiles(overall: Overall) -> Plot | None:
         return None
     left = f" The best {MOST_LINES} of {len(own)} are shown." if len(own) > MOST_LINES else ""
     return Plot(
-        svg(profiles_figure(scores, "runs", SMALL), f"profiles {overall.budget}"),
+        svg(
+            profiles_figure(scores, "runs", size_with_legend(len(scores))),
+            f"profiles {overall.budget}",
+        ),
         "Performance profiles of the data-free methods: the share of runs, over all tasks and "
         f"seeds, above each normalised score; failures at 0, bands 95 %, n runs.{left}",
     )
@@ -137,7 +145,10 @@ def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator
             lines = swept[:MOST_LINES]
             left = f" {len(lines)} of {len(swept)} methods are shown." * (len(lines) < len(swept))
             yield Plot(
-                svg(comparison_figure(place, _values(lines), lines, SMALL), f"{over} {name}"),
+                svg(
+                    comparison_figure(place, _values(lines), lines, size_with_legend(len(lines))),
+                    f"{over} {name}",
+                ),
                 f"Over {over}, all else being equal: means with 95 % t-intervals, a faint point a "
                 f"seed, n seeds a value.{left}",
             )
@@ -145,7 +156,7 @@ def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator
     if best:
         scores = {method: (titles[method], draws) for method, draws in best[:MOST_LINES]}
         yield Plot(
-            svg(profiles_figure(scores, size=SMALL), f"draws {name}"),
+            svg(profiles_figure(scores, size=size_with_legend(len(scores))), f"draws {name}"),
             "Performance profiles over random draws from each method's own tuning ranges: the area "
             "under a curve is the robustness score. Bands 95 %, n draws.",
         )

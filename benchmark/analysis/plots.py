@@ -29,6 +29,8 @@ SALT = 1040
 Size = tuple[float, float]
 """Inches."""
 PAGE: Size = (7.0, 4.0)
+LEGEND_COLUMNS = 2
+"""Of the plot of costs, which names every method."""
 
 
 def style(method: str) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
         axis_formatter("{x:g}")  # powers of ten would be set as formulas, which takes long
     axes.set_xlabel("seconds a run, log scale")
     axes.set_ylabel(f"{metric}, %")
-    figure.legend(loc="outside lower center", frameon=False, fontsize="small", ncols=2)
+    figure.legend(loc="outside lower center", frameon=False, fontsize="small", ncols=LEGEND_COLUMNS)
     return figure
 
 

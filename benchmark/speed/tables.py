@@ -54,7 +54,7 @@ def synthetic_records(count: int) -> Iterator[Record]:
     for number in range(count):
         seed, cell = divmod(number, len(cells))
         task, budget, method, setting = cells[cell]
-        yield _record(seed, task, budget, f"method-{method:02}", 0.001 * 3**setting)
+        yield _record(seed, task, budget, f"method-{method:02}", round(0.001 * 3**setting, 3))
 
 
 def _record(seed: int, task: str, budget: str, method: str, rate: float) -> Record:
