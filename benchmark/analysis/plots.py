@@ -63,8 +63,13 @@ def comparison_figure(
         own_values = [value for value in values if value in series.points]
         scores = [list(series.points[value].values()) for value in own_values]
         x = [positions[values.index(v)] + (order - (count - 1) / 2) * shift for v in own_values]
-        for at, own in zip(x, scores, strict=True):
-            axes.plot([at] * len(own), [100 * s for s in own], ".", color=look["color"], alpha=0.3)
+        axes.plot(
+            [at for at, own in zip(x, scores, strict=True) for _ in own],
+            [100 * score for own in scores for score in own],
+            ".",
+            color=look["color"],
+            alpha=0.3,
+        )
         axes.errorbar(
             x,
             [100 * float(np.mean(own)) for own in scores],
