@@ -36,7 +36,7 @@ MOST_LINES = 8
 """Methods in one plot; more could not be told apart."""
 MOST_SWEEPS = 4
 """Swept settings shown of a task and budget."""
-INK = re.compile(r"#000000|(?<=: )black")
+INK = re.compile(r"(?<=: )#000000")
 
 
 class Plot(NamedTuple):

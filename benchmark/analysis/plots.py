@@ -74,7 +74,7 @@ def comparison_figure(
             x,
             [100 * float(np.mean(own)) for own in scores],
             yerr=[100 * (t_interval(own) or 0.0) for own in scores],
-            label=f"{series.label}, n = {_counts(scores)}",
+            label=_literal(f"{series.label}, n = {_counts(scores)}"),
             capsize=3,
             linewidth=1.2,
             **look,
@@ -108,7 +108,7 @@ def profiles_figure(
     for method, (title, own) in scores.items():
         profile = performance_profile(own, thresholds, np.random.default_rng(0))
         colour = style(method)["color"]
-        label = f"{title}, n = {len(own)}"
+        label = _literal(f"{title}, n = {len(own)}")
         axes.step(profile.thresholds, profile.share, color=colour, label=label)
         axes.fill_between(profile.thresholds, profile.low, profile.high, color=colour, alpha=0.15)
     axes.set_xlabel("score: 0 is chance, 1 the teacher")
@@ -139,7 +139,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
             [point.seconds for point in own],
             [100 * point.score for point in own],
             yerr=[100 * point.half_width for point in own],
-            label=own[0].title,
+            label=_literal(own[0].title),
             linestyle="none",
             markerfacecolor=None if own[0].data_free else "none",
             **style(method),
@@ -198,6 +198,11 @@ def _positions(place: Place, values: Sequence[Any], axes: Axes) -> list[float]:
     axes.set_xticks(positions, [format_value(v) for v in values] if place.over else [""])
     axes.set_xlabel(place.over or "")
     return positions
+
+
+def _literal(text: str) -> str:
+    """Text in which a dollar begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _counts(scores: Sequence[Sequence[float]]) -> str:

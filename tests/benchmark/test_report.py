@@ -73,6 +73,14 @@ def test_what_others_wrote_is_text_and_never_markup() -> None:
     assert NASTY in reasons
 
 
+def test_a_dollar_in_a_title_begins_no_formula() -> None:
+    titles = {"a": r"$\frac$ loss", "b": "5 $"}
+    page = page_of(*(make_record(method=m, title=t, seconds=2.0) for m, t in titles.items()))
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page, re.S))
+    for title in titles.values():
+        assert f">{title}</text>" in drawn
+
+
 def test_equal_records_give_equal_bytes() -> None:
     records = [make_record(seed=s, method=m, seconds=1.0 + s) for s in (0, 1) for m in "ab"]
     assert page_of(*records) == page_of(*records)
