@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart quickstart-segmentation test lint types check bench leaderboard clean
+.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables leaderboard report clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -40,8 +40,14 @@ check: setup ## the tests
 bench: setup ## time a generator step and a student step against a plain loop
 	$(BIN)/python -m benchmark.speed
 
+bench-tables: setup ## time the leaderboard and the report of 10,000 made-up records
+	$(BIN)/python -m benchmark.speed.tables
+
 leaderboard: setup ## render leaderboard.md and the README's table from results/
 	$(BIN)/dfkd leaderboard
+
+report: setup ## write report.html from results/
+	$(BIN)/dfkd report
 
 clean: ## remove .venv and runs/
 	rm -rf $(VENV) runs

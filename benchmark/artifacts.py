@@ -8,7 +8,6 @@ ever unpickled.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,17 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from benchmark.cache import CACHE_VARIABLE as CACHE_VARIABLE
+from benchmark.cache import cache_dir as cache_dir
 from benchmark.records import write_atomic
-
-CACHE_VARIABLE = "DFKD_CACHE"
-
-
-def cache_dir() -> Path:
-    """``DFKD_CACHE``, or the user's cache folder."""
-    if configured := os.environ.get(CACHE_VARIABLE):
-        return Path(configured)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "dfkd-bench"
 
 
 class Corrupted(Exception):

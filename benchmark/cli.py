@@ -388,7 +388,12 @@ def show(
 @answers_in_one_line
 def leaderboard(
     results: Results = Path("results"),
-    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("leaderboard.md"),
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write (default: leaderboard.md, .tex or .csv).")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="markdown, latex (booktabs) or csv.")
+    ] = "markdown",
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if the file is out of date.")
     ] = False,
@@ -396,7 +401,37 @@ def leaderboard(
     """Render leaderboard.md, and the marked tables of the README beside it, from the records."""
     from benchmark.analysis import publish
 
-    raise typer.Exit(publish.leaderboard(results, output, check, console, errors))
+    raise typer.Exit(publish.leaderboard(results, output, form, check, console, errors))
+
+
+@app.command()
+@answers_in_one_line
+def report(
+    results: Results = Path("results"),
+    output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page: tables to sort and filter, plots, pictures, every run."""
+    from benchmark.analysis import report as reporting
+
+    raise typer.Exit(reporting.write(results, output, console, errors))
+
+
+@app.command()
+@answers_in_one_line
+def watch(
+    results: Results = Path("results"),
+    suite: Annotated[str | None, typer.Option(help="Only the runs of this suite.")] = None,
+    every: Annotated[
+        float, typer.Option("--every", min=0.2, help="Seconds between two looks at the folder.")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print the tables as they are, and end.")] = (
+        False
+    ),
+) -> None:
+    """Show the ranked tables while a grid runs, from any terminal; Ctrl-C ends it."""
+    from benchmark import watch as watching
+
+    watching.watch(results, suite, every, once, console)
 
 
 @app.command()

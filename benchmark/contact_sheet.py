@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from torch import Tensor
 
+from benchmark.cache import cache_dir, sheet_path
 from benchmark.errors import UserError
 from benchmark.metrics.images import LabelledImages, Unmeasurable, label_images
 from benchmark.records import Store, write_atomic
@@ -78,6 +80,9 @@ def write_sheet(request: SheetRequest, console: Console) -> None:
     content = io.BytesIO()
     sheet.save(content, "PNG")
     write_atomic(path, content.getvalue())
+    # `dfkd report` shows it from there; a cache that cannot be written is no reason to fail.
+    with contextlib.suppress(UserError):
+        write_atomic(sheet_path(cache_dir(), record.run_id), content.getvalue())
     counts = torch.bincount(made.labels, minlength=task.num_classes)
     absent = [str(label) for label in classes if not counts[label]]
     note = f"; none of class {', '.join(absent)} among {len(made.pixels):,}" if absent else ""

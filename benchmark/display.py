@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,8 +21,10 @@ from rich.progress import (
 )
 
 from benchmark.records import FAILED, Record
-from benchmark.run import Job
 from methods.budget import Budget
+
+if TYPE_CHECKING:
+    from benchmark.run import Job
 
 STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted": "yellow"}
 

@@ -29,11 +29,6 @@ TILE, GAP, HEADER = 128, 4, 16
 """Pixels: the least height of an image, between two, and above all for the headings."""
 
 
-def picture_path(cache: Path, run_id: str) -> Path:
-    """Where a run's picture lies."""
-    return cache / "pictures" / f"{run_id}.png"
-
-
 def keep_picture(
     path: Path,
     task: Task,

@@ -6,18 +6,22 @@ imports no torch, so a table of ten thousand records starts at once.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
@@ -81,6 +85,12 @@ class ObjectiveSpec(_Strict):
     params: dict[str, Any]
 
 
+@lru_cache(1024)
+def _budget_identity(budget: Budget) -> Mapping[str, Any]:
+    """Few budgets are behind many records."""
+    return budget.identity()
+
+
 class Spec(_OmitsUnset):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
@@ -106,7 +116,8 @@ class Spec(_OmitsUnset):
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it, and why, is not part of it."""
         identity = self.model_dump(mode="json", exclude={"suite", "budget", "purpose"})
-        return digest({**identity, "budget": self.budget.identity(), "teacher": teacher_checksum})
+        budget = _budget_identity(self.budget)
+        return digest({**identity, "budget": budget, "teacher": teacher_checksum})
 
 
 Metric = Literal["accuracy", "miou"]
@@ -238,7 +249,7 @@ class Record(_OmitsUnset):
 
     later = frozenset({"quality", "segmentation"})
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = Field(SCHEMA_VERSION, strict=True)
     run_id: str
     spec: Spec
     status: Status
@@ -271,6 +282,21 @@ class Record(_OmitsUnset):
             ValueError: one line saying why it is not a record.
         """
         try:
+            record = cls.model_validate_json(text)
+            current = record.schema_version == SCHEMA_VERSION
+            understood = current and "schema_version" in record.model_fields_set
+        except ValidationError:
+            understood = False
+        if not understood:
+            record = cls._migrated(text)
+        if record.spec.run_id(record.teacher.checksum) != record.run_id:
+            raise ValueError("its run_id does not match its spec: it was edited or misplaced")
+        return record
+
+    @classmethod
+    def _migrated(cls, text: str) -> Record:
+        """Read what is no current record: an older one, or one that an error has to explain."""
+        try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"not JSON ({error.msg}, line {error.lineno})") from None
@@ -287,14 +313,11 @@ class Record(_OmitsUnset):
                 raise ValueError(f"schema_version {data['schema_version']} is unknown")
             data = migrate(data)
         try:
-            record = cls.model_validate(data)
+            return cls.model_validate(data)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise ValueError(f"{where}: {first['msg']}") from None
-        if record.spec.run_id(record.teacher.checksum) != record.run_id:
-            raise ValueError("its run_id does not match its spec: it was edited or misplaced")
-        return record
 
 
 class PlannedEntry(_OmitsUnset):
@@ -489,14 +512,12 @@ class Store:
     def scan(self) -> Scan:
         """Read everything; files that are no records are named, never fatal."""
         scan = Scan()
-        for path in self._record_paths():
-            try:
-                record = Record.from_json(path.read_text(encoding="utf-8"))
-                if self.path(record.spec, record.run_id) != path:
-                    raise ValueError("it lies in the wrong folder for its spec")
-                scan.records.append(record)
-            except (ValueError, OSError) as error:
-                scan.unreadable.append(Unreadable(path, str(error)))
+        with collector_paused():
+            for path in self.paths():
+                try:
+                    scan.records.append(self.read(path))
+                except (ValueError, OSError) as error:
+                    scan.unreadable.append(Unreadable(path, str(error)))
         for path in sorted(self.root.glob("*/plan.json")):
             try:
                 scan.planned[path.parent.name] = self._read_plan(path)
@@ -504,5 +525,34 @@ class Store:
                 scan.unreadable.append(Unreadable(path, str(error)))
         return scan
 
-    def _record_paths(self) -> Iterator[Path]:
-        yield from sorted(self.root.glob("*/*/*/*.json"))
+    def paths(self) -> list[Path]:
+        """Where records lie, in order."""
+        return sorted(self.root.glob("*/*/*/*.json"))
+
+    def read(self, path: Path) -> Record:
+        """The record of a file, which must lie where its specification says.
+
+        Raises:
+            ValueError: one line saying why it is none.
+            OSError: when the file cannot be read.
+        """
+        record = Record.from_json(path.read_text(encoding="utf-8"))
+        spec = record.spec
+        if path.parts[-4:] != (spec.suite, spec.task, spec.method, f"{record.run_id}.json"):
+            raise ValueError("it lies in the wrong folder for its spec")
+        return record
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Records are no garbage, and the collector would walk through all of them time and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            # There and back: what is young becomes old without being walked through.
+            gc.freeze()
+            gc.unfreeze()
+            gc.enable()

@@ -22,6 +22,7 @@ from torch import nn
 
 from benchmark import stopping
 from benchmark.artifacts import checksum
+from benchmark.cache import picture_path
 from benchmark.data.base import Dataset, Split
 from benchmark.data.proxy import Proxy, proxy_name
 from benchmark.device import (
@@ -33,7 +34,7 @@ from benchmark.device import (
 from benchmark.evaluation import Checkpoints, Scores, evaluate, exam_of
 from benchmark.isolation import process_as_before
 from benchmark.metadata import obtain_metadata
-from benchmark.pictures import keep_picture, picture_path
+from benchmark.pictures import keep_picture
 from benchmark.records import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.resume import RunKeeper
 from benchmark.samples import SampleCache

@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark.artifacts import cache_dir
+from benchmark.cache import cache_dir, picture_path
 from benchmark.errors import UserError
-from benchmark.pictures import picture_path
 from benchmark.plan import load_suite, suite_names
 from benchmark.records import Record, SegmentationInfo, Store
 from benchmark.tasks.base import Task

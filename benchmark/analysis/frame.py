@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum
 from pathlib import Path
-from statistics import variance
-from typing import Any
-
-import pandas as pd
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.records import Metric, Record, Scan, Store, canonical
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TIMED_PHASES = ("synthesis", "distillation", "joint")
 """Phases that are the method's own; evaluation is the harness's."""
@@ -67,7 +69,10 @@ def kd_loss_variance(record: Record) -> float | None:
     """
     losses = record.curves.get("distillation/loss", {}).get("value", [])
     late = losses[len(losses) // 2 :]
-    return variance(late) if len(late) > 1 else None
+    if len(late) < 2:
+        return None
+    mean = fmean(late)
+    return fsum((loss - mean) ** 2 for loss in late) / (len(late) - 1)
 
 
 def image_metrics(record: Record) -> dict[str, Any]:
@@ -86,6 +91,8 @@ def image_metrics(record: Record) -> dict[str, Any]:
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
     """One row a run, in a stable order."""
+    import pandas as pd  # takes longer to import than tables take that need none of it
+
     frame = pd.DataFrame([row(record) for record in records])
     if frame.empty:
         return frame

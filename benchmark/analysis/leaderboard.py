@@ -5,10 +5,10 @@ Everything here is a pure function of the records; the same records give the sam
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 
 from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
 from benchmark.analysis.published import load_published
-from benchmark.analysis.quality import quality_markdown
 from benchmark.analysis.quotes import quote, quoted_cells
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_cell, robustness_scores
 from benchmark.analysis.statistics import (
@@ -52,34 +51,6 @@ SCHEDULES = {
     "constant": "constant rate",
     "step": "a tenth of it after four fifths",
 }
-HEADER = """# Leaderboard
-
-Made by `dfkd leaderboard` from the records under `results/`; do not edit it by hand.
-
-- **accuracy**: of the student at its **last** step, mean over seeds ± half-width of the 95 %
-  t-interval. The table is ordered by the score with failures at chance (below).
-- **mIoU**: where maps are segmented, in the place of accuracy: intersection over union, averaged
-  over the classes that the test images show. **pixel accuracy** stands beside it.
-- **rank**: within an access class, because a method that saw real data is no competitor of one
-  that did not. A range is the 95 % interval of a bootstrap over seeds, widened for their small
-  number. One seed gives no interval and no claim: *insufficient*.
-- **published**: the number of the method's own paper, or of the one that is usually quoted, at that
-  paper's schedule and with its teacher; `dfkd reproduce` puts whole tables beside ours.
-- **group**: rows of an access class that share a letter were not told apart by paired sign-flip
-  tests on their common seeds, failures at chance, at 5 % after Holm's correction over all pairs.
-  *insufficient (n)*: no outcome could have told the row from any other; it takes n common seeds.
-- **n ok/planned**: finished runs of those the suites set out to do. **failures at chance**: the
-  mean with every failed or missing run counted as a guess. A student that finished at chance
-  level (*collapsed*) is a result and counts as it is; it is noted beside the method.
-- **oracle** picks each run's best checkpoint on the test set, as most papers report it;
-  **agreement** picks the one that agrees best with the teacher on synthetic images, which needs
-  no real data. Neither is the headline.
-- **robustness**, where it was measured: mean over random draws from the method's own tuning ranges
-  of (accuracy − chance) / (teacher's − chance), cut to [0, 1], failures at 0: the area under its
-  performance profile, ± half-width of the 95 % t-interval (number of draws).
-- **seconds** of the method's own phases on the machine of the records, evaluation excluded;
-  **teacher queries**: images sent forward through the teacher plus images sent back.
-"""
 
 
 @dataclass
@@ -130,12 +101,28 @@ class Row:
         return {seed: fmean(values) for seed, values in sorted(runs.items())}
 
     @property
-    def label(self) -> str:
-        """Title, with the parameters that differ from the paper's and the proxy data, if any."""
+    def seconds(self) -> float | None:
+        """Mean seconds of the method's own phases, of the finished runs."""
+        own = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in self.scored]
+        return fmean(own) if own else None
+
+    @property
+    def queries(self) -> float | None:
+        """Mean number of images sent through the teacher, forward and back."""
+        own = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in self.scored]
+        return fmean(own) if own else None
+
+    @property
+    def settings(self) -> str:
+        """The parameters that differ from the paper's and the proxy data, if any."""
         settings = {**self.changed, **({"proxy": self.proxy} if self.proxy else {})}
-        changed = ", ".join(f"{name}={_short(value)}" for name, value in settings.items())
+        return ", ".join(f"{name}={_short(value)}" for name, value in settings.items())
+
+    @property
+    def label(self) -> str:
+        """Title, version and settings."""
         version = f" v{self.version}" if self.version != 1 else ""
-        return self.title + version + (f" ({changed})" if changed else "")
+        return self.title + version + (f" ({self.settings})" if self.settings else "")
 
     @property
     def note(self) -> str:
@@ -284,6 +271,7 @@ def _canonical_objective(run: Spec | PlannedEntry) -> str:
     return canonical(run.objective.model_dump(mode="json")) if run.objective else ""
 
 
+@lru_cache(1024)
 def _common(budget: Budget) -> str:
     """What the methods of a table have in common; only some of them optimise pixels."""
     return canonical(budget.of_method(inverts_pixels=False).identity())
@@ -309,12 +297,13 @@ def _order(row: Row) -> tuple[Any, ...]:
 def ranks(table: Table) -> list[str]:
     """For every row its rank within its access class, as the interval of a bootstrap over seeds."""
     shown = {id(row): "–" for row in table.rows}
-    for peers in _classes(table):
+    for peers in access_classes(table):
         intervals = rank_intervals(
             [list(row.by_seed.values()) for row in peers], np.random.default_rng(0)
         )
-        for row, (best, last) in zip(peers, intervals, strict=True):
-            position = 1 + sum(other.score > row.score for other in peers)
+        scores = [row.score for row in peers]
+        for row, score, (best, last) in zip(peers, scores, intervals, strict=True):
+            position = 1 + sum(other > score for other in scores)
             if not row.scored:
                 continue
             if len(row.scored) < 2:
@@ -327,7 +316,7 @@ def ranks(table: Table) -> list[str]:
 def groups(table: Table) -> list[str]:
     """For every row the letters it shares with the rows that it was not told apart from."""
     shown = {id(row): "–" for row in table.rows}
-    for peers in _classes(table):
+    for peers in access_classes(table):
         if len(peers) < 2:
             continue
         names = [str(i) for i in range(len(peers))]
@@ -336,13 +325,13 @@ def groups(table: Table) -> list[str]:
         answers = verdicts(pairs, np.random.default_rng(0))
         told = {
             frozenset((pair.first, pair.second))
-            for pair, claim in zip(pairs, answers, strict=True)
-            if claim.shown
+            for pair, answer in zip(pairs, answers, strict=True)
+            if answer == "shown"
         }
         decided = {
             name
-            for pair, claim in zip(pairs, answers, strict=True)
-            if claim.verdict != "insufficient"
+            for pair, answer in zip(pairs, answers, strict=True)
+            if answer != "insufficient"
             for name in (pair.first, pair.second)
         }
         able = [name for name in names if name in decided]
@@ -353,7 +342,7 @@ def groups(table: Table) -> list[str]:
     return [shown[id(row)] for row in table.rows]
 
 
-def _classes(table: Table) -> list[list[Row]]:
+def access_classes(table: Table) -> list[list[Row]]:
     """The rows of each access class, in order."""
     classes: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
@@ -371,9 +360,7 @@ def cells(table: Table) -> list[list[str]]:
         mean = "–" if score is None else f"{100 * score:.2f}"
         spread = "" if interval is None else f" ± {100 * interval:.2f}"
         share = None if score is None else score / table.teacher_score
-        done = row.scored
-        seconds = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in done]
-        queries = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in done]
+        done, seconds, queries = row.scored, row.seconds, row.queries
         body.append(
             [
                 rank,
@@ -388,8 +375,8 @@ def cells(table: Table) -> list[list[str]]:
                 _percent(share),
                 _percent(row.mean(f"{table.metric}_oracle")),
                 _percent(row.mean(f"{table.metric}_agreement")),
-                f"{sum(seconds) / len(seconds):.0f}" if seconds else "–",
-                f"{round(sum(queries) / len(queries)):,}" if queries else "–",
+                "–" if seconds is None else f"{seconds:.0f}",
+                "–" if queries is None else f"{round(queries):,}",
                 *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
             ]
         )
@@ -416,49 +403,3 @@ def _percent(value: float | None) -> str:
 
 def _short(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def markdown_table(table: Table) -> str:
-    """Caption and body in Markdown, and below them the tables of image quality, if any."""
-    left = {"method", "access", "group"}
-    lines = [
-        "| " + " | ".join(table.columns) + " |",
-        "|" + "|".join(":--" if name in left else "--:" for name in table.columns) + "|",
-    ]
-    lines += [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells(table)
-    ]
-    _, sources = published(table)
-    ranked = "\n".join([table.caption(), "", *lines])
-    return "\n\n".join([ranked, *([sources] if sources else []), *quality_markdown(table)])
-
-
-def markdown(scan: Scan) -> str:
-    """The whole of ``leaderboard.md``."""
-    parts = [HEADER]
-    for table in tables(scan):
-        parts.append(f"## {table.task}, budget {table.budget.title}\n\n{markdown_table(table)}\n")
-    if len(parts) == 1:
-        parts.append("No records yet: `dfkd run quickstart` makes some.\n")
-    return "\n".join(parts)
-
-
-BLOCK = re.compile(
-    r"(<!-- leaderboard (?P<task>\S+) (?P<budget>\S+) -->\n).*?(<!-- end leaderboard -->)", re.S
-)
-
-
-def fill_blocks(text: str, scan: Scan) -> str:
-    """Replace every marked block of a document by the table it names.
-
-    A block is ``<!-- leaderboard TASK BUDGET -->`` … ``<!-- end leaderboard -->``.
-    """
-    found = tables(scan)
-
-    def fill(match: re.Match[str]) -> str:
-        wanted = (match["task"], match["budget"])
-        bodies = [markdown_table(t) for t in found if (t.task, t.budget.title) == wanted]
-        body = "\n\n".join(bodies) or "No records yet."
-        return f"{match[1]}{body}\n{match[4]}"
-
-    return BLOCK.sub(fill, text)

@@ -7,44 +7,70 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark.analysis.leaderboard import fill_blocks, markdown
+from benchmark.analysis.formats import csv_text, latex
+from benchmark.analysis.markdown import fill_blocks, markdown
 from benchmark.errors import UserError
-from benchmark.records import Store, write_atomic
+from benchmark.records import Scan, Store, collector_paused, write_atomic
+from methods.params import nearest
+
+FORMATS = {"markdown": (markdown, ".md"), "latex": (latex, ".tex"), "csv": (csv_text, ".csv")}
+"""How each is rendered, and how its file's name ends."""
 
 
-def leaderboard(results: Path, output: Path, check: bool, console: Console, errors: Console) -> int:
+@collector_paused()
+def leaderboard(
+    results: Path,
+    output: Path | None,
+    form: str,
+    check: bool,
+    console: Console,
+    errors: Console,
+) -> int:
     """Render, or with ``check`` compare; 0 when all is well.
 
-    Unreadable records are named and counted; the table is made of the others and the exit code
-    is 1.
+    Markdown fills the marked tables of the README beside it, too. Unreadable records are named and
+    counted; the table is made of the others and the exit code is 1.
 
     Raises:
-        UserError: when there is no results folder.
+        UserError: when there is no results folder, or no such format.
+    """
+    if form not in FORMATS:
+        raise UserError(f"--format is '{form}'; {nearest(form, list(FORMATS))}")
+    render, suffix = FORMATS[form]
+    output = output or Path(f"leaderboard{suffix}")
+    scan = scanned(results, errors)
+    wanted = {output: render(scan)}
+    readme = output.parent / "README.md"
+    if form == "markdown" and readme.is_file():
+        wanted[readme] = fill_blocks(readme.read_text(encoding="utf-8"), scan)
+    stale = [path for path, text in wanted.items() if _read(path) != text]
+    if check:
+        again = "dfkd leaderboard" + (f" --format {form}" if form != "markdown" else "")
+        for path in stale:
+            errors.print(f"'{path}' does not agree with '{results}'; run: {again}", soft_wrap=True)
+    else:
+        for path in stale:
+            write_atomic(path, wanted[path].encode())
+        console.print(f"{output}: {len(scan.records)} records", highlight=False, soft_wrap=True)
+    return int(bool(scan.unreadable) or (check and bool(stale)))
+
+
+def scanned(results: Path, errors: Console) -> Scan:
+    """Every record under a folder; unreadable files are named and counted.
+
+    Raises:
+        UserError: when there is no such folder.
     """
     if not results.is_dir():
         raise UserError(f"results folder '{results}' does not exist; run a suite first")
     scan = Store(results).scan()
     for bad in scan.unreadable:
         errors.print(f"skipped '{escape(str(bad.path))}': {escape(bad.reason)}", soft_wrap=True)
-    wanted = {output: markdown(scan)}
-    readme = output.parent / "README.md"
-    if readme.is_file():
-        wanted[readme] = fill_blocks(readme.read_text(encoding="utf-8"), scan)
-    stale = [path for path, text in wanted.items() if _read(path) != text]
-    if check:
-        for path in stale:
-            errors.print(
-                f"'{path}' does not agree with '{results}'; run: dfkd leaderboard", soft_wrap=True
-            )
-    else:
-        for path in stale:
-            write_atomic(path, wanted[path].encode())
-        console.print(f"{output}: {len(scan.records)} records", highlight=False, soft_wrap=True)
     if scan.unreadable:
         errors.print(
             f"{len(scan.unreadable)} unreadable file(s) in '{results}' left out", soft_wrap=True
         )
-    return int(bool(scan.unreadable) or (check and bool(stale)))
+    return scan
 
 
 def _read(path: Path) -> str | None:

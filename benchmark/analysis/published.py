@@ -7,8 +7,9 @@ here; the others stand for themselves.
 from __future__ import annotations
 
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -139,6 +140,14 @@ class Paper(_Strict):
         for table in self.tables:
             for pair, result in table.results():
                 yield table, pair, result
+
+    @cached_property
+    def rows_of(self) -> dict[tuple[str, str], list[tuple[PublishedTable, Pair, Result]]]:
+        """The rows by task and method."""
+        found = defaultdict(list)
+        for table, pair, result in self.rows():
+            found[pair.task, result.method].append((table, pair, result))
+        return dict(found)
 
 
 def load_paper(path: Path) -> Paper:

@@ -32,8 +32,8 @@ def quote(
     """
     best, found = (0, False, False), None
     for paper in papers:
-        for table, pair, result in paper.rows():
-            if (pair.task, result.method, result.generator_epochs) != (task, method, None):
+        for table, pair, result in paper.rows_of.get((task, method), []):
+            if result.generator_epochs is not None:
                 continue
             shared = len(result.params) if result.settings_match(params) else 0
             order = (shared, result.headline, method in paper.proposes)

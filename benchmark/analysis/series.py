@@ -83,10 +83,13 @@ def select(
     settings = rows["params"].map(json.loads)
     numbers = rows["budget_numbers"].map(json.loads)
     _check_setting(over, rows.assign(settings=settings))
+    # Objects: pandas would turn the integers beside a missing value into floats, and it into NaN.
     if over in BUDGET_NUMBERS:
-        rows = rows.assign(value=[n.get(over, 0) for n in numbers])
+        values = [n.get(over, 0) for n in numbers]
+        rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
     else:
-        rows = rows.assign(value=[s.get(over) for s in settings])
+        values = [s.get(over) for s in settings]
+        rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
         rows = rows[rows["variant"] == ""]
     rows = rows.assign(
         home=numbers[rows.index].map(lambda own: _without(own, over)) + " " + rows["teacher"],

@@ -25,6 +25,11 @@ SHOWN = (
 
 def print_table(table: Table, console: Console) -> None:
     """Print the ranked table with its caption."""
+    console.print(drawn_table(table))
+
+
+def drawn_table(table: Table) -> RichTable:
+    """The ranked table with its caption, to be printed."""
     drawn = RichTable(
         title=f"{table.task}, budget {table.budget.title}",
         caption=table.caption(),
@@ -37,4 +42,4 @@ def print_table(table: Table, console: Console) -> None:
         drawn.add_column(name, justify="left" if name in ("method", "access") else "right")
     for row in cells(table):
         drawn.add_row(*(escape(row[i]) for i in shown))
-    console.print(drawn)
+    return drawn

@@ -16,11 +16,10 @@ from benchmark.analysis.leaderboard import (
     COLUMNS,
     Table,
     cells,
-    fill_blocks,
-    markdown,
     ranks,
     tables,
 )
+from benchmark.analysis.markdown import fill_blocks, markdown
 from benchmark.analysis.terminal import print_table
 from benchmark.cli import app
 from benchmark.errors import UserError
@@ -382,7 +381,7 @@ import benchmark.analysis
 for info in pkgutil.iter_modules(benchmark.analysis.__path__):
     importlib.import_module("benchmark.analysis." + info.name)
 from benchmark import load_results
-from benchmark.analysis.leaderboard import markdown
+from benchmark.analysis.markdown import markdown
 from benchmark.records import Store
 path = Path({str(results)!r})
 assert "| A |" in markdown(Store(path).scan())

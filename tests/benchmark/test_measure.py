@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmark.artifacts import cache_dir
+from benchmark.cache import cache_dir, sheet_path
 from benchmark.cli import app
 from benchmark.contact_sheet import GAP, HEAD, MARGIN, contact_sheet
 from benchmark.metrics import image_quality
@@ -238,6 +238,7 @@ def test_the_images_command_writes_a_picture(
     done = dfkd("images", record.run_id[:8], "--results", results, "--output", output)
     assert done.exit_code == 0, done.output
     assert str(output) in done.output
+    assert sheet_path(cache_dir(), record.run_id).read_bytes() == output.read_bytes()
     with Image.open(output) as sheet:
         assert sheet.size[1] == HEAD + 10 * (64 + GAP)
     empty_sample_cache()

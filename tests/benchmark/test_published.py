@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from benchmark.analysis.leaderboard import COLUMNS, Table, cells, markdown, tables
+from benchmark.analysis.leaderboard import COLUMNS, Table, cells, tables
+from benchmark.analysis.markdown import markdown
 from benchmark.analysis.published import (
     find_table,
     load_paper,

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from benchmark.analysis.correlation import rank_correlation
 from benchmark.analysis.frame import to_frame
-from benchmark.analysis.leaderboard import markdown, tables
+from benchmark.analysis.leaderboard import tables
+from benchmark.analysis.markdown import markdown
 from benchmark.analysis.quality import quality_tables
 from benchmark.analysis.quality_report import write
 from benchmark.errors import UserError

@@ -13,8 +13,10 @@ from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard import COLUMNS, cells, markdown_table, tables
+from benchmark.analysis.leaderboard import COLUMNS, cells, tables
+from benchmark.analysis.markdown import markdown_table
 from benchmark.analysis.terminal import print_table
+from benchmark.cache import picture_path
 from benchmark.cli import app
 from benchmark.commands import compare
 from benchmark.data.base import Dataset
@@ -23,7 +25,7 @@ from benchmark.display import outcome
 from benchmark.errors import UserError
 from benchmark.metrics.segmentation import mean_iou, pixel_accuracy
 from benchmark.models import deeplab
-from benchmark.pictures import maps, picture_path, sheet
+from benchmark.pictures import maps, sheet
 from benchmark.plan import MethodEntry, Suite, plan
 from benchmark.records import Record, Scan, SegmentationInfo, Store, TeacherInfo
 from benchmark.run import Context, Job, execute

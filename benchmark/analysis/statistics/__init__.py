@@ -5,6 +5,7 @@ from benchmark.analysis.statistics.effect import interquartile_mean
 from benchmark.analysis.statistics.intervals import (
     Interval,
     mean_interval,
+    stratified_interval,
     t_interval,
     wilson_interval,
 )
@@ -16,7 +17,13 @@ from benchmark.analysis.statistics.paired import (
     seeds_to_decide,
     verdicts,
 )
-from benchmark.analysis.statistics.ranks import Agreement, block_agreement, letters, rank_intervals
+from benchmark.analysis.statistics.ranks import (
+    Agreement,
+    block_agreement,
+    letters,
+    rank_draws,
+    rank_intervals,
+)
 from benchmark.analysis.statistics.variance import Spread, compare_spread
 
 __all__ = [
@@ -33,8 +40,10 @@ __all__ = [
     "letters",
     "mean_interval",
     "questions_of_all_pairs",
+    "rank_draws",
     "rank_intervals",
     "seeds_to_decide",
+    "stratified_interval",
     "t_interval",
     "verdicts",
     "wilson_interval",

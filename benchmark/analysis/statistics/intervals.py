@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -34,8 +35,32 @@ def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | Non
     n = len(scores)
     if n < 2:
         return None
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
-    return float(quantile * np.std(scores, ddof=1) / np.sqrt(n))
+    return float(_t_quantile(0.5 + confidence / 2, n - 1) * np.std(scores, ddof=1) / np.sqrt(n))
+
+
+@cache
+def _t_quantile(share: float, freedom: int) -> float:
+    return float(stats.t.ppf(share, freedom))
+
+
+def stratified_interval(
+    strata: Sequence[Sequence[float]], confidence: float = 0.95
+) -> float | None:
+    """Half-width of the interval of the mean of several strata's means, each weighing the same.
+
+    The strata (tasks) are fixed, the scores in them vary: Student's t with Satterthwaite's degrees
+    of freedom ("An Approximate Distribution of Estimates of Variance Components", Biometrics 1946).
+    For one stratum it is `t_interval`; None when one has fewer than two scores.
+    """
+    if not strata or min(map(len, strata)) < 2:
+        return None
+    parts = np.array([np.var(own, ddof=1) / len(own) for own in strata])
+    freedom = np.array([len(own) - 1 for own in strata])
+    total = float(parts.sum())
+    if total == 0:
+        return 0.0
+    quantile = stats.t.ppf(0.5 + confidence / 2, total**2 / (parts**2 / freedom).sum())
+    return float(quantile * np.sqrt(total) / len(strata))
 
 
 def mean_interval(

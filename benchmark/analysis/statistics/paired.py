@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchmark.analysis.statistics.claims import ALPHA, Claim, decide, seeds_for_effect
+from benchmark.analysis.statistics.claims import ALPHA, Claim, Verdict, decide, seeds_for_effect
 from benchmark.analysis.statistics.effect import (
     paired_effect_size,
     probability_of_improvement,
@@ -162,33 +162,36 @@ def questions_of_all_pairs(scores: Mapping[str, Scores]) -> list[Question]:
 
 def compare(questions: Sequence[Question], rng: np.random.Generator) -> list[Pair]:
     """Answer questions that are asked together, with everything there is to say about each."""
-    found = []
-    for question, (differences, p, claim) in zip(questions, _answers(questions, rng), strict=True):
-        found.append(
-            Pair(
-                question.first,
-                question.second,
-                len(differences),
-                mean_interval(differences, rng),
-                p,
-                signed_rank_test(differences),
-                paired_effect_size(differences),
-                _improvement(question),
-                claim,
-            )
+    answers, asked = _answers(questions, rng)
+    return [
+        Pair(
+            question.first,
+            question.second,
+            len(differences),
+            mean_interval(differences, rng),
+            p,
+            signed_rank_test(differences),
+            paired_effect_size(differences),
+            _improvement(question),
+            paired_claim(differences, corrected, asked),
         )
-    return found
+        for question, (differences, p, corrected) in zip(questions, answers, strict=True)
+    ]
 
 
-def verdicts(questions: Sequence[Question], rng: np.random.Generator) -> list[Claim]:
-    """The bare answers of `compare`, for many questions."""
-    return [claim for _, _, claim in _answers(questions, rng)]
+def verdicts(questions: Sequence[Question], rng: np.random.Generator) -> list[Verdict]:
+    """The bare verdicts of `compare`, for many questions."""
+    answers, asked = _answers(questions, rng)
+    return [
+        decide(corrected, len(own), smallest_p(len(own)) * asked, None).verdict
+        for own, _, corrected in answers
+    ]
 
 
 def _answers(
     questions: Sequence[Question], rng: np.random.Generator
-) -> list[tuple[list[float], float, Claim]]:
-    """Differences, p and corrected claim of each question.
+) -> tuple[list[tuple[list[float], float, float]], int]:
+    """Differences, p and corrected p of each question; and for how many p was corrected.
 
     Holm's correction runs over those with seeds enough to decide anything: the others cannot be
     answered falsely (Tarone, "A Modified Bonferroni Method for Discrete Data", Biometrics 1990).
@@ -199,15 +202,11 @@ def _answers(
     corrected = list(p_values)
     for i, value in zip(decidable, holm([p_values[i] for i in decidable]), strict=True):
         corrected[i] = value
-    asked = max(1, len(decidable))
-    return [
-        (own, p, paired_claim(own, adjusted, asked))
-        for own, p, adjusted in zip(differences, p_values, corrected, strict=True)
-    ]
+    return list(zip(differences, p_values, corrected, strict=True)), max(1, len(decidable))
 
 
 def _common(question: Question) -> list[int]:
-    return sorted(set(question.scores) & set(question.others))
+    return sorted(seed for seed in question.scores if seed in question.others)
 
 
 def _improvement(question: Question) -> float | None:

@@ -38,7 +38,10 @@ def performance_profile(
     """
     values, levels = np.asarray(scores, dtype=float), np.asarray(thresholds, dtype=float)
     above = values[:, None] > levels[None, :]
-    drawn = above[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    n = len(values)
+    chosen = rng.integers(n, size=(RESAMPLES, n)) + n * np.arange(RESAMPLES)[:, None]
+    counts = np.bincount(chosen.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
+    drawn = counts.astype(float) @ above / n
     low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
     return Profile(levels, above.mean(axis=0), low, high)
 

@@ -6,22 +6,26 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
 from benchmark.analysis.statistics.intervals import RESAMPLES, Array
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FEWEST_BLOCKS = 10
 """Below, Friedman's χ² approximation is not to be trusted (Demšar, JMLR 2006, Sec. 3.2.2)."""
 
 
-def rank_intervals(
+def rank_draws(
     scores: Sequence[Sequence[float]], rng: np.random.Generator, confidence: float = 0.95
-) -> list[tuple[int, int]]:
-    """The ranks by mean score that a bootstrap over seeds cannot tell apart, 1 the best.
+) -> NDArray[np.int64]:
+    """The ranks by mean score in every resample of a bootstrap over seeds, 1 the best.
 
     Deviations of resampled means are stretched by √(n/(n−1)) · t/z, so that a mean's interval is
     as wide as Student's: unstretched, three seeds would rank far too surely (Hesterberg, "What
@@ -30,20 +34,36 @@ def rank_intervals(
     Args:
         scores: for each method those of its seeds, at least one; a single one does not vary.
         rng: of the resamples.
-        confidence: of each interval.
+        confidence: of the intervals that will be taken from the ranks.
 
     Returns:
-        Lowest and highest rank of each method.
+        `RESAMPLES` × methods.
     """
     means = []
     for values in (np.asarray(own, dtype=float) for own in scores):
         n = len(values)
         drawn = values[rng.integers(n, size=(RESAMPLES, n))].mean(axis=1)
         means.append(values.mean() + _stretch(n, confidence) * (drawn - values.mean()))
-    table = np.stack(means, axis=1)
-    ranks = 1 + (table[:, None, :] > table[:, :, None]).sum(axis=2)
+    ranks = stats.rankdata(-np.stack(means, axis=1), method="min", axis=1)
+    return np.asarray(ranks, dtype=np.int64)
+
+
+def rank_intervals(
+    scores: Sequence[Sequence[float]], rng: np.random.Generator, confidence: float = 0.95
+) -> list[tuple[int, int]]:
+    """The ranks by mean score that a bootstrap over seeds cannot tell apart, 1 the best.
+
+    Args:
+        scores, rng: see `rank_draws`.
+        confidence: of each interval.
+
+    Returns:
+        Lowest and highest rank of each method.
+    """
     tails = [0.5 - confidence / 2, 0.5 + confidence / 2]
-    low, high = np.quantile(ranks, tails, axis=0, method="inverted_cdf")
+    low, high = np.quantile(
+        rank_draws(scores, rng, confidence), tails, axis=0, method="inverted_cdf"
+    )
     return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
 
 
@@ -129,6 +149,7 @@ def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
     claim = decide(p, n, 0.0, _blocks_to_show(concordance, k))
     nemenyi = None
     if claim.shown:
+        import pandas as pd
         from scikit_posthocs import posthoc_nemenyi_friedman
 
         nemenyi = posthoc_nemenyi_friedman(pd.DataFrame(table, columns=list(blocks)))

@@ -1,0 +1,187 @@
+"""The plots of the report, as SVG for a page: text stays text, black is the page's own ink."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.leaderboard import DATA_FREE, Table
+from benchmark.analysis.overall import Overall
+from benchmark.analysis.plots import (
+    LEGEND_COLUMNS,
+    CostPoint,
+    Size,
+    comparison_figure,
+    cost_figure,
+    profiles_figure,
+)
+from benchmark.analysis.robustness import robustness_scores
+from benchmark.analysis.series import Series, select
+from benchmark.analysis.statistics import t_interval
+from benchmark.errors import UserError
+from benchmark.records import FAILED, SCORED, Record, canonical
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_LINES = 8
+"""Methods in one plot; more could not be told apart."""
+MOST_SWEEPS = 4
+"""Swept settings shown of a task and budget."""
+INK = re.compile(r"(?<=: )#000000")
+
+
+class Plot(NamedTuple):
+    """A drawing with its caption."""
+
+    svg: str
+    caption: str
+
+
+def svg(figure: Figure, name: str) -> str:
+    """An element for a page.
+
+    Args:
+        figure: what is drawn.
+        name: unlike that of any other figure of the page; the ids in it are made of it.
+    """
+    import matplotlib
+
+    # Laid out here, the figure need not be drawn twice.
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    # Ids of groups are the same in every figure, and nothing refers to them.
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r' width="[^"]*pt"| height="[^"]*pt"', "", text, count=2)
+    return INK.sub("currentColor", text.replace("<svg ", '<svg role="img" ', 1))
+
+
+def size_with_legend(lines: int) -> Size:
+    """Inches; narrow, so that the text can be read when a phone shows it at full width."""
+    return (5.2, 2.8 + 0.17 * lines)
+
+
+def cost_plot(table: Table) -> Plot | None:
+    """Score against seconds, a point a row of the table."""
+    points = [
+        CostPoint(
+            row.method,
+            row.title,
+            row.seconds,
+            row.score,
+            t_interval(list(row.by_seed.values())) or 0.0,
+            row.access == DATA_FREE,
+        )
+        for row in table.rows
+        if row.seconds
+    ]
+    if len(points) < 2:
+        return None
+    counts = [len(row.planned) for row in table.rows]
+    lines = -(-len({point.method for point in points}) // LEGEND_COLUMNS)
+    figure = cost_figure(points, METRIC_NAMES[table.metric], size_with_legend(lines))
+    return Plot(
+        svg(figure, f"cost {table.task} {table.budget.title} {table.teacher}"),
+        "Score, failures at chance, against the seconds of a method's own phases. Means with "
+        f"95 % t-intervals, n = {_span(counts)} seeds a point. Dashed: the Pareto front of the "
+        "data-free rows; hollow: rows that saw more than the teacher.",
+    )
+
+
+def overall_profiles(overall: Overall) -> Plot | None:
+    """Performance profiles of the data-free methods over all tasks and seeds of a budget."""
+    own = [standing for standing in overall.standings if standing.access == DATA_FREE]
+    scores = {
+        standing.method: (standing.title, [s for task in standing.scores.values() for s in task])
+        for standing in own[:MOST_LINES]
+    }
+    if not scores:
+        return None
+    left = f" The best {MOST_LINES} of {len(own)} are shown." if len(own) > MOST_LINES else ""
+    return Plot(
+        svg(
+            profiles_figure(scores, "runs", size_with_legend(len(scores))),
+            f"profiles {overall.budget}",
+        ),
+        "Performance profiles of the data-free methods: the share of runs, over all tasks and "
+        f"seeds, above each normalised score; failures at 0, bands 95 %, n runs.{left}",
+    )
+
+
+def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator[Plot]:
+    """Scores over every setting that was swept, all else being equal, and over random draws.
+
+    Args:
+        records: of one task, budget preset and teacher.
+        frame: of the same records.
+    """
+    spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
+    name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
+    shown = 0
+    for over, methods in sorted(_candidates(frame).items()):
+        try:
+            place, found = select(frame, methods, spec.task, spec.budget.name, over)
+        except UserError:
+            continue  # it was varied at another budget's numbers only
+        swept = [series for series in found if len(series.points) > 1]
+        swept.sort(key=lambda series: (-len(series.points), series.method))
+        if swept and shown < MOST_SWEEPS:
+            shown += 1
+            lines = swept[:MOST_LINES]
+            left = f" {len(lines)} of {len(swept)} methods are shown." * (len(lines) < len(swept))
+            yield Plot(
+                svg(
+                    comparison_figure(place, _values(lines), lines, size_with_legend(len(lines))),
+                    f"{over} {name}",
+                ),
+                f"Over {over}, all else being equal: means with 95 % t-intervals, a faint point a "
+                f"seed, n seeds a value.{left}",
+            )
+    best = sorted(robustness_scores(records).items(), key=lambda item: -fmean(item[1]))
+    if best:
+        scores = {method: (titles[method], draws) for method, draws in best[:MOST_LINES]}
+        yield Plot(
+            svg(profiles_figure(scores, size=size_with_legend(len(scores))), f"draws {name}"),
+            "Performance profiles over random draws from each method's own tuning ranges: the area "
+            "under a curve is the robustness score. Bands 95 %, n draws.",
+        )
+
+
+def _candidates(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Settings with more than one value, and the methods they vary in."""
+    values: dict[tuple[str, str], set[str]] = defaultdict(set)
+    rows = frame[frame["status"].isin(SCORED | FAILED) & (frame["purpose"] != "draw")]
+    settings = rows[["method", "budget_numbers", "params"]].drop_duplicates()
+    for method, numbers, params in settings.itertuples(index=False):
+        for name, value in {**json.loads(numbers), **json.loads(params)}.items():
+            values[name, method].add(canonical(value))
+    found: dict[str, list[str]] = defaultdict(list)
+    for (name, method), different in sorted(values.items()):
+        if len(different) > 1:
+            found[name].append(method)
+    return found
+
+
+def _values(compared: Sequence[Series]) -> list[Any]:
+    values = list(dict.fromkeys(value for series in compared for value in series.points))
+    return sorted(values) if all(isinstance(v, int | float) for v in values) else values
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}–{high}"

@@ -1,0 +1,126 @@
+"""Every run as compact JSON, from which the report's page draws what is asked for.
+
+What runs share (specification, method, teacher, environment, names, steps of curves) is written
+once and referred to by number, so that ten thousand runs make no more than some twenty megabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.records import Record, canonical
+from methods.params import format_value
+
+POINTS, FEW_POINTS = 200, 24
+"""Points to which a curve is thinned: in a page of up to `MANY` runs, and of more."""
+MANY = 1000
+
+
+class _Shared:
+    """Values that many runs share, each kept once."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        """The number of a JSON value."""
+        return self.place_of(canonical(value), value)
+
+    def place_of(self, key: str, value: Any) -> int:
+        """The number of a value that is equal to another when their keys are."""
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+
+def runs_json(records: Sequence[Record], rows: Mapping[str, int], results: Path) -> str:
+    """The runs as JSON that may stand in a page's ``<script>``.
+
+    ``{"results": folder, "points": limit, "shared": [...], "runs": [...]}``; a run is a list of
+    what ``report.js`` names in ``FIELDS``.
+
+    Args:
+        records: in the order wanted.
+        rows: number of the table row that a run is part of, by run id.
+        results: where the records are, for the commands.
+    """
+    points = POINTS if len(records) <= MANY else FEW_POINTS
+    shared = _Shared()
+    runs = ",\n".join(_run(record, rows.get(record.run_id), points, shared) for record in records)
+    head = {"results": shlex.quote(str(results)), "points": points, "shared": shared.values}
+    text = f'{canonical(head)[:-1]},"runs":[{runs}]}}'
+    return text.replace("<", "\\u003c")
+
+
+def _run(record: Record, row: int | None, points: int, shared: _Shared) -> str:
+    spec = record.spec
+    setup = spec.model_dump(mode="json", exclude={"seed"})
+    method = record.method.model_dump(mode="json")
+    quality = {
+        name: {"extractor": q.extractor, "images": q.samples.images, **q.samples.metrics}
+        for name, q in record.quality.items()
+    }
+    segmentation = record.segmentation
+    ious = segmentation and [
+        shared.place(segmentation.classes),
+        [None if iou is None else round(iou, 4) for iou in segmentation.per_class_iou],
+    ]
+    fields = [
+        record.run_id,
+        row,
+        shared.place({"spec": setup, "method": method, "command": rerun(record)}),
+        shared.place(record.teacher.model_dump(mode="json")),
+        shared.place(record.environment.model_dump(mode="json")),
+        spec.seed,
+        record.status,
+        record.reason,
+        record.score,
+        shared.place(list(record.metrics)),
+        list(record.metrics.values()),
+        record.ledger.model_dump(mode="json"),
+        record.data_note,
+        record.created,
+        quality,
+        ious,
+    ]
+    return f"{canonical(fields)[:-1]},{_curves(record, points, shared)}]"
+
+
+def _curves(record: Record, points: int, shared: _Shared) -> str:
+    """``{name: [place of its steps, [values]]}``, thinned evenly, the last point kept."""
+    parts = []
+    for name, curve in record.curves.items():
+        stride = -(-len(curve["value"]) // points) or 1
+        # Backwards, so that the last point is among those kept.
+        steps, values = curve["step"][::-1][::stride][::-1], curve["value"][::-1][::stride][::-1]
+        place = shared.place_of(f"steps {steps}", steps)
+        parts.append(f"{json.dumps(name)}:[{place},[{','.join([f'{v:.4g}' for v in values])}]]")
+    return "{" + ",".join(parts) + "}"
+
+
+def rerun(record: Record) -> str | None:
+    """The command, up to its seed, that makes such a record anew.
+
+    None where the budget's numbers are not a preset's: only a suite can set those.
+    """
+    spec, changed = record.spec, record.method.changed
+    if spec.budget.variant:
+        return None
+    words = ["dfkd", "run", "--task", spec.task, "--method", spec.method]
+    words += ["--budget", spec.budget.name, "--suite-name", spec.suite]
+    for name in changed:
+        if name in spec.params:
+            words += ["--set", f"{name}={format_value(spec.params[name])}"]
+    if spec.objective:
+        words += ["--objective", spec.objective.name]
+        for name in changed:
+            if name in spec.objective.params:
+                value = format_value(spec.objective.params[name])
+                words += ["--objective-set", f"{name}={value}"]
+    return shlex.join(words)
