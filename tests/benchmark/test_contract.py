@@ -116,6 +116,15 @@ BREAKAGES = {
             "        return Distillation(self.params.temperature + type(self).calls)",
         )
     ],
+    "goes_on_from_where_it_stopped": [
+        (
+            "# before",
+            "stream = run.stream('walk')\n"
+            "        for step in run.steps('walk', 40):\n"
+            "            loss = torch.rand((), generator=stream)\n"
+            "            run.log('walk', step, 40, loss=loss)",
+        )
+    ],
     "explains_bad_parameters": [
         (
             "# extra",
