@@ -457,3 +457,8 @@ def test_band_of_the_profile_covers() -> None:
     draws = rng(6).random((200, 20))
     bands = [performance_profile(row.tolist(), [0.5], rng(i)) for i, row in enumerate(draws)]
     assert np.mean([b.low[0] <= 0.5 <= b.high[0] for b in bands]) > 0.9
+
+
+def test_shares_of_no_way_at_all_are_zero() -> None:
+    assert normalised([0.1, 0.2], worst=0.1, best=0.1) == [0.0, 0.0]
+    assert normalised([0.1, 0.2, 0.4], worst=0.1, best=0.3) == pytest.approx([0.0, 0.5, 1.0])

@@ -49,7 +49,10 @@ def performance_profile(
 def normalised(scores: Sequence[float], worst: float, best: float) -> list[float]:
     """Scores as shares of the way from ``worst`` to ``best``, cut to [0, 1].
 
-    Their mean is the area under their performance profile over [0, 1].
+    Their mean is the area under their performance profile over [0, 1]. Where ``best`` is no better
+    than ``worst`` there is no way to go, and every share is 0.
     """
+    if best <= worst:
+        return [0.0] * len(scores)
     shares = (np.asarray(scores, dtype=float) - worst) / (best - worst)
     return [float(share) for share in np.clip(shares, 0.0, 1.0)]
