@@ -164,7 +164,7 @@ def test_a_wrong_value_is_named_with_its_place(
     assert says in refusal(tmp_path / "mine.toml", GOOD.replace(old, new))
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "/tmp/x", "", ".hidden", "a b"])
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/absolute", "", ".hidden", "a b"])
 def test_a_suite_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
     assert "letters, digits" in refusal(tmp_path / "mine.toml", f'name = "{name}"\n{GOOD}')
     with pytest.raises(ValidationError):
