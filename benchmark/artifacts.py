@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmark.cache import CACHE_VARIABLE as CACHE_VARIABLE
 from benchmark.cache import cache_dir as cache_dir
-from benchmark.records import write_atomic
+from benchmark.store import write_atomic
 
 
 class Corrupted(Exception):

@@ -23,9 +23,10 @@ from benchmark.executors.base import Executor
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
 from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
-from benchmark.records import FAILED, Record, Scan, Store, write_atomic
+from benchmark.records import FAILED, Record
 from benchmark.revive import revive
 from benchmark.run import Context, execute
+from benchmark.store import Scan, Store, write_atomic
 from benchmark.tasks.registry import look_in
 from benchmark.teachers import teacher_folders
 from benchmark.threads import best_threads, physical_memory, runs_at_once

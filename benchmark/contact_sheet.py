@@ -16,10 +16,10 @@ from torch import Tensor
 from benchmark.cache import cache_dir, sheet_path
 from benchmark.errors import UserError
 from benchmark.metrics.images import LabelledImages, Unmeasurable, label_images
-from benchmark.records import Store, write_atomic
 from benchmark.recover import Recovered
 from benchmark.revive import revive
 from benchmark.run import dataset
+from benchmark.store import Store, write_atomic
 from benchmark.tasks.registry import get_task, look_in
 
 SIDE = 64

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmark.locks import Locks
-from benchmark.records import Record, Store
+from benchmark.records import Record
 from benchmark.run import Job
+from benchmark.store import Store
 
 
 class Division:

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
-from benchmark.records import write_atomic
+from benchmark.store import write_atomic
 from methods.params import nearest
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}

@@ -22,7 +22,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmark.records import Record, Store, write_atomic
+from benchmark.records import Record
+from benchmark.store import Store, write_atomic
 
 GRID = "run --task digits --budget cpu --suite-name faults --seeds 0 --threads 1 --device cpu"
 METHODS = ("rdskd", "dafl", "deep-inversion", "student-supervised")

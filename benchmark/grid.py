@@ -14,9 +14,10 @@ from benchmark.executors.base import Executor
 from benchmark.locks import POLL_SECONDS, Locks
 from benchmark.metadata import ship_metadata
 from benchmark.plan import PlannedRun
-from benchmark.records import FAILED, Record, Spec, Store, write_atomic
+from benchmark.records import FAILED, Record, Spec
 from benchmark.resume import forget
 from benchmark.run import Context, Job, dataset, proxy_checksum
+from benchmark.store import Store, write_atomic
 from benchmark.teachers import (
     SHIPPED_LIMIT,
     TrainedTeacher,

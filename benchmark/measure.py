@@ -33,10 +33,11 @@ from benchmark.metrics.extractors import (
 )
 from benchmark.metrics.image_quality import FEW_IMAGES, judge, obtain_reference
 from benchmark.metrics.images import ImageProgress, Unmeasurable
-from benchmark.records import Record, Scan, Store
+from benchmark.records import Record
 from benchmark.recover import Recovered
 from benchmark.revive import revive
 from benchmark.run import Context, Job, dataset
+from benchmark.store import Scan, Store
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import get_task, look_in
 from methods.params import nearest

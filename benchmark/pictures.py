@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmark.data.base import Split
 from benchmark.errors import UserError
 from benchmark.metrics.classification import predictions
-from benchmark.records import write_atomic
+from benchmark.store import write_atomic
 from benchmark.tasks.base import Task
 from methods.losses import IGNORE_INDEX
 

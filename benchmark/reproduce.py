@@ -30,7 +30,7 @@ from benchmark.analysis.reproduction import (
 )
 from benchmark.errors import UserError
 from benchmark.plan import load_suite, suite_names
-from benchmark.records import Store
+from benchmark.store import Store
 from methods.params import format_value, nearest
 
 STYLES = {"agrees": "green", "differs": "bold red", "not run": "dim"}

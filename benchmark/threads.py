@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmark.device import environment, pick_precision
 from benchmark.models.lenet import lenet5_half
-from benchmark.records import write_atomic
+from benchmark.store import write_atomic
 from methods.losses import kd_loss
 from methods.networks import UpsamplingGenerator
 

@@ -14,7 +14,8 @@ from benchmark.analysis.leaderboard import tables
 from benchmark.analysis.terminal import drawn_table
 from benchmark.display import label, outcome
 from benchmark.errors import UserError
-from benchmark.records import FAILED, Purpose, Record, Scan, Store
+from benchmark.records import FAILED, Purpose, Record
+from benchmark.store import Scan, Store
 from methods.params import nearest
 
 

@@ -10,14 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.records import (
-    Environment,
-    LedgerInfo,
-    MethodInfo,
-    Record,
-    Spec,
-    TeacherInfo,
-)
+from benchmark.records import Environment, LedgerInfo, MethodInfo, Record, Spec, TeacherInfo
 from methods.base import DATA_FREE, Access, Normalization, Problem, Run
 from methods.budget import Budget
 from methods.teacher import Ledger, Teacher

@@ -25,7 +25,8 @@ from benchmark.analysis.statistics import Claim, Question, t_interval
 from benchmark.analysis.statistics import compare as compare_pairs
 from benchmark.errors import UserError
 from benchmark.plan import load_suite, suite_names
-from benchmark.records import Record, Store, write_atomic
+from benchmark.records import Record
+from benchmark.store import Store, write_atomic
 
 PLOTS = (".svg", ".png", ".pdf")
 OWN_TERMS = ("loss", "diversity")

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from benchmark.analysis.leaderboard import DATA_FREE, Table, cells, groups, published, ranks, tables
 from benchmark.analysis.overall import Overall, overall_cells, overalls
-from benchmark.records import Scan
+from benchmark.store import Scan
 
 CSV_COLUMNS = (
     "task",

@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
-from benchmark.records import Metric, Record, Scan, Store, canonical
+from benchmark.records import Metric, Record, canonical
+from benchmark.store import Scan, Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,7 +26,8 @@ from benchmark.analysis.statistics import (
     t_interval,
     verdicts,
 )
-from benchmark.records import SCORED, Metric, PlannedEntry, Purpose, Record, Scan, Spec, canonical
+from benchmark.records import SCORED, Metric, PlannedEntry, Purpose, Record, Spec, canonical
+from benchmark.store import Scan
 from methods.budget import Budget
 
 DATA_FREE = "data-free"

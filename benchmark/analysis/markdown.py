@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from benchmark.analysis.leaderboard import DATA_FREE, Table, cells, published, tables
 from benchmark.analysis.overall import Overall, overall_cells, overalls
 from benchmark.analysis.quality import quality_markdown
-from benchmark.records import Scan
+from benchmark.store import Scan
 
 HEADER = """# Leaderboard
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from benchmark.analysis.formats import csv_text, latex
 from benchmark.analysis.markdown import fill_blocks, markdown
 from benchmark.errors import UserError
-from benchmark.records import Scan, Store, collector_paused, write_atomic
+from benchmark.store import Scan, Store, collector_paused, write_atomic
 from methods.params import nearest
 
 FORMATS = {"markdown": (markdown, ".md"), "latex": (latex, ".tex"), "csv": (csv_text, ".csv")}

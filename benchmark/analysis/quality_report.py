@@ -18,7 +18,8 @@ from benchmark.analysis.correlation import RankCorrelation, rank_correlation
 from benchmark.analysis.frame import load_results
 from benchmark.analysis.quality import METRICS
 from benchmark.errors import UserError
-from benchmark.records import SCORED, write_atomic
+from benchmark.records import SCORED
+from benchmark.store import write_atomic
 
 EXTRACTORS = ("task", "inception")
 KINDS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ"}

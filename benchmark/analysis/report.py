@@ -27,7 +27,8 @@ from benchmark.analysis.publish import scanned
 from benchmark.analysis.quality import HEADINGS, quality_tables
 from benchmark.analysis.report_runs import runs_json
 from benchmark.cache import cache_dir, picture_path, sheet_path
-from benchmark.records import Record, Scan, collector_paused, write_atomic
+from benchmark.records import Record
+from benchmark.store import Scan, collector_paused, write_atomic
 
 PICTURE_BYTES = 16_000_000
 """Of pictures in a page, at most."""

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.records import write_atomic
+from benchmark.store import write_atomic
 
 TEMPLATE = '''"""{title}: one sentence on the idea.
 

@@ -15,7 +15,7 @@ from torchvision.models import AlexNet_Weights
 
 from benchmark.artifacts import cache_dir
 from benchmark.errors import UserError
-from benchmark.records import write_atomic
+from benchmark.store import write_atomic
 
 WEIGHTS_VARIABLE = "DFKD_WEIGHTS"
 DOWNLOAD_TIMEOUT = 20

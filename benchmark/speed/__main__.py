@@ -14,9 +14,9 @@ from rich.markdown import Markdown
 
 from benchmark.device import environment, keep_freed_memory, pick_device, pick_precision
 from benchmark.models.lenet import lenet5, lenet5_half
-from benchmark.records import Store
 from benchmark.speed import clock, steps
 from benchmark.speed.report import Growth, Report, Row, markdown, seconds
+from benchmark.store import Store
 from benchmark.tasks.registry import get_task
 
 PAGE = Path("docs") / "performance.md"

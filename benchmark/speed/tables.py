@@ -19,15 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.records import (
-    Environment,
-    LedgerInfo,
-    MethodInfo,
-    Record,
-    Spec,
-    Store,
-    TeacherInfo,
-)
+from benchmark.records import Environment, LedgerInfo, MethodInfo, Record, Spec, TeacherInfo
+from benchmark.store import Store
 from methods.budget import Budget
 
 RECORDS = 10_000

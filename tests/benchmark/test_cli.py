@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmark import __version__
 from benchmark.cli import app
-from benchmark.records import Store
+from benchmark.store import Store
 from benchmark.teachers import TrainedTeacher
 from tests.helpers import FAULTY_METHODS, write_file
 

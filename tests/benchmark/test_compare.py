@@ -25,7 +25,8 @@ from benchmark.analysis.series import Series, select
 from benchmark.analysis.statistics.paired import holm
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.records import Record, Scan, Store
+from benchmark.records import Record
+from benchmark.store import Scan, Store
 from methods.registry import discover
 from tests.helpers import failed_record, make_record, one_line, tiny_budget
 

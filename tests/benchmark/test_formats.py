@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmark.analysis.formats import csv_text, escaped, latex
 from benchmark.analysis.leaderboard import published, tables
 from benchmark.cli import app
-from benchmark.records import Scan, Store
+from benchmark.store import Scan, Store
 from tests.helpers import failed_record, make_record, one_line
 
 RECORDS = [

@@ -23,7 +23,8 @@ from benchmark.analysis.markdown import fill_blocks, markdown
 from benchmark.analysis.terminal import print_table
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.records import Record, Scan, Store
+from benchmark.records import Record
+from benchmark.store import Scan, Store
 from tests.helpers import failed_record, make_record, tiny_budget, write_file
 
 
@@ -382,7 +383,7 @@ for info in pkgutil.iter_modules(benchmark.analysis.__path__):
     importlib.import_module("benchmark.analysis." + info.name)
 from benchmark import load_results
 from benchmark.analysis.markdown import markdown
-from benchmark.records import Store
+from benchmark.store import Store
 path = Path({str(results)!r})
 assert "| A |" in markdown(Store(path).scan())
 assert len(load_results(path)) == 4

@@ -15,9 +15,10 @@ from benchmark.contact_sheet import GAP, HEAD, MARGIN, contact_sheet
 from benchmark.metrics import image_quality
 from benchmark.metrics.images import Unmeasurable
 from benchmark.plan import MethodEntry, Suite, plan
-from benchmark.records import Record, Store
+from benchmark.records import Record
 from benchmark.recover import Recovered
 from benchmark.run import Context, Job, execute
+from benchmark.store import Store
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import TrainedTeacher
 from methods.registry import discover

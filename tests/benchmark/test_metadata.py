@@ -24,8 +24,8 @@ from benchmark.metadata import (
     ship_metadata,
 )
 from benchmark.plan import MethodEntry, Suite, plan
-from benchmark.records import Store
 from benchmark.run import Context, pose
+from benchmark.store import Store
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import SHIPPED_LIMIT, TrainedTeacher
 from methods.activation_records import ActivationRecords

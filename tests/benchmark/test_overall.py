@@ -16,7 +16,8 @@ from benchmark.analysis.markdown import markdown
 from benchmark.analysis.overall import Overall, headline_rows, overall_cells, overalls
 from benchmark.analysis.statistics import rank_draws, rank_intervals, stratified_interval
 from benchmark.analysis.statistics.intervals import t_interval
-from benchmark.records import ObjectiveSpec, Record, Scan
+from benchmark.records import ObjectiveSpec, Record
+from benchmark.store import Scan
 from tests.helpers import failed_record, make_record, tiny_budget
 
 

@@ -12,8 +12,8 @@ from benchmark.cli import app
 from benchmark.contract.scaffold import write
 from benchmark.contract.task_template import TEMPLATE
 from benchmark.errors import UserError
-from benchmark.records import Store
 from benchmark.run import Context, prepare_process
+from benchmark.store import Store
 from benchmark.tasks import registry
 from benchmark.tasks.registry import all_tasks, get_task, look_in
 from benchmark.tasks.tiny import Tiny

@@ -21,8 +21,9 @@ from benchmark.artifacts import cache_dir
 from benchmark.cli import app
 from benchmark.data.base import DataError
 from benchmark.data.proxy import Proxy, files_in, find_proxy, read_images
-from benchmark.records import Record, Scan, Store
+from benchmark.records import Record
 from benchmark.run import Context, pose
+from benchmark.store import Scan, Store
 from benchmark.tasks.base import Task
 from benchmark.tasks.mnist import MNIST
 from benchmark.tasks.tiny import Tiny

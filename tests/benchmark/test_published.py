@@ -16,7 +16,7 @@ from benchmark.analysis.published import (
 from benchmark.analysis.quotes import quote, quoted_cells
 from benchmark.errors import UserError
 from benchmark.plan import load_suite, plan, suite_names
-from benchmark.records import Scan
+from benchmark.store import Scan
 from benchmark.tasks.registry import all_tasks, get_task
 from methods.registry import discover
 from tests.helpers import make_record, one_line, write_file

@@ -14,7 +14,8 @@ from benchmark.analysis.markdown import markdown
 from benchmark.analysis.quality import quality_tables
 from benchmark.analysis.quality_report import write
 from benchmark.errors import UserError
-from benchmark.records import ImageQuality, Measured, Record, Scan, Store
+from benchmark.records import ImageQuality, Measured, Record
+from benchmark.store import Scan, Store
 from tests.helpers import make_record
 
 METHODS = ("rdskd", "dafl", "mskd", "zskd", "degan", "noise")

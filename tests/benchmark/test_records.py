@@ -17,12 +17,10 @@ from benchmark.records import (
     PlannedEntry,
     Record,
     Spec,
-    Store,
-    Unreadable,
     canonical,
     digest,
-    write_atomic,
 )
+from benchmark.store import Store, Unreadable, write_atomic
 from tests.helpers import failed_record, make_record, one_line, tiny_budget, write_file
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -22,7 +22,8 @@ from benchmark.analysis.series import select
 from benchmark.cache import picture_path, sheet_path
 from benchmark.cli import app
 from benchmark.commands import Request, _planned
-from benchmark.records import Record, Scan, Store
+from benchmark.records import Record
+from benchmark.store import Scan, Store
 from tests.helpers import failed_record, make_record, tiny_budget, write_file
 
 NASTY = "<script>alert('x')</script><!-- & \"quoted\" 'too' </title>"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmark.analysis.report import render
-from benchmark.records import Scan
+from benchmark.store import Scan
 from tests.helpers import failed_record, make_record
 
 playwright = pytest.importorskip(

@@ -17,7 +17,8 @@ from benchmark.analysis.reproduction import (
     compare,
     further_mean_interval,
 )
-from benchmark.records import ObjectiveSpec, Record, Store
+from benchmark.records import ObjectiveSpec, Record
+from benchmark.store import Store
 from tests.helpers import failed_record, make_record, tiny_budget
 
 PAPER = tiny_budget(name="paper")

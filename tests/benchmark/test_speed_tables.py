@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.records import Record, Store
+from benchmark.records import Record
 from benchmark.speed import tables
+from benchmark.store import Store
 
 
 def test_made_up_records_are_records_of_many_cells(tmp_path: Path) -> None:

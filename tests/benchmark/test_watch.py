@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from benchmark import watch
 from benchmark.cli import app
-from benchmark.records import Record, Store
+from benchmark.records import Record
+from benchmark.store import Store
 from benchmark.watch import WatchedStore
 from tests.helpers import failed_record, make_record, one_line
 
