@@ -22,6 +22,7 @@ from benchmark.records import TeacherInfo, digest
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.base import derive_seed
 from methods.losses import IGNORE_INDEX
+from methods.optimizers import SGD, Adam
 
 SHIPPED_LIMIT = 4 << 20
 """Weights up to this many bytes are kept beside the records they belong to."""
@@ -208,9 +209,9 @@ def _optimization(
     rate, decay = recipe.learning_rate, recipe.weight_decay
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(network.parameters(), lr=rate, weight_decay=decay, fused=True)
+        optimizer = Adam(network.parameters(), lr=rate, weight_decay=decay, fused=True)
     else:
-        optimizer = torch.optim.SGD(
+        optimizer = SGD(
             network.parameters(),
             lr=rate,
             momentum=recipe.momentum,

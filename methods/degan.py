@@ -25,6 +25,7 @@ from methods.baselines import shuffled_proxies
 from methods.generators import draw_latents, samples_from
 from methods.losses import entropy_loss, information_entropy_loss, weighted_diversity_loss
 from methods.networks import DCGANDiscriminator, DCGANGenerator, dcgan_widths
+from methods.optimizers import Adam
 from methods.params import MethodParams, param
 from methods.sources import MixedSource, SampleSource
 
@@ -179,9 +180,7 @@ class DCGAN(Method):
 
     def _optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         p = self.params
-        return torch.optim.Adam(
-            network.parameters(), lr=p.learning_rate, betas=(p.beta1, 0.999), fused=True
-        )
+        return Adam(network.parameters(), lr=p.learning_rate, betas=(p.beta1, 0.999), fused=True)
 
 
 class DeGANParams(DCGANParams):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from methods.base import Problem, Run
 from methods.networks import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
+from methods.optimizers import Adam
 from methods.params import MethodParams, param
 from methods.resuming import Part
 from methods.sources import Draw, OnlineSource, SampleSource, bank_of
@@ -100,7 +101,7 @@ def train_generator(
     """
     budget = run.budget
     stream = run.stream("generator-latents")
-    optimizer = torch.optim.Adam(generator.parameters(), lr=learning_rate, fused=True)
+    optimizer = Adam(generator.parameters(), lr=learning_rate, fused=True)
     generator.train()
     steps = run.steps(
         "synthesis",

@@ -26,6 +26,7 @@ from methods.activation_records import (
     listening,
 )
 from methods.base import Access, Method, Problem, Run
+from methods.optimizers import Adam
 from methods.params import MethodParams, param
 from methods.sources import ImageBank, SampleSource
 
@@ -338,7 +339,7 @@ class Metadata(Method):
         noise = torch.randn(len(labels), *problem.image_shape, generator=stream)
         pixels = (p.initial_mean + p.initial_std * noise).to(run.device).requires_grad_()
         targets = [target.to(run.device) for target in reconstruction.draw(labels, stream)]
-        optimizer = torch.optim.Adam([pixels], lr=p.pixel_lr)
+        optimizer = Adam([pixels], lr=p.pixel_lr)
         network, names = problem.teacher.network, reconstruction.listens_to
         with listening(network, names, reconstruction.masks) as heard:
             for step in range(steps):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Run
+from methods.optimizers import Adam
 from methods.resuming import Part
 from methods.sources import ImageBank
 
@@ -123,7 +124,7 @@ class _Iterate:
 
     def __init__(self, start: Tensor, learning_rate: float) -> None:
         self.images = start.clone().requires_grad_()
-        self.optimizer = torch.optim.Adam([self.images], lr=learning_rate)
+        self.optimizer = Adam([self.images], lr=learning_rate)
         self.best, self.least = start, torch.full((), torch.inf, device=start.device)
         self.taken = 0
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from methods.objectives import Diverged, Objective
+from methods.optimizers import SGD, Adam
 from methods.sources import Batch, Counted, SampleSource
 
 if TYPE_CHECKING:
@@ -33,11 +34,9 @@ def student_optimizer(
     rate, decay = rate * budget.student_lr, budget.student_weight_decay
     optimizer: torch.optim.Optimizer
     if budget.student_optimizer == "adam":
-        optimizer = torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+        optimizer = Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     else:
-        optimizer = torch.optim.SGD(
-            parameters, lr=rate, weight_decay=decay, momentum=0.9, fused=True
-        )
+        optimizer = SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9, fused=True)
 
     def factor(step: int) -> float:
         if budget.student_schedule == "constant":

@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 
 from benchmark.device import environment, keep_freed_memory, pick_device, pick_precision
 from benchmark.models.lenet import lenet5, lenet5_half
-from benchmark.speed import clock, steps
+from benchmark.speed import clock, start, steps
 from benchmark.speed.report import Growth, Report, Row, markdown, seconds
 from benchmark.store import Store
 from benchmark.tasks.registry import get_task
@@ -49,6 +49,11 @@ def main(page: Path = PAGE) -> None:
         f"Harness overhead: {100 * overhead:.2f} % of a digits run of {total:.1f} s were spent "
         "outside synthesis, distillation and evaluation."
     ]
+    task, began = start.first_step()
+    notes.append(
+        f"A run of {task} is at its first step of training {began:.1f} s after the command, when "
+        "teacher and data are in the cache."
+    )
     growth = [runs, by_batch(device), by_seeds(device), by_method()]
     text = markdown(Report(name, rows, [g for g in growth if g[1]], notes))
     page.parent.mkdir(exist_ok=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 import torch
 
-from benchmark.speed import clock, report, steps
+from benchmark.speed import clock, report, start, steps
 
 SETTING = steps.mnist(16, torch.device("cpu"))
 
@@ -45,3 +48,10 @@ def test_the_report_has_a_row_for_every_measurement() -> None:
     text = report.markdown(report.Report("a machine", [row], [("batch", [("128", "0.1 s")])], []))
     assert "| a step | 0.150 | 1.50 | 10.0× | 1.0e-03 | 20 % |" in text
     assert "| 128 | 0.1 s |" in text
+
+
+def test_the_time_to_the_first_step_is_of_a_command_that_trains(tmp_path: Path) -> None:
+    before = time.time()
+    seconds = start.seconds_to_start("digits", tmp_path, 0)
+    assert 0 < seconds < time.time() - before
+    assert list((tmp_path / "cache" / "teachers").iterdir()), "stopped before the student's turn"
