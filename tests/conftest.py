@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
-from benchmark import cli
 from benchmark.artifacts import cache_dir
+from benchmark.cli import program
 from benchmark.data.digits import read_digits
 from benchmark.run import Context
 from benchmark.tasks.digits import Digits
@@ -24,8 +23,8 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     # One thread: the tensors are tiny, and tests must not fight over the cores.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     # Wide consoles, so that no line is broken in the middle of a temporary path.
-    monkeypatch.setattr(cli, "console", Console(width=250))
-    monkeypatch.setattr(cli, "errors", Console(width=250, stderr=True))
+    for console in (program.console, program.errors):
+        monkeypatch.setattr(console, "width", 250)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
