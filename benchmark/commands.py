@@ -22,11 +22,12 @@ from benchmark.errors import UserError
 from benchmark.executors.base import Executor
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
-from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, parse_seeds, plan
+from benchmark.plan import PlannedRun, plan
 from benchmark.records import FAILED, Record
 from benchmark.revive import revive
 from benchmark.run import Context, execute
 from benchmark.store import Scan, Store, write_atomic
+from benchmark.suite import MethodEntry, Suite, load_suite, parse_seeds
 from benchmark.tasks.registry import look_in
 from benchmark.teachers import teacher_folders
 from benchmark.threads import best_threads, physical_memory, runs_at_once

@@ -1,32 +1,18 @@
-"""Suites, and what they set out to run.
+"""What a suite sets out to run.
 
-A suite is a TOML file: tasks × methods × hyper-parameter axes × seeds, at one budget. `plan`
-turns it into `PlannedRun`s; together with the data's and the teacher's checksums each becomes a
-`Spec`, whose hash is the run's identity.
+`plan` turns a suite into `PlannedRun`s; together with the data's and the teacher's checksums each
+becomes a `Spec`, whose hash is the run's identity.
 """
 
 from __future__ import annotations
 
-import itertools
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.records import ObjectiveSpec, Purpose, Spec
+from benchmark.suite import MethodEntry, Suite
 from methods.budget import Budget
 
 if TYPE_CHECKING:
@@ -34,227 +20,6 @@ if TYPE_CHECKING:
     from methods.base import Method
     from methods.objectives.transfer import TransferObjective
     from methods.params import MethodParams
-
-SUITES = Path(__file__).parent / "suites"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _seed_list(value: Any) -> Any:
-    return parse_seeds(value) if isinstance(value, str) else value
-
-
-SeedRange = Annotated[list[int], BeforeValidator(_seed_list), Field(min_length=1)]
-"""Seeds, as a list or as text like ``"0-4"``."""
-
-
-class MethodEntry(_Strict):
-    """One method of a suite, with fixed parameters and axes to sweep.
-
-    ``seeds`` replaces the suite's for this entry, and ``tasks`` names those of the suite's it is
-    meant for, when it is not all of them. ``objective`` is what the student minimises, ``kd`` being
-    the method's own; ``objectives`` names several to try.
-    """
-
-    name: str
-    seeds: SeedRange | None = None
-    tasks: Annotated[list[str], Field(min_length=1)] | None = None
-    params: dict[str, Any] = {}
-    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
-    objective: str = ""
-    objective_params: dict[str, Any] = {}
-    objectives: Annotated[list[str], Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _one_or_several_objectives(self) -> MethodEntry:
-        if self.objectives and (self.objective or self.objective_params):
-            raise ValueError(
-                "'objectives' tries several with their defaults, 'objective' and "
-                "'objective_params' set one; use two entries"
-            )
-        return self
-
-    def variants(self) -> list[dict[str, Any]]:
-        """Every combination of the axes' values on top of the fixed parameters."""
-        names = list(self.axes)
-        return [
-            {**self.params, **dict(zip(names, values, strict=True))}
-            for values in itertools.product(*self.axes.values())
-        ]
-
-
-class Suite(_Strict):
-    """A grid of runs.
-
-    ``objectives`` are those of every entry that names none. ``budget_axes`` sweeps numbers of the
-    budget, for every method. ``purpose`` is ``sweep`` for runs that `dfkd compare` looks at and
-    that are no rows of the leaderboard. ``draws`` runs every method so many times with parameters
-    drawn from their tuning ranges.
-    """
-
-    name: str
-    title: str = ""
-    description: str = ""
-    budget: str
-    tasks: list[str] = Field(min_length=1)
-    seeds: SeedRange
-    objectives: Annotated[list[str], Field(min_length=1)] = ["kd"]
-    purpose: Literal["table", "sweep"] = "table"
-    budget_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
-    draws: int = Field(0, ge=0, le=1000)
-    methods: list[MethodEntry] = Field(min_length=1)
-
-    @field_validator("budget_axes")
-    @classmethod
-    def _budget_numbers(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        from methods.params import nearest
-
-        valid = [name for name in Budget.model_fields if name not in ("name", "variant")]
-        for name in value:
-            if name not in valid:
-                raise ValueError(f"a budget has no number '{name}'; {nearest(name, valid)}")
-        return value
-
-    @model_validator(mode="after")
-    def _draws_or_axes(self) -> Suite:
-        if self.draws and any(entry.axes for entry in self.methods):
-            raise ValueError("give draws, or methods with axes; not both")
-        return self
-
-    def budgets(self, preset: Budget) -> list[Budget]:
-        """Every combination of the budget axes on top of a preset.
-
-        Raises:
-            UserError: for a number out of range.
-        """
-        names = list(self.budget_axes)
-        try:
-            return [
-                preset.varied(**dict(zip(names, values, strict=True)))
-                for values in itertools.product(*self.budget_axes.values())
-            ]
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UserError(
-                f"suite '{self.name}': budget_axes.{first['loc'][0]} has {first['input']!r}: "
-                f"{first['msg']}"
-            ) from None
-
-    def overrides(
-        self, entry: MethodEntry, method: type[Method], family: str
-    ) -> list[dict[str, Any]]:
-        """The parameters of every run of an entry: random draws, or the product of its axes."""
-        if not self.draws:
-            return entry.variants()
-        from methods.draws import draw_params
-
-        return draw_params(method, self.draws, entry.params, family)
-
-    @field_validator("name")
-    @classmethod
-    def _folder_name(cls, value: str) -> str:
-        # The name becomes a folder of results/.
-        if not NAME.fullmatch(value):
-            raise ValueError("must be made of letters, digits, '.', '_' and '-'")
-        return value
-
-    def objectives_of(self, entry: MethodEntry) -> list[str]:
-        """What the students of an entry minimise, ``kd`` for the method's own."""
-        if entry.objectives:
-            return entry.objectives
-        return [entry.objective] if entry.objective else self.objectives
-
-    def only_task(self, task: str) -> Suite:
-        """This suite without its other tasks.
-
-        Raises:
-            UserError: when it has no such task.
-        """
-        from methods.params import nearest
-
-        if task not in self.tasks:
-            raise UserError(
-                f"suite '{self.name}' has no task '{task}'; {nearest(task, self.tasks)}"
-            )
-        mine = [entry for entry in self.methods if entry.tasks is None or task in entry.tasks]
-        alike = [entry.model_copy(update={"tasks": None}) for entry in mine]
-        return self.model_copy(update={"tasks": [task], "methods": alike})
-
-
-def parse_seeds(text: str) -> list[int]:
-    """``"0-4,7"`` to [0, 1, 2, 3, 4, 7].
-
-    Raises:
-        ValueError: one line with an example.
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        if not match:
-            raise ValueError(f"seed range '{text}' is not understood; write it like 0-4 or 0,2,7")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise ValueError(f"seed range '{text}' runs backwards; write it like 0-4")
-        if last - first >= 10_000:
-            raise ValueError(f"seed range '{text}' has more than 10,000 seeds")
-        seeds.extend(range(first, last + 1))
-    return list(dict.fromkeys(seeds))
-
-
-def suite_names() -> list[str]:
-    """Suites that ship with the package."""
-    return sorted(path.stem for path in SUITES.glob("*.toml"))
-
-
-def load_suite(name: str) -> Suite:
-    """A shipped suite by name, or a suite file by path.
-
-    Raises:
-        UserError: with file and line.
-    """
-    from methods.params import nearest
-
-    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
-    if not path.is_file():
-        hint = nearest(name, suite_names())
-        raise UserError(f"there is no suite '{name}'; {hint} (a file of your own ends in .toml)")
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"suite file '{path}' is not valid TOML: {error}") from None
-    except OSError as error:
-        raise UserError(f"cannot read suite file '{path}': {error.strerror}") from None
-    try:
-        return Suite(**{"name": path.stem, **data})
-    except ValidationError as error:
-        raise UserError(_suite_error(path, text, error)) from None
-
-
-def _suite_error(path: Path, text: str, error: ValidationError) -> str:
-    from methods.params import nearest
-
-    first = error.errors()[0]
-    keys = [str(part) for part in first["loc"]]
-    key = next((k for k in reversed(keys) if not k.isdigit()), "")
-    line = next(
-        (
-            number
-            for number, content in enumerate(text.splitlines(), 1)
-            if re.match(rf"\s*\[*\s*(\w+\.)*{re.escape(key)}\b", content)
-        ),
-        1,
-    )
-    if first["type"] == "extra_forbidden":
-        valid = list((MethodEntry if "methods" in keys[:-1] else Suite).model_fields)
-        return f"suite file '{path}', line {line}: unknown key '{key}'; {nearest(key, valid)}"
-    if first["type"] == "missing":
-        return f"suite file '{path}': the key '{'.'.join(keys)}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"suite file '{path}', line {line}: '{'.'.join(keys)}': {message}"
 
 
 @dataclass(frozen=True)
@@ -312,9 +77,33 @@ def plan(
     """
     from benchmark.tasks.registry import get_task
     from methods.objectives.registry import discover_objectives
+
+    check_names(suite, methods, only)
+    objectives = discover_objectives()
+    runs: list[PlannedRun] = []
+    for task in map(get_task, suite.tasks):
+        budgets = budgets_of(suite, task, budget or suite.budget)
+        seeds_of = [
+            (entry, set(seeds or entry.seeds or suite.seeds))
+            for entry in suite.methods
+            if (entry.tasks is None or task.name in entry.tasks)
+            and (not only or entry.name in only)
+        ]
+        for seed in sorted(set().union(*(wanted for _, wanted in seeds_of))):
+            for entry, wanted in seeds_of:
+                if seed in wanted:
+                    runs.extend(cells(suite, entry, methods, task, budgets, seed, objectives))
+    return runs
+
+
+def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequence[str]) -> None:
+    """Refuse a suite that names what there is not.
+
+    Raises:
+        UserError: for an unknown method, or one the suite has not got, or an entry's task.
+    """
     from methods.params import nearest
 
-    objectives = discover_objectives()
     names = [entry.name for entry in suite.methods]
     for name in [*names, *only]:
         if name not in methods:
@@ -329,47 +118,55 @@ def plan(
                     f"suite '{suite.name}': its entry of '{entry.name}' is for the task '{name}', "
                     f"which the suite has not got; {nearest(name, suite.tasks)}"
                 )
-    runs: list[PlannedRun] = []
-    for task_name in suite.tasks:
-        task = get_task(task_name)
-        preset = budget or suite.budget
-        if preset not in task.budgets:
-            raise UserError(
-                f"task '{task.name}' has no budget '{preset}'; "
-                f"{nearest(preset, list(task.budgets))}"
+
+
+def budgets_of(suite: Suite, task: Task, preset: str) -> list[Budget]:
+    """A task's numbers for a preset, varied as the suite asks.
+
+    Raises:
+        UserError: for an unknown preset, or a number out of range.
+    """
+    from methods.params import nearest
+
+    if preset not in task.budgets:
+        raise UserError(
+            f"task '{task.name}' has no budget '{preset}'; {nearest(preset, list(task.budgets))}"
+        )
+    return suite.budgets(task.budgets[preset])
+
+
+def variants_of(
+    suite: Suite, entry: MethodEntry, method: type[Method], task: Task
+) -> list[tuple[MethodParams, dict[str, Any]]]:
+    """The parameters of an entry's runs, each with what of it is not the default."""
+    usual = method.build_params({}, task.family).model_dump(mode="json")
+    variants = []
+    for overrides in suite.overrides(entry, method, task.family):
+        params = method.build_params(overrides, task.family)
+        settings = params.model_dump(mode="json")
+        changed = {key: value for key, value in settings.items() if value != usual[key]}
+        variants.append((params, changed))
+    return variants
+
+
+def cells(
+    suite: Suite,
+    entry: MethodEntry,
+    methods: Mapping[str, type[Method]],
+    task: Task,
+    budgets: Sequence[Budget],
+    seed: int,
+    objectives: Mapping[str, type[TransferObjective]],
+) -> Iterator[PlannedRun]:
+    """An entry's runs of one seed: parameters × budgets × objectives."""
+    method, purpose = methods[entry.name], "draw" if suite.draws else suite.purpose
+    for params, changed in variants_of(suite, entry, method, task):
+        for budget in budgets:
+            run = PlannedRun(
+                suite.name, task, method, params, changed, budget, seed, purpose=purpose
             )
-        budgets = suite.budgets(task.budgets[preset])
-        entries = [e for e in suite.methods if e.tasks is None or task_name in e.tasks]
-        of_entry = [set(seeds or entry.seeds or suite.seeds) for entry in entries]
-        for seed in sorted(set().union(*of_entry)):
-            for entry, wanted in zip(entries, of_entry, strict=True):
-                if seed not in wanted or (only and entry.name not in only):
-                    continue
-                cls = methods[entry.name]
-                usual = cls.build_params({}, task.family)
-                for overrides in suite.overrides(entry, cls, task.family):
-                    params = cls.build_params(overrides, task.family)
-                    changed = {
-                        key: value
-                        for key, value in params.model_dump(mode="json").items()
-                        if value != usual.model_dump(mode="json")[key]
-                    }
-                    for numbers in budgets:
-                        cell = PlannedRun(
-                            suite.name,
-                            task,
-                            cls,
-                            params,
-                            changed,
-                            numbers,
-                            seed,
-                            purpose="draw" if suite.draws else suite.purpose,
-                        )
-                        runs.extend(
-                            with_objective(cell, name, entry.objective_params, objectives)
-                            for name in suite.objectives_of(entry)
-                        )
-    return runs
+            for objective in suite.objectives_of(entry):
+                yield with_objective(run, objective, entry.objective_params, objectives)
 
 
 def with_objective(

@@ -29,8 +29,8 @@ from benchmark.analysis.reproduction import (
     compare,
 )
 from benchmark.errors import UserError
-from benchmark.plan import load_suite, suite_names
 from benchmark.store import Store
+from benchmark.suite import load_suite, suite_names
 from methods.params import format_value, nearest
 
 STYLES = {"agrees": "green", "differs": "bold red", "not run": "dim"}

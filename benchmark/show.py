@@ -15,9 +15,9 @@ from rich.table import Table
 
 from benchmark.cache import cache_dir, picture_path
 from benchmark.errors import UserError
-from benchmark.plan import load_suite, suite_names
 from benchmark.records import Record, SegmentationInfo
 from benchmark.store import Store
+from benchmark.suite import load_suite, suite_names
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import all_tasks, get_task, look_in
 from methods.base import Method

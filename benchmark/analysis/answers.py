@@ -24,9 +24,9 @@ from benchmark.analysis.series import BUDGET_NUMBERS, Series, select
 from benchmark.analysis.statistics import Claim, Question, t_interval
 from benchmark.analysis.statistics import compare as compare_pairs
 from benchmark.errors import UserError
-from benchmark.plan import load_suite, suite_names
 from benchmark.records import Record
 from benchmark.store import Store, write_atomic
+from benchmark.suite import load_suite, suite_names
 
 PLOTS = (".svg", ".png", ".pdf")
 OWN_TERMS = ("loss", "diversity")

@@ -18,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import HUGE_PAGES
 from benchmark.device import pick_precision
-from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.plan import plan
 from benchmark.run import Context, Job, dataset, execute
+from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import train_teacher
 from methods.registry import discover

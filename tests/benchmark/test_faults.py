@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 from benchmark import records as schema
 from benchmark.errors import UserError
-from benchmark.plan import parse_seeds
 from benchmark.records import Record
 from benchmark.store import Store
+from benchmark.suite import parse_seeds
 from benchmark.teachers import TrainedTeacher
 from tests.benchmark.test_grid import Grid, facts, grid
 from tests.helpers import FAULTY_METHODS, make_record, one_line

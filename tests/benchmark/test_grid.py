@@ -12,10 +12,11 @@ import methods.rdskd
 from benchmark.errors import UserError
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import check_writable, prepare, preview, repeat, run_grid
-from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.plan import plan
 from benchmark.records import Record
 from benchmark.run import Context
 from benchmark.store import Store
+from benchmark.suite import MethodEntry, Suite
 from methods.registry import discover
 from tests.helpers import FAULTY_METHODS, make_record, one_line, write_file
 

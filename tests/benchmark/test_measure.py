@@ -14,11 +14,12 @@ from benchmark.cli import app
 from benchmark.contact_sheet import GAP, HEAD, MARGIN, contact_sheet
 from benchmark.metrics import image_quality
 from benchmark.metrics.images import Unmeasurable
-from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.plan import plan
 from benchmark.records import Record
 from benchmark.recover import Recovered
 from benchmark.run import Context, Job, execute
 from benchmark.store import Store
+from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import TrainedTeacher
 from methods.registry import discover

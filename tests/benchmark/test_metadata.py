@@ -23,9 +23,10 @@ from benchmark.metadata import (
     obtain_metadata,
     ship_metadata,
 )
-from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.plan import plan
 from benchmark.run import Context, pose
 from benchmark.store import Store
+from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import SHIPPED_LIMIT, TrainedTeacher
 from methods.activation_records import ActivationRecords

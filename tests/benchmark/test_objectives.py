@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from benchmark.analysis.leaderboard import tables
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.plan import MethodEntry, PlannedRun, Suite, load_suite, plan
+from benchmark.plan import PlannedRun, plan
 from benchmark.records import ObjectiveSpec, PlannedEntry, Record
 from benchmark.run import Context, Job, execute
 from benchmark.store import Store
+from benchmark.suite import MethodEntry, Suite, load_suite
 from benchmark.tasks.tiny import Tiny
 from benchmark.together import groups
 from methods.objectives.registry import OWN, discover_objectives

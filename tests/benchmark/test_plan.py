@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from benchmark.errors import UserError
-from benchmark.plan import MethodEntry, Suite, load_suite, parse_seeds, plan, suite_names
+from benchmark.plan import plan
+from benchmark.suite import MethodEntry, Suite, load_suite, parse_seeds, suite_names
 from methods.params import ParameterError
 from methods.registry import discover
 from tests.helpers import one_line, write_file

@@ -15,8 +15,9 @@ from benchmark.analysis.published import (
 )
 from benchmark.analysis.quotes import quote, quoted_cells
 from benchmark.errors import UserError
-from benchmark.plan import load_suite, plan, suite_names
+from benchmark.plan import plan
 from benchmark.store import Scan
+from benchmark.suite import load_suite, suite_names
 from benchmark.tasks.registry import all_tasks, get_task
 from methods.registry import discover
 from tests.helpers import make_record, one_line, write_file

@@ -16,8 +16,8 @@ from benchmark import resume, stopping
 from benchmark.artifacts import load_tensors, save_tensors
 from benchmark.contract import checks
 from benchmark.errors import UserError
-from benchmark.plan import MethodEntry
 from benchmark.records import Record
+from benchmark.suite import MethodEntry
 from benchmark.trees import pack, unpack
 from methods.base import Run
 from methods.registry import discover

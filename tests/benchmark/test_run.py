@@ -16,9 +16,10 @@ from benchmark.metrics.classification import (
     constant_share,
     predictions,
 )
-from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.plan import plan
 from benchmark.records import Record
 from benchmark.run import Context, Job, Trial, attempt, execute, is_out_of_memory, one_line, pose
+from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import TrainedTeacher
 from methods.base import AccessError

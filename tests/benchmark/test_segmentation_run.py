@@ -26,10 +26,11 @@ from benchmark.errors import UserError
 from benchmark.metrics.segmentation import mean_iou, pixel_accuracy
 from benchmark.models import deeplab
 from benchmark.pictures import maps, sheet
-from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.plan import plan
 from benchmark.records import Record, SegmentationInfo, TeacherInfo
 from benchmark.run import Context, Job, execute
 from benchmark.store import Scan, Store
+from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.base import TeacherRecipe
 from benchmark.tasks.digits import Digits
 from benchmark.tasks.registry import get_task

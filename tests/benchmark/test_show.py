@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.plan import suite_names
+from benchmark.suite import suite_names
 from benchmark.tasks.registry import all_tasks
 from methods.params import format_value
 from methods.registry import discover

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from benchmark.executors.local import InProcess
-from benchmark.plan import MethodEntry, Suite, plan
+from benchmark.plan import plan
 from benchmark.records import SCORED
 from benchmark.run import Context, Job, dataset, execute
+from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import TrainedTeacher, train_teacher
 from benchmark.together import can_share, execute_together, groups
