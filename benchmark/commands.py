@@ -360,8 +360,8 @@ def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any
 
 def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:
     # pandas and scipy take seconds to import, for which no run need wait.
-    from benchmark.analysis.leaderboard import tables
     from benchmark.analysis.markdown import markdown
+    from benchmark.analysis.tables import tables
     from benchmark.analysis.terminal import print_table
 
     suite = first.suite

@@ -19,8 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmark.analysis.leaderboard import tables
 from benchmark.analysis.quality import print_quality
+from benchmark.analysis.tables import tables
 from benchmark.artifacts import cache_dir
 from benchmark.critics import obtain_critic
 from benchmark.device import pick_device, pick_precision

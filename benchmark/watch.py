@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from benchmark.analysis.leaderboard import tables
+from benchmark.analysis.tables import tables
 from benchmark.analysis.terminal import drawn_table
 from benchmark.display import label, outcome
 from benchmark.errors import UserError

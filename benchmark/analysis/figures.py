@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from benchmark.analysis.frame import METRIC_NAMES
-from benchmark.analysis.leaderboard import DATA_FREE, Table
 from benchmark.analysis.overall import Overall
 from benchmark.analysis.plots import (
     LEGEND_COLUMNS,
@@ -26,6 +25,7 @@ from benchmark.analysis.plots import (
 from benchmark.analysis.robustness import robustness_scores
 from benchmark.analysis.series import Series, select
 from benchmark.analysis.statistics import t_interval
+from benchmark.analysis.tables import DATA_FREE, Table
 from benchmark.errors import UserError
 from benchmark.records import FAILED, SCORED, Record, canonical
 

@@ -7,8 +7,9 @@ import io
 from collections.abc import Sequence
 from statistics import fmean
 
-from benchmark.analysis.leaderboard import DATA_FREE, Table, cells, groups, published, ranks, tables
+from benchmark.analysis.leaderboard import cells, groups, published, ranks
 from benchmark.analysis.overall import Overall, overall_cells, overalls
+from benchmark.analysis.tables import DATA_FREE, Table, tables
 from benchmark.store import Scan
 
 CSV_COLUMNS = (

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from benchmark.analysis.leaderboard import DATA_FREE, Table, cells, published, tables
+from benchmark.analysis.leaderboard import cells, published
 from benchmark.analysis.overall import Overall, overall_cells, overalls
 from benchmark.analysis.quality import quality_markdown
+from benchmark.analysis.tables import DATA_FREE, Table, tables
 from benchmark.store import Scan
 
 HEADER = """# Leaderboard

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.analysis.leaderboard import DATA_FREE, Row, Table
 from benchmark.analysis.statistics import rank_draws, stratified_interval
 from benchmark.analysis.statistics.profiles import normalised
+from benchmark.analysis.tables import DATA_FREE, Row, Table
 from benchmark.records import FAILED, SCORED
 
 

@@ -21,7 +21,7 @@ from benchmark.analysis.statistics import t_interval
 from benchmark.records import ImageQuality, Measured
 
 if TYPE_CHECKING:
-    from benchmark.analysis.leaderboard import Table
+    from benchmark.analysis.tables import Table
 
 METRICS = {
     "inception_score": ("IS ↑", "{:.2f}"),

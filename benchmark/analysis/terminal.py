@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmark.analysis.leaderboard import PIXEL_ACCURACY, Table, cells
+from benchmark.analysis.leaderboard import cells
+from benchmark.analysis.tables import PIXEL_ACCURACY, Table
 
 SHOWN = (
     "rank",

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from benchmark.analysis.compare import Comparison, compare_series, in_words
 from benchmark.analysis.frame import to_frame
-from benchmark.analysis.leaderboard import cells, tables
+from benchmark.analysis.leaderboard import cells
 from benchmark.analysis.plots import style
 from benchmark.analysis.robustness import (
     fluctuation,
@@ -23,6 +23,7 @@ from benchmark.analysis.robustness import (
 )
 from benchmark.analysis.series import Series, select
 from benchmark.analysis.statistics.paired import holm
+from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.records import Record

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.analysis.formats import csv_text, escaped, latex
-from benchmark.analysis.leaderboard import published, tables
+from benchmark.analysis.leaderboard import published
+from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.store import Scan, Store
 from tests.helpers import failed_record, make_record, one_line

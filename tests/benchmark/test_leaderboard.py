@@ -12,14 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark import load_results
-from benchmark.analysis.leaderboard import (
-    COLUMNS,
-    Table,
-    cells,
-    ranks,
-    tables,
-)
+from benchmark.analysis.leaderboard import cells, ranks
 from benchmark.analysis.markdown import fill_blocks, markdown
+from benchmark.analysis.tables import COLUMNS, Table, tables
 from benchmark.analysis.terminal import print_table
 from benchmark.cli import app
 from benchmark.errors import UserError

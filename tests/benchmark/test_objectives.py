@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard import tables
+from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.errors import UserError
 from benchmark.plan import PlannedRun, plan

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.analysis.leaderboard import tables
 from benchmark.analysis.markdown import markdown
 from benchmark.analysis.overall import Overall, headline_rows, overall_cells, overalls
 from benchmark.analysis.statistics import rank_draws, rank_intervals, stratified_interval
 from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.analysis.tables import tables
 from benchmark.records import ObjectiveSpec, Record
 from benchmark.store import Scan
 from tests.helpers import failed_record, make_record, tiny_budget

@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard import COLUMNS, cells, tables
+from benchmark.analysis.leaderboard import cells
+from benchmark.analysis.tables import COLUMNS, tables
 from benchmark.artifacts import cache_dir
 from benchmark.cli import app
 from benchmark.data.base import DataError

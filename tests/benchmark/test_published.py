@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.analysis.leaderboard import COLUMNS, Table, cells, tables
+from benchmark.analysis.leaderboard import cells
 from benchmark.analysis.markdown import markdown
 from benchmark.analysis.published import (
     find_table,
@@ -14,6 +14,7 @@ from benchmark.analysis.published import (
     published_tables,
 )
 from benchmark.analysis.quotes import quote, quoted_cells
+from benchmark.analysis.tables import COLUMNS, Table, tables
 from benchmark.errors import UserError
 from benchmark.plan import plan
 from benchmark.store import Scan

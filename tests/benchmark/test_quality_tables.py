@@ -9,10 +9,10 @@ from rich.console import Console
 
 from benchmark.analysis.correlation import rank_correlation
 from benchmark.analysis.frame import to_frame
-from benchmark.analysis.leaderboard import tables
 from benchmark.analysis.markdown import markdown
 from benchmark.analysis.quality import quality_tables
 from benchmark.analysis.quality_report import write
+from benchmark.analysis.tables import tables
 from benchmark.errors import UserError
 from benchmark.records import ImageQuality, Measured, Record
 from benchmark.store import Scan, Store

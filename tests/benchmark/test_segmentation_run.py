@@ -13,8 +13,9 @@ from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard import COLUMNS, cells, tables
+from benchmark.analysis.leaderboard import cells
 from benchmark.analysis.markdown import markdown_table
+from benchmark.analysis.tables import COLUMNS, tables
 from benchmark.analysis.terminal import print_table
 from benchmark.cache import picture_path
 from benchmark.cli import app

@@ -1,0 +1,288 @@
+"""Records gathered into tables: one per task, budget and teacher, a row per method and parameters.
+
+Everything here is a pure function of the records; the same records give the same tables.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from statistics import fmean
+from typing import Any
+
+from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
+from benchmark.analysis.robustness import ROBUSTNESS, robustness_scores
+from benchmark.analysis.statistics import t_interval
+from benchmark.records import SCORED, Metric, PlannedEntry, Purpose, Record, Spec, canonical
+from benchmark.store import Scan
+from methods.budget import Budget
+
+DATA_FREE = "data-free"
+COLUMNS = (
+    "rank",
+    "method",
+    "access",
+    "accuracy, %",
+    "published, %",
+    "group",
+    "n ok/planned",
+    "failures at chance, %",
+    "of teacher, %",
+    "oracle, %",
+    "agreement, %",
+    "seconds",
+    "teacher queries",
+)
+PIXEL_ACCURACY = "pixel accuracy, %"
+SCHEDULES = {
+    "cosine": "cosine decay",
+    "constant": "constant rate",
+    "step": "a tenth of it after four fifths",
+}
+
+
+@dataclass
+class Row:
+    """One method with one set of parameters, over its seeds."""
+
+    method: str
+    title: str
+    access: str
+    changed: dict[str, Any]
+    version: int
+    chance: float
+    metric: Metric = "accuracy"
+    proxy: str = ""
+    records: list[Record] = field(default_factory=list)
+    planned: dict[str, int] = field(default_factory=dict)
+    """Seed of every planned run, by the run's id."""
+
+    @property
+    def scored(self) -> list[Record]:
+        """Runs that ended with a student."""
+        return [record for record in self.records if record.status in SCORED]
+
+    def mean(self, metric: str) -> float | None:
+        """Mean of a metric over the finished runs."""
+        values = [r.metrics[metric] for r in self.scored if metric in r.metrics]
+        return fmean(values) if values else None
+
+    @property
+    def interval(self) -> float | None:
+        """Half-width of the metric's t-interval."""
+        return t_interval([record.metrics[self.metric] for record in self.scored])
+
+    @property
+    def score(self) -> float:
+        """Mean of the metric with every failed or missing run at chance level."""
+        got = [record.metrics[self.metric] for record in self.scored]
+        values = got + [self.chance] * (len(self.planned) - len(got))
+        return fmean(values) if values else 0.0
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """The metric by seed, every failed or missing run at chance level."""
+        got = {record.run_id: record.metrics[self.metric] for record in self.scored}
+        runs: dict[int, list[float]] = defaultdict(list)
+        for run_id, seed in sorted(self.planned.items()):
+            runs[seed].append(got.get(run_id, self.chance))
+        return {seed: fmean(values) for seed, values in sorted(runs.items())}
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean seconds of the method's own phases, of the finished runs."""
+        own = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in self.scored]
+        return fmean(own) if own else None
+
+    @property
+    def queries(self) -> float | None:
+        """Mean number of images sent through the teacher, forward and back."""
+        own = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in self.scored]
+        return fmean(own) if own else None
+
+    @property
+    def settings(self) -> str:
+        """The parameters that differ from the paper's and the proxy data, if any."""
+        settings = {**self.changed, **({"proxy": self.proxy} if self.proxy else {})}
+        return ", ".join(f"{name}={_short(value)}" for name, value in settings.items())
+
+    @property
+    def label(self) -> str:
+        """Title, version and settings."""
+        version = f" v{self.version}" if self.version != 1 else ""
+        return self.title + version + (f" ({self.settings})" if self.settings else "")
+
+    @property
+    def note(self) -> str:
+        """What the method says of itself on this problem, and statuses other than ok, counted."""
+        counts: dict[str, int] = defaultdict(int)
+        for record in self.records:
+            if record.status != "ok":
+                counts[record.status.replace("_", " ")] += 1
+        remarks = sorted({record.method.note for record in self.records} - {""})
+        return ", ".join(
+            [*remarks, *(f"{count} {status}" for status, count in sorted(counts.items()))]
+        )
+
+
+@dataclass
+class Table:
+    """All rows of one task, budget and teacher."""
+
+    task: str
+    budget: Budget
+    teacher: str
+    teacher_score: float
+    rows: list[Row]
+    missing: dict[str, int] = field(default_factory=dict)
+    data_note: str = ""
+    metric: Metric = "accuracy"
+    robustness: dict[str, list[float]] = field(default_factory=dict)
+    """Normalised score of every random draw, by method."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too; with
+        robustness where draws were run."""
+        names = list(COLUMNS)
+        if self.metric != "accuracy":
+            at = names.index("accuracy, %")
+            names[at : at + 1] = [f"{METRIC_NAMES[self.metric]}, %", PIXEL_ACCURACY]
+        return (*names, ROBUSTNESS) if self.robustness else tuple(names)
+
+    def caption(self) -> str:
+        """What the numbers were obtained with."""
+        b = self.budget
+        images = (
+            f"a bank of {b.images:,} images" if b.images else "fresh images at every student step"
+        )
+        schedule = SCHEDULES[b.student_schedule]
+        threads = sorted({r.environment.threads for row in self.rows for r in row.records})
+        devices = sorted({r.environment.device for row in self.rows for r in row.records})
+        absent = ", ".join(f"{name} ({count} runs)" for name, count in sorted(self.missing.items()))
+        where = " and ".join(devices) + ", " + "/".join(str(n) for n in threads) + " threads a run"
+        inverting = [
+            record.spec.budget
+            for row in self.rows
+            for record in row.records
+            if record.spec.budget.inversion_images
+        ]
+        pixels = "".join(
+            f"; methods that optimise pixels: {i.inversion_images:,} images, "
+            f"{i.inversion_steps:,} steps each"
+            for i in inverting[:1]
+        )
+        proxies = sorted(
+            {(r.method.proxy, r.spec.proxy) for row in self.rows for r in row.records} - {("", "")}
+        )
+        proxy = ", ".join(f"{name} `{checksum}`" for name, checksum in proxies)
+        return (
+            f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
+            f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
+            f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
+            f"Teacher `{self.teacher}`, {METRIC_NAMES[self.metric]} "
+            f"{100 * self.teacher_score:.2f} %. "
+            + (f"Data: {self.data_note}. " if self.data_note else "")
+            + (f"Proxy images: {proxy}. " if proxy else "")
+            + f"Run on: {where}."
+            + (f" Planned, but without any record: {absent}." if absent else "")
+        )
+
+
+TableKey = tuple[str, int, str, str, str]
+"""Task, its version, data, budget (canonical) and teacher: what a table never mixes."""
+RowKey = tuple[str, int, str, str, str]
+"""Method, its version, parameters (canonical), proxy images and objective (canonical)."""
+
+
+def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
+    """Group a scan's records of one purpose into tables, rows in order of rank."""
+    groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
+    first: dict[TableKey, Record] = {}
+    seen: set[str] = set()
+    draws: dict[TableKey, list[Record]] = defaultdict(list)
+    for record in scan.records:
+        if record.spec.purpose == "draw":
+            draws[_keys(record)[0]].append(record)
+        if record.spec.purpose != purpose or record.run_id in seen:
+            continue  # no row of these tables, or the same experiment, asked for by two suites
+        seen.add(record.run_id)
+        table, key = _keys(record)
+        first.setdefault(table, record)
+        row = groups[table].setdefault(
+            key,
+            Row(
+                record.spec.method,
+                record.method.title,
+                record.method.access,
+                record.method.changed,
+                record.spec.method_version,
+                record.teacher.chance,
+                record.teacher.metric,
+                record.method.proxy,
+            ),
+        )
+        row.records.append(record)
+        row.planned[record.run_id] = record.spec.seed
+    missing: dict[TableKey, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for run_id, seed, table, key in _planned(scan, purpose):
+        if key in groups.get(table, {}):
+            groups[table][key].planned[run_id] = seed
+        else:
+            missing[table][key[0]] += 1
+    return [
+        Table(
+            first[table].spec.task,
+            first[table].spec.budget,
+            first[table].teacher.checksum,
+            first[table].teacher.score,
+            sorted(rows.values(), key=_order),
+            dict(missing[table]),
+            first[table].data_note,
+            first[table].teacher.metric,
+            robustness_scores(draws[table]),
+        )
+        for table, rows in sorted(groups.items())
+    ]
+
+
+def _keys(record: Record) -> tuple[TableKey, RowKey]:
+    spec = record.spec
+    budget = _common(spec.budget)
+    table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
+    params, objective = canonical(spec.params), _canonical_objective(spec)
+    return table, (spec.method, spec.method_version, params, spec.proxy, objective)
+
+
+def _canonical_objective(run: Spec | PlannedEntry) -> str:
+    """The objective put on a run's method; empty for the method's own."""
+    return canonical(run.objective.model_dump(mode="json")) if run.objective else ""
+
+
+@lru_cache(1024)
+def _common(budget: Budget) -> str:
+    """What the methods of a table have in common; only some of them optimise pixels."""
+    return canonical(budget.of_method(inverts_pixels=False).identity())
+
+
+def _planned(scan: Scan, purpose: Purpose) -> Iterable[tuple[str, int, TableKey, RowKey]]:
+    """Every planned run with its seed, and the table and the row it belongs to."""
+    for suite in sorted(scan.planned):
+        for run_id, entry in sorted(scan.planned[suite].items()):
+            if entry.purpose != purpose:
+                continue
+            budget = _common(entry.budget)
+            table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
+            params, objective = canonical(entry.params), _canonical_objective(entry)
+            row = (entry.method, entry.version, params, entry.proxy, objective)
+            yield run_id, entry.seed, table, row
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    return (row.access != DATA_FREE, row.access, -row.score, row.label)
+
+
+def _short(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
