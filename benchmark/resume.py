@@ -36,7 +36,7 @@ TREE = "tree"
 
 
 class RunKeeper:
-    """Keeps the state of one run's loops; see `methods.base.Keeper`.
+    """Keeps the state of one run's loops; see `methods.resuming.Keeper`.
 
     Args:
         context: where the cache is, how often to keep, and on what the bits depend.

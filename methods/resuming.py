@@ -1,6 +1,6 @@
 """What it takes to interrupt a loop after any of its steps and to go on as if nothing had been.
 
-A loop names its parts to `methods.base.Run.steps`: everything that its steps change and read again.
+A loop names its parts to `methods.run.Run.steps`: everything that its steps change and read again.
 """
 
 from __future__ import annotations

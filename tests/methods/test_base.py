@@ -210,7 +210,7 @@ def test_progress_shows_the_first_scalar_and_counts_from_one() -> None:
 
 def test_nested_phases_do_not_count_a_second_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("methods.base.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("methods.run.time.perf_counter", lambda: now[0])
     run = Run(tiny_budget())
     with run.phase("joint"):
         now[0] += 1
@@ -230,7 +230,7 @@ def test_a_phase_that_fails_is_counted_and_does_not_upset_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("methods.base.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("methods.run.time.perf_counter", lambda: now[0])
     run = Run(tiny_budget())
     with suppress(Diverged), run.phase("outer"):
         now[0] += 1
