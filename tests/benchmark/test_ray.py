@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,22 +51,30 @@ def test_without_ray_the_command_to_install_it_is_said(
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """A head and a second node, with a CPU each."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A head with a CPU; its workers share a cache with no test and no user."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'dfkd-bench[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 10**8},
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DFKD_CACHE", str(tmp_path_factory.mktemp("cache-of-nodes")))
+        nodes = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 1,
+                "include_dashboard": False,
+                "object_store_memory": 10**8,
+            },
+        )
     yield nodes
     nodes.shutdown()
 
 
 @pytest.fixture
-def second(cluster: Any) -> Any:
+def second(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Another node, as another machine would be."""
+    monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache-of-second"))
     node = cluster.add_node(num_cpus=1, object_store_memory=10**8)
     yield node
     if node in cluster.worker_nodes:
@@ -101,14 +108,21 @@ def test_a_grid_survives_the_death_of_a_node(
     assert len(grid.store.scan().records) == 6
 
 
-def test_a_run_that_kills_its_worker_is_given_up_and_a_hanging_one_ended(
+def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_finishes(
     grid: Grid, cluster: Any
 ) -> None:
-    grid.context = dataclasses.replace(grid.context, run_timeout=4.0)
-    records = grid.run("dies", "hangs", executor=RayCluster(cluster.address, 1, 0, 1))
+    records = grid.run("dies", "fine", executor=RayCluster(cluster.address, 1, 0, 1))
     found = {record.spec.method: record for record in records}
-    assert (found["dies"].status, found["hangs"].status) == ("error", "timeout")
+    assert found["dies"].status == "error"
+    assert "accuracy" in found["fine"].metrics
     assert "1 retries" in found["dies"].reason
+
+
+def test_a_run_that_hangs_is_ended(grid: Grid, cluster: Any) -> None:
+    grid.context = dataclasses.replace(grid.context, run_timeout=1.0)
+    (record,) = grid.run("hangs", executor=RayCluster(cluster.address, 1, 0, 1))
+    assert record.status == "timeout"
+    assert "--run-timeout" in record.reason
 
 
 def test_a_stopped_grid_does_not_wait(grid: Grid, cluster: Any) -> None:
@@ -116,11 +130,9 @@ def test_a_stopped_grid_does_not_wait(grid: Grid, cluster: Any) -> None:
         stopping.request(stopping.LIMIT)
 
     grid.watcher.report = stop  # type: ignore[method-assign]
-    started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # or the test never ends
         grid.run("hangs", executor=RayCluster(cluster.address, 1, 0, 1))
     stopping.forget()
-    assert time.monotonic() - started < 100
     assert [record.status for record in grid.store.scan().records] == ["interrupted"]
 
 
