@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables leaderboard report clean
+.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids leaderboard report clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ bench: setup ## time a generator step and a student step against a plain loop
 
 bench-tables: setup ## time the leaderboard and the report of 10,000 made-up records
 	$(BIN)/python -m benchmark.speed.tables
+
+bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do nothing on Ray
+	$(BIN)/python -m benchmark.speed.scaling
 
 leaderboard: setup ## render leaderboard.md and the README's table from results/
 	$(BIN)/dfkd leaderboard
