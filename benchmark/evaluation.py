@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from benchmark.metrics.segmentation import (
     mean_iou,
     per_class_iou,
     pixel_accuracy,
+    predicted_shares,
 )
 from benchmark.records import SegmentationInfo, Status
 from benchmark.tasks.base import Task
@@ -207,6 +208,10 @@ def evaluate(
         )
     if checkpoints.images is not None:
         scores.metrics.update(sample_statistics(checkpoints.teacher, checkpoints.images))
+        if scores.segmentation is not None:
+            shares = predicted_shares(checkpoints.teacher, checkpoints.images, task.num_classes)
+            maps = scores.segmentation.model_copy(update={"sample_shares": shares})
+            scores = replace(scores, segmentation=maps)
     chance = exam.chance()
     if final <= chance:
         reason = f"{metric} {final:.4f} is not above chance ({chance:.4f})"

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmark.analysis.quality import print_quality
+from benchmark.analysis.beside import print_quality
 from benchmark.analysis.tables import tables
 from benchmark.artifacts import cache_dir
 from benchmark.critics import obtain_critic

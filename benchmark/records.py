@@ -150,16 +150,27 @@ class TeacherInfo(_OmitsUnset):
         return value
 
 
-class SegmentationInfo(_Strict):
-    """How a student segments the test images, class by class.
+class SegmentationInfo(_OmitsUnset):
+    """How a student segments the test images, class by class, and what it learnt from.
 
     ``per_class_iou`` is None for a class of which the test images hold no pixel; `miou` leaves it
     out. ``confusion`` counts pixels: rows are true classes, columns predicted ones.
+    ``sample_shares`` are the shares of the pixels of the student's images that the teacher labels
+    as each class (DeGAN's Figure 2).
     """
+
+    later = frozenset({"sample_shares"})
 
     classes: list[str]
     per_class_iou: list[float | None]
     confusion: list[list[int]]
+    sample_shares: list[float] | None = None
+
+    @property
+    def test_shares(self) -> list[float]:
+        """The shares of the test images' labelled pixels."""
+        counts = [sum(row) for row in self.confusion]
+        return [count / sum(counts) for count in counts]
 
 
 class MethodInfo(_OmitsUnset):

@@ -227,17 +227,23 @@ def _assignments(params: Mapping[str, Any]) -> str:
 
 
 def _classes(info: SegmentationInfo) -> Table:
-    """IoU of every class, and of its pixels the share found and the class most mistaken for it."""
-    table = _table("Classes", "class", "IoU", "pixels", "found", "else mostly taken for")
+    """IoU of every class, the share of its pixels found, the class most mistaken for it; and how
+    frequent it is in the test images and, to the teacher, in those the student learnt from."""
+    table = _table(
+        "Classes", "class", "IoU", "pixels", "found", "else mostly taken for", "share", "of samples"
+    )
+    samples: Sequence[float | None] = info.sample_shares or [None] * len(info.classes)
     for index, (name, iou) in enumerate(zip(info.classes, info.per_class_iou, strict=True)):
-        row = info.confusion[index]
+        row, drawn = info.confusion[index], samples[index]
+        shares = f"{info.test_shares[index]:.4f}", "–" if drawn is None else f"{drawn:.4f}"
         if iou is None:
-            table.add_row(name, "absent from the test images, not in the mean", "0", "–", "–")
+            absent = "absent from the test images, not in the mean"
+            table.add_row(name, absent, "0", "–", "–", *shares)
             continue
         others = [count if other != index else 0 for other, count in enumerate(row)]
         mistaken = info.classes[others.index(max(others))] if any(others) else "–"
         found = f"{row[index] / sum(row):.4f}"
-        table.add_row(name, f"{iou:.4f}", f"{sum(row):,}", found, mistaken)
+        table.add_row(name, f"{iou:.4f}", f"{sum(row):,}", found, mistaken, *shares)
     return table
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from benchmark.analysis.beside import side_markdown
 from benchmark.analysis.leaderboard import cells, published
 from benchmark.analysis.overall import Overall, overall_cells, overalls
-from benchmark.analysis.quality import quality_markdown
 from benchmark.analysis.tables import DATA_FREE, Table, tables
 from benchmark.store import Scan
 
@@ -46,13 +46,13 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   **teacher queries**: images sent forward through the teacher plus images sent back.
 """
 
-LEFT = {"method", "access", "group"}
+LEFT = {"method", "access", "group", "images of"}
 """Columns of words; numbers stand to the right."""
 OTHERS = "**Not data-free**: these saw more than the teacher; ranks are within each access class."
 
 
 def markdown_table(table: Table) -> str:
-    """Caption, data-free methods, the others, and below them the image quality, if any."""
+    """Caption, data-free methods, the others, and below them what else is known of them."""
     body, access = cells(table), table.columns.index("access")
     free = [row[:access] + row[access + 1 :] for row in body if row[access] == DATA_FREE]
     others = [row for row in body if row[access] != DATA_FREE]
@@ -61,7 +61,7 @@ def markdown_table(table: Table) -> str:
     parts += ["**Data-free**", _grid(names, free)] if free else []
     parts += [OTHERS, _grid(table.columns, others)] if others else []
     _, sources = published(table)
-    return "\n\n".join([*parts, *([sources] if sources else []), *quality_markdown(table)])
+    return "\n\n".join([*parts, *([sources] if sources else []), *side_markdown(table)])
 
 
 def overall_markdown(overall: Overall) -> str:

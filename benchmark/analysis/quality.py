@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
-
+from benchmark.analysis.side_table import SideTable
 from benchmark.analysis.statistics import t_interval
 from benchmark.records import ImageQuality, Measured
 
@@ -41,21 +36,11 @@ Measurement = tuple[str, str, int, int, int, int]
 """Extractor, its checksum, images, reference images, pairs, version: what is never mixed."""
 
 
-@dataclass(frozen=True)
-class QualityTable:
-    """Image quality of a table's methods, measured in one way.
+def quality_tables(table: Table) -> list[SideTable]:
+    """Tables of image quality, one for every way of measuring it; often none.
 
-    Attributes:
-        caption: what the numbers were measured with.
-        body: rows of cells under `HEADINGS`; real images first, noise last.
+    Real images come first and noise last, between them the rows in the ranked table's order.
     """
-
-    caption: str
-    body: list[list[str]]
-
-
-def quality_tables(table: Table) -> list[QualityTable]:
-    """Tables of image quality under a ranked table, its rows in the same order; often none."""
     found: dict[Measurement, dict[int, list[tuple[ImageQuality, dict[str, float]]]]]
     found = defaultdict(lambda: defaultdict(list))
     for place, row in enumerate(table.rows):
@@ -72,7 +57,7 @@ def quality_tables(table: Table) -> list[QualityTable]:
             told = [_mean([m[name] for _, m in measured if name in m]) for name in TEACHERS]
             body.append([table.rows[place].label, str(len(measured)), *cells, *told])
         body.append(["Normal noise", "–", *_cells([first.noise]), "–", "–"])
-        result.append(QualityTable(_caption(key, first), body))
+        result.append(SideTable(HEADINGS, body, _caption(key, first)))
     return result
 
 
@@ -107,33 +92,3 @@ def _cells(measured: Sequence[Measured]) -> list[str]:
 
 def _mean(values: Sequence[float]) -> str:
     return f"{fmean(values):.3f}" if values else "–"
-
-
-def quality_markdown(table: Table) -> list[str]:
-    """Each table of image quality in Markdown."""
-    texts = []
-    for quality in quality_tables(table):
-        lines = ["| " + " | ".join(HEADINGS) + " |", "|:--" + "|--:" * (len(HEADINGS) - 1) + "|"]
-        lines += [
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-            for row in quality.body
-        ]
-        texts.append("\n".join([quality.caption, "", *lines]))
-    return texts
-
-
-def print_quality(table: Table, console: Console) -> None:
-    """Print the tables of image quality on a terminal."""
-    for quality in quality_tables(table):
-        drawn = RichTable(
-            title=f"{table.task}, budget {table.budget.name}",
-            caption=quality.caption,
-            box=box.SIMPLE_HEAD,
-            title_justify="left",
-            caption_justify="left",
-        )
-        for heading in HEADINGS:
-            drawn.add_column(heading, justify="left" if heading == HEADINGS[0] else "right")
-        for row in quality.body:
-            drawn.add_row(*map(escape, row))
-        console.print(drawn)

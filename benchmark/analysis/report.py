@@ -18,13 +18,13 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from rich.console import Console
 
+from benchmark.analysis.beside import side_tables
 from benchmark.analysis.figures import Plot, cost_plot, overall_profiles, robustness_plots
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.leaderboard import cells, published
 from benchmark.analysis.markdown import HEADER, LEFT, OTHERS
 from benchmark.analysis.overall import headline_rows, overall_cells, overalls
 from benchmark.analysis.publish import scanned
-from benchmark.analysis.quality import HEADINGS, quality_tables
 from benchmark.analysis.report_runs import runs_json
 from benchmark.analysis.tables import DATA_FREE, Row, Table, tables
 from benchmark.cache import cache_dir, picture_path, sheet_path
@@ -59,7 +59,7 @@ class Grid:
     @property
     def left(self) -> set[str]:
         """Columns of words."""
-        return LEFT | {HEADINGS[0]}
+        return LEFT
 
 
 class Picture(NamedTuple):
@@ -172,9 +172,9 @@ def _table_section(
         own = [linked[i] for i in places]
         if own:
             grids.append(Grid(title, names, own, [table.rows[i].access for i in places]))
-    for quality in quality_tables(table):
-        unlinked = [[Cell(text) for text in row] for row in quality.body]
-        grids.append(Grid("", HEADINGS, unlinked, [""] * len(unlinked), quality.caption))
+    for side in side_tables(table):
+        unlinked = [[Cell(text) for text in row] for row in side.body]
+        grids.append(Grid("", side.headings, unlinked, [""] * len(unlinked), side.caption))
     plot = cost_plot(table)
     title = f"{table.task}, budget {table.budget.title}"
     caption, plots = table.caption(), [plot] if plot else []

@@ -70,6 +70,8 @@ def _run(record: Record, row: int | None, points: int, shared: _Shared) -> str:
     ious = segmentation and [
         shared.place(segmentation.classes),
         [None if iou is None else round(iou, 4) for iou in segmentation.per_class_iou],
+        [round(share, 4) for share in segmentation.test_shares],
+        segmentation.sample_shares and [round(share, 4) for share in segmentation.sample_shares],
     ]
     fields = [
         record.run_id,

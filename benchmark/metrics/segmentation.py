@@ -67,6 +67,12 @@ def pixel_accuracy(confusion: Tensor) -> float:
     return int(confusion.diagonal().sum()) / max(1, int(confusion.sum()))
 
 
+def predicted_shares(network: nn.Module, images: Tensor, num_classes: int) -> list[float]:
+    """Shares of the pixels of images, N×C×H×W, that a network labels as each class; sum 1."""
+    counts = predictions(network, images).flatten().bincount(minlength=num_classes)
+    return [int(count) / int(counts.sum()) for count in counts]
+
+
 def constant_miou(labels: Tensor, num_classes: int) -> float:
     """What the best constant prediction scores: the largest class's share of the pixels over K'.
 

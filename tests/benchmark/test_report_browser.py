@@ -124,7 +124,7 @@ def test_long_lists_of_runs_are_drawn_bit_by_bit(page: Any) -> None:
 def test_a_row_leads_to_its_runs_and_a_run_to_its_details(page: Any) -> None:
     ranked(page).locator("a", has_text="Alpha").click()
     rows = page.locator("#runs tbody tr")
-    assert rows.count() == 3
+    playwright.expect(rows).to_have_count(3)
     assert "Of Alpha, mnist" in page.locator("#chosen").inner_text()
     name = rows.first.locator("a").inner_text()
     rows.first.locator("a").click()
@@ -136,9 +136,9 @@ def test_a_row_leads_to_its_runs_and_a_run_to_its_details(page: Any) -> None:
     assert "dfkd run --task mnist --method A --budget tiny" in text
     assert dialog.locator(".curves path").count() == 1
     dialog.locator("button", has_text="Close").click()
-    assert page.locator("dialog[open]").count() == 0
+    playwright.expect(page.locator("dialog[open]")).to_have_count(0)
     page.locator("#chosen a").click()
-    assert rows.count() == 200
+    playwright.expect(rows).to_have_count(200)
 
 
 def test_an_address_opens_a_run(browser: Any, address: str) -> None:

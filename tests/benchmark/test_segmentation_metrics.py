@@ -13,6 +13,7 @@ from benchmark.metrics.segmentation import (
     mean_iou,
     per_class_iou,
     pixel_accuracy,
+    predicted_shares,
 )
 from methods.losses import IGNORE_INDEX as VOID
 
@@ -63,6 +64,11 @@ def test_a_confusion_matrix_is_the_sum_over_batches_whatever_their_sizes() -> No
     whole = confusion_matrix(Echo(), [(images, TRUE)], 4)
     assert torch.equal(confusion_matrix(Echo(), parts, 4), whole)
     assert torch.equal(whole, count_confusion(SAID, TRUE, 4))
+
+
+def test_shares_are_those_of_predicted_pixels() -> None:
+    images = torch.tensor([[[[0, 0, 0, 2]]], [[[2, 0, 1, 0]]]]).float()
+    assert predicted_shares(Echo(), images, 4) == [5 / 8, 1 / 8, 2 / 8, 0.0]
 
 
 def test_a_constant_prediction_scores_what_chance_says() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
+from benchmark.analysis.class_tables import class_tables
 from benchmark.analysis.leaderboard import cells
 from benchmark.analysis.markdown import markdown_table
 from benchmark.analysis.tables import COLUMNS, tables
@@ -309,14 +310,49 @@ def test_progress_and_pages_say_miou(tmp_path: Path) -> None:
         classes=["sky", "road", "sign"],
         per_class_iou=[0.75, 0.6, None],
         confusion=[[3, 0, 1], [0, 3, 1], [0, 0, 0]],
+        sample_shares=[0.7, 0.2, 0.1],
     )
     Store(tmp_path).put(record.model_copy(update={"segmentation": info}))
     arguments = ["show", record.run_id, "--results", str(tmp_path)]
     shown = " ".join(CliRunner().invoke(app, arguments).output.split())
     assert "miou 0.5000" in shown
-    assert "sky 0.7500 4 0.7500 sign" in shown
-    assert "sign absent from the test images, not in the mean" in shown
+    assert "sky 0.7500 4 0.7500 sign 0.5000 0.7000" in shown
+    assert "sign absent from the test images, not in the mean 0 – – 0.0000 0.1000" in shown
     assert "a replay draws it" in shown
+
+
+def test_classes_have_tables_of_their_own_below_the_ranked_one() -> None:
+    """IoU averaged over runs; a record made before shares were kept counts for IoU alone."""
+    first = SegmentationInfo(
+        classes=["sky", "sign"],
+        per_class_iou=[0.5, None],
+        confusion=[[8, 0], [0, 0]],
+        sample_shares=[0.25, 0.75],
+    )
+    second = first.model_copy(update={"per_class_iou": [0.6, None], "sample_shares": None})
+    runs = [
+        make_record(method="noise", seed=seed).model_copy(update={"segmentation": info})
+        for seed, info in enumerate((first, second))
+    ]
+    (table,) = tables(Scan(records=runs))
+    iou, shares = class_tables(table)
+    assert iou.body == [["NOISE", "2", "55.00", "–"]]
+    assert shares.body == [
+        ["Test images, labels", "–", "100.00", "0.00"],
+        ["NOISE", "1", "25.00", "75.00"],
+    ]
+    assert "| images of | n | sky | sign |" in markdown_table(table)
+    assert "sample_shares" not in runs[1].to_json()
+    assert Record.from_json(runs[0].to_json()) == runs[0]
+
+
+def test_a_run_says_what_the_teacher_sees_in_its_images(run_of) -> None:
+    record = run_of("noise")
+    assert record.segmentation is not None
+    shares = record.segmentation.sample_shares
+    assert shares is not None
+    assert sum(shares) == pytest.approx(1)
+    assert sum(record.segmentation.test_shares) == pytest.approx(1)
 
 
 def test_records_without_maps_are_written_as_before() -> None:

@@ -174,7 +174,8 @@ function openRun(run) {
   const close = element("form", element("button", "Close", { autofocus: "" }), { method: "dialog" });
   const dfkd = [`dfkd replay ${run.id} --results ${data.results}`];
   if (command) dfkd.push(`${command} --seeds ${run.seed} --results runs/again`);
-  const [classes, ious] = run.ious ? [shared(run.ious[0]), run.ious[1]] : [[], []];
+  const [classes, ious, held, drawn] = run.ious ? [shared(run.ious[0]), ...run.ious.slice(1)] : [[], []];
+  const shares = (i) => `share of the pixels ${held[i]}` + (drawn ? `, of the samples' ${drawn[i]}` : "");
   const names = shared(run.names);
   $("run").replaceChildren(
     close, title,
@@ -193,7 +194,7 @@ function openRun(run) {
     element("h3", "Results"),
     facts([...names.map((name, i) => [name, run.metrics[i]]),
       ...Object.entries(run.quality).map(([name, values]) => [`images, by ${name}`, assignments(values)]),
-      ...classes.map((name, i) => [`IoU of ${name}`, ious[i] === null ? "absent" : ious[i]])]),
+      ...classes.map((name, i) => [`IoU of ${name}`, ious[i] === null ? "absent" : `${ious[i]} (${shares(i)})`])]),
     element("h3", "Ledger"),
     facts(Object.entries(run.ledger).map(([name, value]) =>
       [name.replace(/_/g, " "), typeof value === "object" ? assignments(value) : value.toLocaleString("en")])),

@@ -1,0 +1,21 @@
+"""A small table that stands below a ranked one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SideTable:
+    """Cells as text.
+
+    Attributes:
+        headings: of the columns; the first column holds words, the others numbers.
+        body: rows of cells.
+        caption: what the numbers are.
+    """
+
+    headings: Sequence[str]
+    body: list[list[str]]
+    caption: str
