@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmark.cache import cache_dir, sheet_path
 from benchmark.errors import UserError
-from benchmark.metrics.images import LabelledImages, Unmeasurable, label_images
+from benchmark.metrics.images import LabelledImages, Unmeasurable, class_of_images, label_images
 from benchmark.recover import Recovered
 from benchmark.revive import revive
 from benchmark.run import dataset
@@ -71,9 +71,16 @@ def write_sheet(request: SheetRequest, console: Console) -> None:
     test = dataset(task.name, request.data_dir).test
     real = label_images(task.preprocess(test.images), recovered.teacher, task.normalization)
     classes = range(task.num_classes)
+    most = " of most pixels" if task.task_type == "segmentation" else ""
     sheet = contact_sheet(
-        [by_class(made, classes), by_class(LabelledImages(real.pixels, test.labels), classes)],
-        [f"{record.method.title}, by the teacher's class", "real test images, by label"],
+        [
+            by_class(made, classes),
+            by_class(LabelledImages(real.pixels, class_of_images(test.labels)), classes),
+        ],
+        [
+            f"{record.method.title}, by the teacher's class" + most,
+            "real test images, by label" + most,
+        ],
         request.per_class,
     )
     path = request.output or Path(f"{record.run_id}.png")

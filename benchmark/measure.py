@@ -221,6 +221,11 @@ class Measuring:
         return self._extractors[key]
 
     def _critic(self, task: Task) -> Extractor:
+        if task.task_type == "segmentation":
+            raise UserError(
+                f"there is no critic of '{task.name}': a critic is a classifier, and the task's "
+                "labels are maps; measure its images with --extractor inception"
+            )
         with self._bar(f"training the critic of {task.name} (once)") as step:
             trained = obtain_critic(
                 task,

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmark.analysis.correlation import RankCorrelation, rank_correlation
-from benchmark.analysis.frame import load_results
+from benchmark.analysis.frame import METRIC_NAMES, load_results
 from benchmark.analysis.quality import METRICS
 from benchmark.errors import UserError
-from benchmark.records import SCORED
+from benchmark.records import SCORED, Metric
 from benchmark.store import write_atomic
 
 EXTRACTORS = ("task", "inception")
@@ -35,7 +35,7 @@ Made by `dfkd image-quality` from the records; do not edit it by hand.
 
 Papers show that their synthetic images score well and that their students are accurate, as if the
 one explained the other. Below, every run that makes images is ranked by each measure of its images
-and by the accuracy of its student. The interval is a bootstrap over methods and, within them,
+and by the score of its student. The interval is a bootstrap over methods and, within them,
 seeds: the seeds of one method are alike and must not count as independent evidence.
 
 The extractor `task` is a critic: a network trained on the real data for this purpose, which is
@@ -63,6 +63,12 @@ class Comparison:
     def title(self) -> str:
         """Task and budget."""
         return f"{self.runs['task'].iloc[0]}, budget {self.runs['budget'].iloc[0]}"
+
+    @property
+    def metric(self) -> Metric:
+        """By which the task's students are scored."""
+        classified = "accuracy" in self.runs and self.runs["accuracy"].notna().any()
+        return "accuracy" if classified else "miou"
 
     @property
     def name(self) -> str:
@@ -131,7 +137,7 @@ def _label(title: str, changed: str) -> str:
 
 def section(comparison: Comparison, plot: str) -> str:
     """Rank correlations of one comparison, in Markdown."""
-    runs = comparison.runs
+    runs, metric = comparison.runs, METRIC_NAMES[comparison.metric]
     rng = np.random.default_rng(0)
     lines = [
         f"## {comparison.title}",
@@ -141,19 +147,23 @@ def section(comparison: Comparison, plot: str) -> str:
         f"{int(runs[f'{comparison.extractor}_samples'].iloc[0]):,} images a run; teacher "
         f"`{runs['teacher'].iloc[0]}`.",
         "",
-        "| measure | " + " | ".join(f"{name} with accuracy" for name in KINDS.values()) + " | |",
+        "| measure | " + " | ".join(f"{name} with {metric}" for name in KINDS.values()) + " | |",
         "|:--|--:|--:|:--|",
     ]
     for heading, values in comparison.measures().items():
         found = [
             rank_correlation(
-                values.tolist(), runs["accuracy"].tolist(), runs["row"].tolist(), rng, kind
+                values.tolist(),
+                runs[comparison.metric].tolist(),
+                runs["row"].tolist(),
+                rng,
+                kind,
             )
             for kind in ("spearman", "kendall")
         ]
         cells = " | ".join(map(_cell, found))
         lines.append(f"| {heading} | {cells} | {VERDICTS[found[0].verdict]} |")
-    return "\n".join([*lines, "", f"![Image quality and accuracy]({plot})", ""])
+    return "\n".join([*lines, "", f"![Image quality and {metric}]({plot})", ""])
 
 
 def _cell(found: RankCorrelation) -> str:
@@ -177,7 +187,7 @@ def scatter(comparison: Comparison) -> bytes:
             for number, (row, group) in enumerate(comparison.runs.groupby("row", sort=True)):
                 axis.scatter(
                     values[group.index],
-                    100 * group["accuracy"],
+                    100 * group[comparison.metric],
                     s=14,
                     color=f"C{number % 10}",
                     marker="osD^v"[number // 10 % 5],
@@ -185,7 +195,7 @@ def scatter(comparison: Comparison) -> bytes:
                 )
             axis.set_xlabel(heading)
         for axis in axes[::columns]:
-            axis.set_ylabel("accuracy, %")
+            axis.set_ylabel(f"{METRIC_NAMES[comparison.metric]}, %")
         for axis in axes[len(measures) :]:
             axis.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()

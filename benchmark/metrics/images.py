@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from benchmark.metrics.classification import chunks, predictions
 from methods.base import Normalization
+from methods.losses import IGNORE_INDEX
 from methods.sources import ImageBank, SampleSource
 
 ImageProgress = Callable[[int, int], None]
@@ -50,12 +51,25 @@ def label_images(
 ) -> LabelledImages:
     """What is judged of images in the teacher's input space, N×C×H×W.
 
+    Where the teacher labels pixels, an image is of the class that most of its pixels are of.
+
     Raises:
         Unmeasurable: see `to_pixels`.
     """
     pixels = to_pixels(images, normalization).cpu().contiguous()
     device = next(teacher.parameters()).device
-    return LabelledImages(pixels, predictions(teacher, images.to(device)).cpu())
+    return LabelledImages(pixels, class_of_images(predictions(teacher, images.to(device)).cpu()))
+
+
+def class_of_images(labels: Tensor) -> Tensor:
+    """A class an image, N: the labels themselves or, of maps N×H×W, the class of most pixels.
+
+    Void pixels do not count; an image of nothing else is void.
+    """
+    if labels.ndim == 1:
+        return labels
+    found = [label[label != IGNORE_INDEX] for label in labels.flatten(1)]
+    return torch.tensor([int(own.mode().values) if len(own) else IGNORE_INDEX for own in found])
 
 
 def draw_images(

@@ -25,6 +25,7 @@ from benchmark.metrics.image_quality import (
 from benchmark.metrics.images import (
     LabelledImages,
     Unmeasurable,
+    class_of_images,
     draw_images,
     sample_statistics,
     to_pixels,
@@ -35,6 +36,7 @@ from benchmark.tasks.registry import all_tasks, get_task
 from benchmark.tasks.tiny import Tiny
 from benchmark.teachers import TrainedTeacher, train_teacher
 from methods.base import Normalization
+from methods.losses import IGNORE_INDEX
 from methods.sources import ImageBank, OnlineSource
 from tests.helpers import tiny_network
 
@@ -121,6 +123,12 @@ def test_class_balance_and_confidence_of_known_predictions() -> None:
     entropy = -(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25))
     assert skewed == pytest.approx({"class_balance": entropy, "confidence": 0.75})
     assert of([[1.0, 0.0], [1.0, 0.0]])["class_balance"] == 0
+
+
+def test_an_image_of_maps_is_of_the_class_of_most_pixels() -> None:
+    maps = torch.tensor([[[0, 2, 2]], [[1, IGNORE_INDEX, IGNORE_INDEX]], [[IGNORE_INDEX] * 3]])
+    assert class_of_images(maps).tolist() == [2, 1, IGNORE_INDEX]
+    assert class_of_images(torch.tensor([3, 1])).tolist() == [3, 1]
 
 
 def test_of_segmentation_logits_every_pixel_is_a_prediction() -> None:

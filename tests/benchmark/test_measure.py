@@ -21,6 +21,7 @@ from benchmark.run import Context, Job, execute
 from benchmark.store import Store
 from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.digits import Digits
+from benchmark.tasks.scenes import Scenes
 from benchmark.teachers import TrainedTeacher
 from methods.registry import discover
 from tests.helpers import one_line, write_file
@@ -209,6 +210,24 @@ def test_bad_input_is_answered_in_one_line(tmp_path: Path, arguments: list[str],
     done = dfkd(*arguments, "--results", results)
     assert done.exit_code == 2, done.output
     assert says in one_line(done.output)
+
+
+def test_maps_have_no_critic_but_a_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = Scenes.teacher_recipe.model_copy(update={"epochs": 1})
+    monkeypatch.setattr(Scenes, "teacher_recipe", quick)
+    results = tmp_path / "results"
+    ran = dfkd(
+        *("run", "--task", "scenes", "--method", "noise", "--budget", "smoke"),
+        *("--seeds", "0", "--jobs", "1", "--results", results),
+    )
+    assert ran.exit_code == 0, ran.output
+    refused = dfkd("measure", "custom", "--results", results)
+    assert refused.exit_code == 2
+    assert "--extractor inception" in one_line(refused.output.splitlines()[-1])
+    (record,) = Store(results).scan().records
+    drawn = dfkd("images", record.run_id, "--results", results, "--output", tmp_path / "sheet.png")
+    assert drawn.exit_code == 0, drawn.output
+    assert Image.open(tmp_path / "sheet.png").height == HEAD + 9 * (64 + GAP)
 
 
 # dfkd images
