@@ -87,7 +87,8 @@ class Pair(_Strict):
     """Results on one dataset with one teacher and one student.
 
     ``task`` is the task here with the same data and networks, if there is one; ``stand_in`` a
-    smaller one, whose runs may be shown in its place but never compared.
+    smaller one, whose runs may be shown in its place but never compared. ``departs`` are settings
+    in which the suite departs from the paper in every row, so that runs with them go first.
     """
 
     dataset: str
@@ -97,6 +98,7 @@ class Pair(_Strict):
     stand_in: str = ""
     teacher_score: Fraction | None = None
     unlike: str = ""
+    departs: dict[str, Any] = {}
     results: list[Result] = []
 
 

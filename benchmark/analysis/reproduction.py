@@ -105,7 +105,8 @@ def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[Pai
 
     A record belongs to the result of its method whose settings it has, the one with the most
     settings where there are several. Where records with several settings belong to one result,
-    those count that depart least from the method's usual ones, then those with the most seeds.
+    those count that depart from the method's usual ones as the whole table does, then those that do
+    so least, then those with the most seeds.
 
     Args:
         table: what to compare with.
@@ -117,7 +118,7 @@ def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[Pai
         mine = _assign(pair, _runs(pair, frame, budget))
         teachers = sorted({ours.teacher for groups in mine.values() for ours in groups})
         rows = [
-            _compare(table, pair, result, metric, _chosen(mine.get(i, [])), budget)
+            _compare(table, pair, result, metric, _chosen(mine.get(i, []), pair), budget)
             for i, result in enumerate(pair.results)
             for metric in result.numbers
             if metric in SCORES
@@ -184,8 +185,12 @@ def _epochs(budget: dict[str, Any]) -> int | None:
     return None if rest else epochs
 
 
-def _chosen(groups: Sequence[Ours]) -> Ours | None:
-    return min(groups, key=lambda ours: (len(ours.extra), -ours.runs), default=None)
+def _chosen(groups: Sequence[Ours], pair: Pair) -> Ours | None:
+    def order(ours: Ours) -> tuple[int, int, int]:
+        apart = sum(ours.extra.get(name) != value for name, value in pair.departs.items())
+        return apart, len(ours.extra), -ours.runs
+
+    return min(groups, key=order, default=None)
 
 
 def _compare(

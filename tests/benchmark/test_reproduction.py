@@ -202,6 +202,15 @@ def test_among_several_settings_the_usual_ones_count_and_are_never_pooled() -> N
     assert (row.n, row.mean) == (3, pytest.approx(0.2))
 
 
+def test_where_the_whole_table_departs_runs_that_do_so_too_go_first() -> None:
+    """Or one row would be of other settings than its neighbours."""
+    changed = runs(0.1, 0.2, 0.3, params={"temperature": 4.0}, changed={"temperature": 4.0})
+    published = table(Result(method="rdskd", accuracy=0.91))
+    pairs = [published.pairs[0].model_copy(update={"departs": {"temperature": 4.0}})]
+    (row,) = rows(published.model_copy(update={"pairs": pairs}), [*changed, *runs(0.9, 0.92)])
+    assert (row.n, row.mean) == (3, pytest.approx(0.2))
+
+
 def test_rows_of_longer_generator_training_get_the_runs_of_that_length() -> None:
     # Epochs of two steps.
     long = tiny_budget(name="paper", synthesis_steps=40)
