@@ -22,7 +22,7 @@ $(INSTALLED): pyproject.toml
 quickstart: setup ## set up, run every method on digits (3 minutes), print the ranked table
 	$(BIN)/dfkd run quickstart --results runs/quickstart
 
-quickstart-segmentation: setup ## the same for segmentation, on drawn street scenes (90 s)
+quickstart-segmentation: setup ## the same for segmentation, on drawn street scenes (2 minutes)
 	$(BIN)/dfkd run quickstart-segmentation --results runs/quickstart-segmentation
 
 test: setup lint types check ## set up, then lint, types and tests
