@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 
 from benchmark.analysis.class_tables import class_tables
 from benchmark.analysis.quality import quality_tables
-from benchmark.analysis.side_table import SideTable
+from benchmark.analysis.side_table import LEFT, SideTable, markdown_grid
 from benchmark.analysis.tables import Table
 
 
@@ -20,18 +20,10 @@ def side_tables(table: Table) -> list[SideTable]:
 
 def side_markdown(table: Table) -> list[str]:
     """Each of them in Markdown."""
-    return [_markdown(side) for side in side_tables(table)]
-
-
-def _markdown(side: SideTable) -> str:
-    lines = [
-        "| " + " | ".join(side.headings) + " |",
-        "|:--" + "|--:" * (len(side.headings) - 1) + "|",
+    return [
+        f"{side.caption}\n\n{markdown_grid(side.headings, side.body)}"
+        for side in side_tables(table)
     ]
-    lines += [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in side.body
-    ]
-    return "\n".join([side.caption, "", *lines])
 
 
 def print_quality(table: Table, console: Console) -> None:
@@ -45,7 +37,7 @@ def print_quality(table: Table, console: Console) -> None:
             caption_justify="left",
         )
         for heading in side.headings:
-            drawn.add_column(heading, justify="left" if heading == side.headings[0] else "right")
+            drawn.add_column(heading, justify="left" if heading in LEFT else "right")
         for row in side.body:
             drawn.add_row(*map(escape, row))
         console.print(drawn)

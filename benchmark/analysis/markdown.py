@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 
 from benchmark.analysis.beside import side_markdown
 from benchmark.analysis.leaderboard import cells, published
 from benchmark.analysis.overall import Overall, overall_cells, overalls
+from benchmark.analysis.side_table import markdown_grid
 from benchmark.analysis.tables import DATA_FREE, Table, tables
 from benchmark.store import Scan
 
@@ -46,8 +46,6 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   **teacher queries**: images sent forward through the teacher plus images sent back.
 """
 
-LEFT = {"method", "access", "group", "images of"}
-"""Columns of words; numbers stand to the right."""
 OTHERS = "**Not data-free**: these saw more than the teacher; ranks are within each access class."
 
 
@@ -58,8 +56,8 @@ def markdown_table(table: Table) -> str:
     others = [row for row in body if row[access] != DATA_FREE]
     names = table.columns[:access] + table.columns[access + 1 :]
     parts = [table.caption()]
-    parts += ["**Data-free**", _grid(names, free)] if free else []
-    parts += [OTHERS, _grid(table.columns, others)] if others else []
+    parts += ["**Data-free**", markdown_grid(names, free)] if free else []
+    parts += [OTHERS, markdown_grid(table.columns, others)] if others else []
     _, sources = published(table)
     return "\n\n".join([*parts, *([sources] if sources else []), *side_markdown(table)])
 
@@ -69,15 +67,9 @@ def overall_markdown(overall: Overall) -> str:
     parts = [overall.caption()]
     for access in overall.access_classes:
         names, body, settings = overall_cells(overall, access)
-        parts += [f"**{access[0].upper()}{access[1:]}**", _grid(names, body)]
+        parts += [f"**{access[0].upper()}{access[1:]}**", markdown_grid(names, body)]
         parts += [f"Settings: {settings}."] if settings else []
     return "\n\n".join(parts)
-
-
-def _grid(names: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    rule = "|".join(":--" if name in LEFT else "--:" for name in names)
-    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (names, *body)]
-    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
 
 def markdown(scan: Scan) -> str:

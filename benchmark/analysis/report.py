@@ -22,10 +22,11 @@ from benchmark.analysis.beside import side_tables
 from benchmark.analysis.figures import Plot, cost_plot, overall_profiles, robustness_plots
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.leaderboard import cells, published
-from benchmark.analysis.markdown import HEADER, LEFT, OTHERS
+from benchmark.analysis.markdown import HEADER, OTHERS
 from benchmark.analysis.overall import headline_rows, overall_cells, overalls
 from benchmark.analysis.publish import scanned
 from benchmark.analysis.report_runs import runs_json
+from benchmark.analysis.side_table import LEFT
 from benchmark.analysis.tables import DATA_FREE, Row, Table, tables
 from benchmark.cache import cache_dir, picture_path, sheet_path
 from benchmark.records import Record

@@ -1,9 +1,12 @@
-"""A small table that stands below a ranked one."""
+"""A small table that stands below a ranked one, and how any table is written in Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+LEFT = {"method", "access", "group", "images of"}
+"""Columns of words; numbers stand to the right."""
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class SideTable:
     """Cells as text.
 
     Attributes:
-        headings: of the columns; the first column holds words, the others numbers.
+        headings: of the columns; those in `LEFT` hold words, the others numbers.
         body: rows of cells.
         caption: what the numbers are.
     """
@@ -19,3 +22,10 @@ class SideTable:
     headings: Sequence[str]
     body: list[list[str]]
     caption: str
+
+
+def markdown_grid(names: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Rows of cells under the names of their columns."""
+    rule = "|".join(":--" if name in LEFT else "--:" for name in names)
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (names, *body)]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
