@@ -7,6 +7,23 @@ from methods.presets import PRESETS
 
 SMOKE = PRESETS["smoke"]
 
+DIGIT_SMOKE = Budget(
+    name="smoke",
+    synthesis_steps=4,
+    synthesis_batch=16,
+    epoch_steps=2,
+    images=64,
+    validation_images=16,
+    inversion_images=64,
+    inversion_steps=4,
+    student_steps=8,
+    student_batch=16,
+    student_optimizer="adam",
+    student_lr=2e-3,
+    evaluations=2,
+)
+"""Small networks have the time for two checkpoints."""
+
 CPU_SAMPLE = Budget(
     name="cpu",
     synthesis_steps=80,

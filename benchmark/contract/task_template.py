@@ -110,10 +110,6 @@ class {cls}(Task):
         images = (140 * stripes + noise)[:, None]
         return Split(images.to(torch.uint8), labels)
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        """Stored images to the networks' input."""
-        return self.normalization.normalize(images.float() / 255)
-
     def make_teacher(self) -> nn.Module:
         """An untrained teacher."""
         return Network(16, self.num_classes)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -152,9 +153,14 @@ class Task(ABC):
             )
         return prepared_images(find_proxy(self.proxy, data_dir), self.image_shape)
 
-    @abstractmethod
     def preprocess(self, images: Tensor) -> Tensor:
-        """Stored images (uint8, N×C×h×w) to the networks' input (float32, normalised)."""
+        """Stored images (uint8, N×C×h×w) to the networks' input (float32, N×C×H×W, normalised)."""
+        pixels = images.float() / 255
+        if pixels.shape[2:] != self.image_shape[1:]:
+            pixels = F.interpolate(
+                pixels, size=self.image_shape[1:], mode="bilinear", align_corners=False
+            )
+        return self.normalization.normalize(pixels)
 
     @abstractmethod
     def make_teacher(self) -> nn.Module:

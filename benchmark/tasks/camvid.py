@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.data import camvid
 from benchmark.data.base import Dataset
@@ -134,9 +134,6 @@ class CamVid(Task):
 
     def load(self, data_dir: Path | None) -> Dataset:
         return camvid.read_camvid(data_dir, self.image_shape[1])
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        return self.normalization.normalize(images.float() / 255)
 
     # timm takes a second to import, which no other task should wait for. Dropout is for networks
     # that learn from labels, which are few.

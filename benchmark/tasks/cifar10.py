@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
 from benchmark.data.base import Dataset
@@ -64,9 +64,6 @@ class CIFAR10(Task):
 
     def load(self, data_dir: Path | None) -> Dataset:
         return read_cifar10(data_dir)
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        return self.normalization.normalize(images.float() / 255)
 
     # timm takes a second to import, which no other task should wait for.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from benchmark.budgets import DIGIT_SMOKE
 from benchmark.data.base import Dataset
 from benchmark.data.digits import read_digits
 from benchmark.models.small_cnn import SmallCNN
@@ -31,21 +31,7 @@ class Digits(Task):
         epochs=40, batch=64, learning_rate=5e-3, schedule="one-cycle", seed=1
     )
     budgets = {
-        "smoke": Budget(
-            name="smoke",
-            synthesis_steps=4,
-            synthesis_batch=16,
-            epoch_steps=2,
-            images=64,
-            validation_images=16,
-            inversion_images=64,
-            inversion_steps=4,
-            student_steps=8,
-            student_batch=16,
-            student_optimizer="adam",
-            student_lr=2e-3,
-            evaluations=2,
-        ),
+        "smoke": DIGIT_SMOKE,
         "cpu": Budget(
             name="cpu",
             synthesis_steps=100,
@@ -65,12 +51,6 @@ class Digits(Task):
 
     def load(self, data_dir: Path | None) -> Dataset:
         return read_digits()
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        pixels = F.interpolate(
-            images.float() / 255, size=self.image_shape[1:], mode="bilinear", align_corners=False
-        )
-        return self.normalization.normalize(pixels)
 
     def make_teacher(self) -> nn.Module:
         return SmallCNN(self.num_classes, self.image_shape, width=16)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
+from benchmark.budgets import DIGIT_SMOKE
 from benchmark.data.base import Dataset
 from benchmark.data.mnist import read_mnist
 from benchmark.models.lenet import lenet5, lenet5_half
@@ -28,21 +28,7 @@ class MNIST(Task):
     proxy = "usps"
     teacher_recipe = TeacherRecipe(epochs=12, batch=256, learning_rate=2e-3)
     budgets = {
-        "smoke": Budget(
-            name="smoke",
-            synthesis_steps=4,
-            synthesis_batch=16,
-            epoch_steps=2,
-            images=64,
-            validation_images=16,
-            inversion_images=64,
-            inversion_steps=4,
-            student_steps=8,
-            student_batch=16,
-            student_optimizer="adam",
-            student_lr=2e-3,
-            evaluations=2,
-        ),
+        "smoke": DIGIT_SMOKE,
         "cpu": Budget(
             name="cpu",
             synthesis_steps=400,
@@ -94,12 +80,6 @@ class MNIST(Task):
 
     def load(self, data_dir: Path | None) -> Dataset:
         return read_mnist(data_dir)
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        pixels = F.interpolate(
-            images.float() / 255, size=self.image_shape[1:], mode="bilinear", align_corners=False
-        )
-        return self.normalization.normalize(pixels)
 
     def make_teacher(self) -> nn.Module:
         return lenet5(self.num_classes)

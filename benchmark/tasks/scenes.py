@@ -75,9 +75,6 @@ class Scenes(Task):
             return super().load_proxy(data_dir, proxy_dir)
         return scenes.draw_scenes(400, seed=2, place=scenes.COUNTRY).images
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        return self.normalization.normalize(images.float() / 255)
-
     def make_teacher(self) -> nn.Module:
         return UNet(self.num_classes, width=16, depth=3, output_stride=2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
 from benchmark.data.base import Dataset
@@ -44,9 +44,6 @@ class SVHN(Task):
 
     def load(self, data_dir: Path | None) -> Dataset:
         return read_svhn(data_dir)
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        return self.normalization.normalize(images.float() / 255)
 
     def make_teacher(self) -> nn.Module:
         return wide_resnet(40, 2, self.num_classes)

@@ -69,9 +69,6 @@ class Tiny(Task):
         images[32:, :, :, :4] += 110
         return images.to(torch.uint8)
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        return self.normalization.normalize(images.float() / 255)
-
     def make_teacher(self) -> nn.Module:
         return SmallCNN(self.num_classes, self.image_shape, width=4)
 

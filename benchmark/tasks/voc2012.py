@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from benchmark.data.base import Dataset
 from benchmark.data.voc import CLASSES, read_voc, voc_palette
@@ -46,9 +46,6 @@ class VOC2012(Task):
 
     def load(self, data_dir: Path | None) -> Dataset:
         return read_voc(data_dir, self.image_shape[1])
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        return self.normalization.normalize(images.float() / 255)
 
     def make_teacher(self) -> nn.Module:
         from benchmark.models.deeplab import torchvision_deeplab_resnet101
