@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from benchmark.analysis.compare import Comparison, compare_series, in_words
 from benchmark.analysis.frame import readable, to_frame
+from benchmark.analysis.in_short import in_short
 from benchmark.analysis.plots import draw_comparison, draw_critical_difference, draw_profiles
 from benchmark.analysis.robustness import (
     loss_stability,
@@ -92,24 +94,30 @@ def robustness(
         "(spread: Brown–Forsythe), corrected for everything asked in the same section; "
         "*insufficient* means that no outcome could have shown it with so few seeds; the seeds it "
         "would take are for a difference as large as the observed one, with probability 0.8.",
-        _section("At their headline settings", found, folder / "headline.svg", output),
     ]
-    for over in swept(frame, methods, task, found.place.budget):
-        over_it = compare_series(*select(frame, methods, task, found.place.budget, over))
+    sweeps = [
+        compare_series(*select(frame, methods, task, found.place.budget, over))
+        for over in swept(frame, methods, task, found.place.budget)
+    ]
+    scores = robustness_scores(mine)
+    parts.append(in_short([found, *sweeps], score_claims(scores), scores))
+    parts.append(_section("At their headline settings", found, folder / "headline.svg", output))
+    for over_it in sweeps:
+        over = str(over_it.place.over)
         parts.append(_section(f"Over `{over}`", over_it, folder / f"{over}.svg", output))
-    if len(parts) == 3:
+    if not sweeps:
         parts.append(
             "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
             f"task. Suites that do: {_suites(task, 'sweep')}."
         )
-    parts.append(_draws(mine, titles, task, folder / "draws.svg", output))
+    parts.append(_draws(scores, titles, task, folder / "draws.svg", output))
     parts.append(_stability(mine, found.series))
     write_atomic(output, ("\n\n".join(parts) + "\n").encode())
     console.print(str(output), markup=False, highlight=False, soft_wrap=True)
 
 
 def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -> list[str]:
-    """Settings of which one of the methods has several values, all else being equal."""
+    """Settings of which two of the methods have several values in common, all else being equal."""
     names = set(BUDGET_NUMBERS)
     shared = [
         set().union(*(json.loads(text) for text in frame.loc[frame["method"] == m, "params"]))
@@ -119,7 +127,10 @@ def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -
     return [
         name
         for name in sorted(names)
-        if any(len(s.points) > 1 for s in select(frame, methods, task, budget, name)[1])
+        if any(
+            len(a.points.keys() & b.points.keys()) > 1
+            for a, b in itertools.combinations(select(frame, methods, task, budget, name)[1], 2)
+        )
     ]
 
 
@@ -139,11 +150,10 @@ def _draw(found: Comparison, path: Path) -> list[Path]:
 
 
 def _draws(
-    records: Sequence[Record], titles: dict[str, str], task: str, plot: Path, output: Path
+    scores: dict[str, list[float]], titles: dict[str, str], task: str, plot: Path, output: Path
 ) -> str:
     """The section on random draws from tuning ranges."""
     heading = "## Over whole tuning ranges\n\n"
-    scores = robustness_scores(records)
     if len(scores) < 2:
         return (
             f"{heading}Insufficient: fewer than two of these methods have runs at random draws "
@@ -190,7 +200,7 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
         (term, Question(a, b, seeds[a], seeds[b]))
         for term, seeds in sorted(terms.items())
         if term not in OWN_TERMS
-        for a, b in _pairs(list(seeds))
+        for a, b in itertools.combinations(seeds, 2)
     ]
     answers = compare_pairs([question for _, question in asked], np.random.default_rng(0))
     lines = [
@@ -220,10 +230,6 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
             calmer = second if pair.better == pair.first else first
             lines.append(f"- `{term}`: **{calmer} fluctuates less**, {pair.claim.words}")
     return "\n".join(lines)
-
-
-def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    return [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
 
 
 def _suites(task: str, purpose: str) -> str:

@@ -31,7 +31,8 @@ class Comparison:
     """Methods at every value of a swept setting, or at their headline settings.
 
     Attributes:
-        better: at each value, whether the mean scores of two methods differ.
+        better: at each value, whether the mean scores of two methods differ that both have runs
+            there.
         spreads: at each value, whether their spread over seeds differs.
         sensitivity: whether the ranges of two methods' scores over the values differ, seed by seed;
             scores at all values they have in common, at least two.
@@ -54,17 +55,20 @@ def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Com
     if all(isinstance(value, int | float) for value in values):
         values.sort()
     pairs = list(itertools.combinations(series, 2))
+    # A question about a value that a method was not run at has no answer, and would only make the
+    # correction of the others harsher.
     asked = [
-        Question(a.method, b.method, a.points.get(value, {}), b.points.get(value, {}))
+        (value, Question(a.method, b.method, a.points.get(value, {}), b.points.get(value, {})))
         for value in values
         for a, b in pairs
+        if not place.over or (value in a.points and value in b.points)
     ]
-    answers = compare(asked, rng)
-    spreads = [
-        compare_spread(list(q.scores.values()), list(q.others.values()), rng, len(asked))
-        for q in asked
-    ]
-    k = len(pairs)
+    better: dict[Any, list[Pair]] = {value: [] for value in values}
+    spreads: dict[Any, list[Spread]] = {value: [] for value in values}
+    for (value, question), pair in zip(asked, compare([q for _, q in asked], rng), strict=True):
+        scores, others = list(question.scores.values()), list(question.others.values())
+        better[value].append(pair)
+        spreads[value].append(compare_spread(scores, others, rng, len(asked)))
     ranges = [
         Question(a.method, b.method, _ranges(a, b), _ranges(b, a)) for a, b in pairs if place.over
     ]
@@ -72,8 +76,8 @@ def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Com
         place,
         list(series),
         values,
-        {value: answers[i * k : (i + 1) * k] for i, value in enumerate(values)},
-        {value: spreads[i * k : (i + 1) * k] for i, value in enumerate(values)},
+        better,
+        spreads,
         compare(ranges, rng),
         block_agreement(_blocks(series, values)) if len(series) > 2 else None,
     )
@@ -127,9 +131,13 @@ def in_words(comparison: Comparison) -> str:
 def _numbers(comparison: Comparison) -> list[str]:
     setting = [f"`{comparison.place.over}`"] if comparison.place.over else []
     head = [*setting, "method", "mean", "middle half", "s.d. over seeds", "at chance", "n"]
-    lines = [f"| {' | '.join(head)} |", "|" + "--:|" * len(head)]
+    words = len(setting) + 1
+    rule = ":--|" * words + "--:|" * (len(head) - words)
+    lines = [f"| {' | '.join(head)} |", f"|{rule}"]
     for value in comparison.values:
         for series in comparison.series:
+            if comparison.place.over and value not in series.points:
+                continue
             scores = list(series.points.get(value, {}).values())
             start = [format_value(value)] if comparison.place.over else []
             collapsed = series.collapsed.get(value, 0)

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmark.analysis.answers import swept
 from benchmark.analysis.compare import Comparison, compare_series, in_words
 from benchmark.analysis.frame import to_frame
+from benchmark.analysis.in_short import in_short
 from benchmark.analysis.leaderboard import cells
 from benchmark.analysis.plots import style
 from benchmark.analysis.robustness import (
@@ -203,6 +205,45 @@ def test_methods_without_a_common_value_are_insufficient() -> None:
     records = [*runs(STEADY, 0.9, 0.9, lr=0.1), *runs(SHAKY, 0.8, 0.8, lr=0.2)]
     text = in_words(answer(records, STEADY, SHAKY, over="generator_lr"))
     assert "fewer than two common values" in text
+
+
+def test_where_a_method_has_no_runs_nothing_is_asked() -> None:
+    extra = noisy(STEADY, 0.9, lr=0.5, purpose="sweep")
+    found = answer([*sweep(), *extra], STEADY, SHAKY, over="generator_lr")
+    without = answer(sweep(), STEADY, SHAKY, over="generator_lr")
+    assert found.better[0.5] == found.spreads[0.5] == []
+    assert [found.better[lr][0].claim.p for lr in (0.001, 0.01, 0.2)] == [
+        without.better[lr][0].claim.p for lr in (0.001, 0.01, 0.2)
+    ]
+    text = in_words(found)
+    assert "| 0.5 | RDSKD |" in text
+    assert "| 0.5 | DAFL |" not in text
+
+
+def test_in_short_names_winners_only_where_they_were_shown() -> None:
+    wide = noisy(SHAKY, 0.905, scale=0.2)
+    at_home = answer([*noisy(STEADY, 0.91), *wide], STEADY, SHAKY)
+    over = answer(sweep(), STEADY, SHAKY, over="generator_lr")
+    few = answer(sweep(2), STEADY, SHAKY, over="generator_lr")
+    draws = {STEADY: [0.9 + i / 100 for i in range(8)], SHAKY: [i / 100 for i in range(8)]}
+    rows = dict(
+        line.strip("| ").split(" | ")
+        for line in in_short([at_home, over], score_claims(draws), draws).splitlines()[6:]
+    )
+    assert at_home.spreads[None][0].claim.shown
+    assert rows["better at headline settings"] == "not shown"
+    assert rows["spreads less over seeds at headline settings"] == "**RDSKD**"
+    assert rows["better at `generator_lr` = 0.2"] == "**RDSKD**"
+    assert rows["less sensitive to `generator_lr`"] == "**RDSKD**"
+    assert rows["more robust over whole tuning ranges"] == "**RDSKD**"
+    assert "insufficient" in in_short([few], {}, {})
+    assert "whole tuning" not in in_short([few], {}, {})
+
+
+def test_a_setting_that_one_method_alone_was_swept_over_is_no_section() -> None:
+    alone = [r for r in sweep(3) if r.spec.method == SHAKY or r.spec.params["generator_lr"] == 0.01]
+    assert swept(to_frame(sweep(3)), (STEADY, SHAKY), "digits", "tiny") == ["generator_lr"]
+    assert swept(to_frame(alone), (STEADY, SHAKY), "digits", "tiny") == []
 
 
 def test_three_methods_are_also_ranked_together() -> None:

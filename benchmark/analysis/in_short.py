@@ -1,0 +1,99 @@
+"""The answers of several comparisons in one table: who won where, and where nobody did."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+
+from benchmark.analysis.compare import Comparison
+from benchmark.analysis.statistics import Claim
+from methods.params import format_value
+
+NOT_ASKED = "–"
+
+
+def in_short(
+    comparisons: Sequence[Comparison],
+    draws: Mapping[tuple[str, str], Claim],
+    scores: Mapping[str, Sequence[float]],
+) -> str:
+    """A section of Markdown: a row a question, a column two methods.
+
+    Args:
+        comparisons: of the same methods; the first is at their headline settings.
+        draws: whether the robustness scores of two methods differ.
+        scores: those scores, by draw.
+    """
+    series = comparisons[0].series
+    pairs = list(itertools.combinations([own.method for own in series], 2))
+    titles = {own.method: own.title for own in series}
+    found = {
+        frozenset(pair): _cell(claim, max(pair, key=lambda name: fmean(scores[name])), titles)
+        for pair, claim in draws.items()
+    }
+    rows = [row for one in comparisons for row in _rows(one, titles)]
+    if found:
+        rows.append(("more robust over whole tuning ranges", found))
+    lines = [
+        "## In short",
+        "",
+        "Who it is, where that was shown.",
+        "",
+        "|  | " + " | ".join(f"{titles[a]} or {titles[b]}" for a, b in pairs) + " |",
+        "|:--|" + ":--|" * len(pairs),
+    ]
+    for question, answers in rows:
+        row = [question, *(answers.get(frozenset(pair), NOT_ASKED) for pair in pairs)]
+        lines.append(f"| {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def _rows(
+    comparison: Comparison, titles: Mapping[str, str]
+) -> Iterator[tuple[str, dict[frozenset[str], str]]]:
+    over = comparison.place.over
+    for value, pairs in comparison.better.items():
+        at = f"at `{over}` = {format_value(value)}" if over else "at headline settings"
+        if not pairs:
+            continue
+        yield (
+            f"better {at}",
+            _by_pair((p.first, p.second, p.claim, p.better, titles) for p in pairs),
+        )
+        spreads = comparison.spreads[value]
+        yield (
+            f"spreads less over seeds {at}",
+            _by_pair(
+                (p.first, p.second, s.claim, _lower(p.first, p.second, s.deviations), titles)
+                for p, s in zip(pairs, spreads, strict=True)
+            ),
+        )
+    if over:
+        yield (
+            f"less sensitive to `{over}`",
+            _by_pair(
+                (p.first, p.second, p.claim, p.second if p.better == p.first else p.first, titles)
+                for p in comparison.sensitivity
+            ),
+        )
+
+
+def _by_pair(
+    answers: Iterable[tuple[str, str, Claim, str | None, Mapping[str, str]]],
+) -> dict[frozenset[str], str]:
+    return {
+        frozenset((first, second)): _cell(claim, winner, titles)
+        for first, second, claim, winner, titles in answers
+    }
+
+
+def _lower(first: str, second: str, of: tuple[float | None, float | None]) -> str | None:
+    a, b = of
+    if a is None or b is None:
+        return None
+    return first if a < b else second
+
+
+def _cell(claim: Claim, winner: str | None, titles: Mapping[str, str]) -> str:
+    return f"**{titles[winner]}**" if claim.shown and winner else claim.verdict
