@@ -1,38 +1,25 @@
-"""What ``dfkd compare`` and ``dfkd robustness`` print and write."""
+"""What ``dfkd compare`` prints and draws."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from rich.console import Console
 
-from benchmark.analysis.compare import Comparison, compare_series, in_words
-from benchmark.analysis.frame import readable, to_frame
-from benchmark.analysis.in_short import in_short
-from benchmark.analysis.plots import draw_comparison, draw_critical_difference, draw_profiles
-from benchmark.analysis.robustness import (
-    loss_stability,
-    robustness_cell,
-    robustness_scores,
-    score_claims,
+from benchmark.analysis.compare import (
+    Comparison,
+    compare_series,
+    in_words,
 )
-from benchmark.analysis.series import BUDGET_NUMBERS, Series, select
-from benchmark.analysis.statistics import Claim, Question, t_interval
-from benchmark.analysis.statistics import compare as compare_pairs
+from benchmark.analysis.frame import readable, to_frame
+from benchmark.analysis.plots import draw_comparison, draw_critical_difference
+from benchmark.analysis.series import select
 from benchmark.errors import UserError
 from benchmark.records import Record
-from benchmark.store import Store, write_atomic
-from benchmark.suite import load_suite, suite_names
+from benchmark.store import Store
 
 PLOTS = (".svg", ".png", ".pdf")
-OWN_TERMS = ("loss", "diversity")
-"""Terms of the generator's loss that every method makes up in its own way."""
 
 
 def compare(
@@ -49,98 +36,20 @@ def compare(
     Raises:
         UserError: for fewer than two methods, unknown names, or a plot of an unknown kind.
     """
-    _at_least_two(methods)
+    at_least_two(methods)
     name = "-".join([task, *([over] if over else []), *methods])
     path = plot or Path("runs") / "compare" / f"{name}.svg"
     if path.suffix not in PLOTS:
         raise UserError(f"--plot '{path}' must end in {', '.join(PLOTS[:-1])} or {PLOTS[-1]}")
-    frame = to_frame(_records(results))
+    frame = to_frame(read_records(results))
     found = compare_series(*select(frame, methods, task, budget, over))
     console.print(in_words(found), markup=False, highlight=False, soft_wrap=True)
-    for drawn in _draw(found, path):
+    for drawn in draw(found, path):
         console.print(f"plot: {drawn}", markup=False, highlight=False, soft_wrap=True)
 
 
-def robustness(
-    methods: Sequence[str],
-    task: str,
-    budget: str | None,
-    results: Path,
-    output: Path,
-    console: Console,
-) -> None:
-    """Write a document that says what the records say about the robustness of some methods.
-
-    Raises:
-        UserError: for fewer than two methods, or unknown names.
-    """
-    _at_least_two(methods)
-    records = _records(results)
-    frame = to_frame(records)
-    folder = output.with_suffix("")
-    found = compare_series(*select(frame, methods, task, budget))
-    mine = [
-        r
-        for r in {r.run_id: r for r in records}.values()
-        if (r.spec.task, r.spec.budget.name) == (task, found.place.budget)
-        and r.teacher.checksum == found.place.teacher
-        and r.spec.method in methods
-    ]
-    titles = {series.method: series.title for series in found.series}
-    parts = [
-        f"# Robustness of {', '.join(titles[m] for m in methods)}",
-        f"Written by `dfkd robustness {' '.join(methods)} --task {task}` from the records; do not "
-        "edit it by hand. *Shown* means p ≤ 0.05 of a paired sign-flip test on common seeds "
-        "(spread: Brown–Forsythe), corrected for everything asked in the same section; "
-        "*insufficient* means that no outcome could have shown it with so few seeds; the seeds it "
-        "would take are for a difference as large as the observed one, with probability 0.8.",
-    ]
-    sweeps = [
-        compare_series(*select(frame, methods, task, found.place.budget, over))
-        for over in swept(frame, methods, task, found.place.budget)
-    ]
-    scores = robustness_scores(mine)
-    parts.append(in_short([found, *sweeps], score_claims(scores), scores))
-    parts.append(_section("At their headline settings", found, folder / "headline.svg", output))
-    for over_it in sweeps:
-        over = str(over_it.place.over)
-        parts.append(_section(f"Over `{over}`", over_it, folder / f"{over}.svg", output))
-    if not sweeps:
-        parts.append(
-            "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
-            f"task. Suites that do: {_suites(task, 'sweep')}."
-        )
-    parts.append(_draws(scores, titles, task, folder / "draws.svg", output))
-    parts.append(_stability(mine, found.series))
-    write_atomic(output, ("\n\n".join(parts) + "\n").encode())
-    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
-
-
-def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -> list[str]:
-    """Settings of which two of the methods have several values in common, all else being equal."""
-    names = set(BUDGET_NUMBERS)
-    shared = [
-        set().union(*(json.loads(text) for text in frame.loc[frame["method"] == m, "params"]))
-        for m in methods
-    ]
-    names |= set.intersection(*shared)
-    return [
-        name
-        for name in sorted(names)
-        if any(
-            len(a.points.keys() & b.points.keys()) > 1
-            for a, b in itertools.combinations(select(frame, methods, task, budget, name)[1], 2)
-        )
-    ]
-
-
-def _section(heading: str, found: Comparison, plot: Path, output: Path) -> str:
-    drawn = _draw(found, plot)
-    images = "\n\n".join(f"![{heading}]({path.relative_to(output.parent)})" for path in drawn)
-    return f"## {heading}\n\n{in_words(found)}\n\n{images}"
-
-
-def _draw(found: Comparison, path: Path) -> list[Path]:
+def draw(found: Comparison, path: Path) -> list[Path]:
+    """Save the plot, and the critical-difference diagram where blocks give it power."""
     draw_comparison(found, path)
     if found.agreement is None or found.agreement.nemenyi is None:
         return [path]
@@ -149,107 +58,18 @@ def _draw(found: Comparison, path: Path) -> list[Path]:
     return [path, ranks]
 
 
-def _draws(
-    scores: dict[str, list[float]], titles: dict[str, str], task: str, plot: Path, output: Path
-) -> str:
-    """The section on random draws from tuning ranges."""
-    heading = "## Over whole tuning ranges\n\n"
-    if len(scores) < 2:
-        return (
-            f"{heading}Insufficient: fewer than two of these methods have runs at random draws "
-            f"from their tuning ranges. Suites that make them: {_suites(task, 'draw')}."
-        )
-    draw_profiles(scores, f"{task}: random draws from the tuning ranges, 95 % bands", plot)
-    lines = [
-        "Mean of (score − chance) / (teacher's − chance) over random draws from each method's "
-        "own tuning ranges, ± half-width of the 95 % t-interval (number of draws): the area under "
-        "the performance profile.",
-        "",
-        *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
-        "",
-        *(
-            f"- {_more_robust(a, b, scores, claim, titles)} (rank-sum test, n of draws)"
-            for (a, b), claim in score_claims(scores).items()
-        ),
-    ]
-    image = f"![Performance profiles]({plot.relative_to(output.parent)})"
-    return heading + "\n".join(lines) + f"\n\n{image}"
+def read_records(results: Path) -> list[Record]:
+    """What can be read under a results folder.
 
-
-def _more_robust(
-    a: str, b: str, scores: dict[str, list[float]], claim: Claim, titles: dict[str, str]
-) -> str:
-    words = claim.words.replace("seeds", "draws")
-    if not claim.shown:
-        return f"{titles[a]} or {titles[b]}: {words}"
-    more, less = (a, b) if np.mean(scores[a]) > np.mean(scores[b]) else (b, a)
-    return f"**{titles[more]} is more robust than {titles[less]}**, {words}"
-
-
-def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
-    """The section on the generator's loss terms, at headline settings."""
-    terms: dict[str, dict[str, dict[int, float]]] = defaultdict(dict)
-    for own in series:
-        runs = [r for r in records if r.spec.method == own.method and r.run_id in own.run_ids]
-        for term, seeds in loss_stability(runs).items():
-            terms[term][own.method] = seeds
-    if not terms:
-        return "## Stability of the generator's loss\n\nNo record has curves of a generator's loss."
-    titles = {own.method: own.title for own in series}
-    asked = [
-        (term, Question(a, b, seeds[a], seeds[b]))
-        for term, seeds in sorted(terms.items())
-        if term not in OWN_TERMS
-        for a, b in itertools.combinations(seeds, 2)
-    ]
-    answers = compare_pairs([question for _, question in asked], np.random.default_rng(0))
-    lines = [
-        "## Stability of the generator's loss",
-        "",
-        "How much each term jumps between recorded steps in the second half of the generator's "
-        "training, in the term's own unit: root of half the mean square of successive differences, "
-        "mean over seeds ± half-width of the 95 % t-interval. RDSKD shows it in Figure 3. Compared "
-        "are terms that mean the same in both methods.",
-        "",
-        "| term | method | fluctuation | n |",
-        "|:--|:--|--:|--:|",
-    ]
-    for term, by_method in sorted(terms.items()):
-        for method, seeds in by_method.items():
-            values = list(seeds.values())
-            half = t_interval(values)
-            spread = "" if half is None else f" ± {half:.2g}"
-            mean = f"{float(np.mean(values)):.3g}"
-            lines.append(f"| {term} | {titles[method]} | {mean}{spread} | {len(values)} |")
-    lines.append("")
-    for (term, _), pair in zip(asked, answers, strict=True):
-        first, second = titles[pair.first], titles[pair.second]
-        if pair.better is None:
-            lines.append(f"- `{term}`, {first} or {second}: {pair.claim.words}")
-        else:
-            calmer = second if pair.better == pair.first else first
-            lines.append(f"- `{term}`: **{calmer} fluctuates less**, {pair.claim.words}")
-    return "\n".join(lines)
-
-
-def _suites(task: str, purpose: str) -> str:
-    """The shipped suites of a purpose, as a reader would run them."""
-    suites = [load_suite(name) for name in suite_names()]
-    names = [
-        suite.name
-        for suite in suites
-        if task in suite.tasks
-        and (suite.draws > 0 if purpose == "draw" else suite.purpose == "sweep")
-    ]
-    return ", ".join(f"`dfkd run {name}`" for name in names) or "none yet"
-
-
-def _records(results: Path) -> list[Record]:
+    Raises:
+        UserError: when there is no such folder.
+    """
     if not results.is_dir():
         raise UserError(f"results folder '{results}' does not exist; run a suite first")
     return readable(Store(results).scan())
 
 
-def _at_least_two(methods: Sequence[str]) -> None:
+def at_least_two(methods: Sequence[str]) -> None:
+    """Raises UserError for fewer than two methods, or one named twice."""
     if len(set(methods)) < 2 or len(set(methods)) < len(methods):
         raise UserError("name two or more different methods to compare, like: rdskd dafl")

@@ -25,6 +25,9 @@ from benchmark.analysis.statistics import (
 )
 from methods.params import format_value
 
+SUMMARY = ("mean", "middle half", "s.d. over seeds", "at chance")
+"""Headings of `summary_cells`."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -130,7 +133,7 @@ def in_words(comparison: Comparison) -> str:
 
 def _numbers(comparison: Comparison) -> list[str]:
     setting = [f"`{comparison.place.over}`"] if comparison.place.over else []
-    head = [*setting, "method", "mean", "middle half", "s.d. over seeds", "at chance", "n"]
+    head = [*setting, "method", *SUMMARY, "n"]
     words = len(setting) + 1
     rule = ":--|" * words + "--:|" * (len(head) - words)
     lines = [f"| {' | '.join(head)} |", f"|{rule}"]
@@ -141,12 +144,12 @@ def _numbers(comparison: Comparison) -> list[str]:
             scores = list(series.points.get(value, {}).values())
             start = [format_value(value)] if comparison.place.over else []
             collapsed = series.collapsed.get(value, 0)
-            cells = [*start, series.title, *_summary(scores, collapsed), str(len(scores))]
+            cells = [*start, series.title, *summary_cells(scores, collapsed), str(len(scores))]
             lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return lines
 
 
-def _summary(scores: Sequence[float], collapsed: int) -> list[str]:
+def summary_cells(scores: Sequence[float], collapsed: int) -> list[str]:
     """Mean with interval, interquartile mean, deviation and share at chance level."""
     if not scores:
         return ["–"] * 4

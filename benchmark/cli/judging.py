@@ -103,6 +103,6 @@ def robustness(
     ] = Path("docs/robustness.md"),
 ) -> None:
     """Write what the records say about robustness: sweeps, random draws, stability of losses."""
-    from benchmark.analysis import answers
+    from benchmark.analysis import robustness_page
 
-    answers.robustness(methods, task, budget, results, output, console)
+    robustness_page.robustness(methods, task, budget, results, output, console)

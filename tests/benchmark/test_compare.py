@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.answers import swept
 from benchmark.analysis.compare import Comparison, compare_series, in_words
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.in_short import in_short
@@ -23,6 +22,7 @@ from benchmark.analysis.robustness import (
     robustness_scores,
     score_claims,
 )
+from benchmark.analysis.robustness_page import swept
 from benchmark.analysis.series import Series, select
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.tables import tables
@@ -246,6 +246,17 @@ def test_a_setting_that_one_method_alone_was_swept_over_is_no_section() -> None:
     assert swept(to_frame(alone), (STEADY, SHAKY), "digits", "tiny") == []
 
 
+def test_what_one_method_alone_was_swept_over_is_shown_and_not_compared(tmp_path: Path) -> None:
+    alone = [r for r in sweep(3) if r.spec.method == SHAKY or r.spec.params["generator_lr"] == 0.01]
+    output = tmp_path / "robustness.md"
+    arguments = ("--task", "digits", "--results", stored(tmp_path / "results", alone))
+    assert dfkd("robustness", STEADY, SHAKY, *arguments, "--output", output).exit_code == 0
+    text = output.read_text(encoding="utf-8")
+    assert "## Over settings of one method alone" in text
+    assert "| DAFL | `generator_lr` = 0.2 |" in text
+    assert "RDSKD | `generator_lr`" not in text
+
+
 def test_three_methods_are_also_ranked_together() -> None:
     records = [*noisy("a", 0.9), *noisy("b", 0.7), *noisy("c", 0.5)]
     found = answer(records, "a", "b", "c")
@@ -369,6 +380,7 @@ def test_the_document_says_what_the_records_say(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     text = output.read_text(encoding="utf-8")
     assert "## Over `generator_lr`" in text
+    assert text.index("## In short") < text.index("## At their headline settings")
     assert "**RDSKD is more robust than DAFL**, shown" in text
     assert "`entropy`, RDSKD or DAFL: not shown" in text
     for name in ("headline", "generator_lr", "draws"):
