@@ -55,7 +55,8 @@ def rank_correlation(
 
     Seeds of one method are alike, so runs are no independent sample: methods are drawn with
     replacement, then each one's seeds (Davison & Hinkley, 1997, section 3.8). Draws in which a
-    number does not vary are left out.
+    number does not vary count as 0: to leave them out would keep those only that contain the few
+    methods which differ, and claim from them what a new set of methods need not show.
 
     Args:
         first: one number a run.
@@ -81,9 +82,7 @@ def rank_correlation(
         for _ in range(resamples):
             chosen = rng.integers(len(members), size=len(members))
             rows = np.concatenate([rng.choice(members[i], len(members[i])) for i in chosen])
-            draw = _correlate(x[rows], y[rows], kind)
-            if draw is not None:
-                draws.append(draw)
+            draws.append(_correlate(x[rows], y[rows], kind) or 0.0)
         tail = 0.5 - confidence / 2
         low, high = np.quantile(draws, [tail, 1 - tail])
         interval = (float(low), float(high))

@@ -36,7 +36,8 @@ Made by `dfkd image-quality` from the records; do not edit it by hand.
 Papers show that their synthetic images score well and that their students are accurate, as if the
 one explained the other. Below, every run that makes images is ranked by each measure of its images
 and by the score of its student. The interval is a bootstrap over methods and, within them,
-seeds: the seeds of one method are alike and must not count as independent evidence.
+seeds: the seeds of one method are alike and must not count as independent evidence. Every interval
+stands alone; with so many measures, one in twenty that means nothing will look as if it did.
 
 The extractor `task` is a critic: a network trained on the real data for this purpose, which is
 neither the teacher nor of its seed, because a generator was trained to please the teacher.
@@ -61,8 +62,10 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Task and budget."""
-        return f"{self.runs['task'].iloc[0]}, budget {self.runs['budget'].iloc[0]}"
+        """Task, budget and how many images were measured."""
+        first = self.runs.iloc[0]
+        images = int(first[f"{self.extractor}_samples"])
+        return f"{first['task']}, budget {first['budget']}, {images:,} images a run"
 
     @property
     def metric(self) -> Metric:
@@ -144,8 +147,7 @@ def section(comparison: Comparison, plot: str) -> str:
         "",
         f"{len(runs)} runs of {runs['row'].nunique()} methods; extractor "
         f"`{comparison.extractor}` (`{runs[f'{comparison.extractor}_extractor'].iloc[0]}`), "
-        f"{int(runs[f'{comparison.extractor}_samples'].iloc[0]):,} images a run; teacher "
-        f"`{runs['teacher'].iloc[0]}`.",
+        f"teacher `{runs['teacher'].iloc[0]}`.",
         "",
         "| measure | " + " | ".join(f"{name} with {metric}" for name in KINDS.values()) + " | |",
         "|:--|--:|--:|:--|",

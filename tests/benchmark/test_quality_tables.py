@@ -169,6 +169,16 @@ def test_few_methods_or_a_constant_give_no_claim() -> None:
         rank_correlation([1.0], [1.0, 2.0], ["a"], rng)
 
 
+def test_what_rests_on_one_method_is_no_claim() -> None:
+    methods = [name for name in "abcdefg" for _ in range(3)]
+    alone = [1.0 * (name == "g") for name in methods]
+    score = [float(i) for i in range(len(methods))]
+    found = rank_correlation(alone, score, methods, np.random.default_rng(0))
+    assert found.value is not None
+    assert found.value > 0.5
+    assert found.verdict == "undecided", "a third of all draws of methods are without that one"
+
+
 # The page
 
 
