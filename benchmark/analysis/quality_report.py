@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmark.analysis.correlation import RankCorrelation, rank_correlation
 from benchmark.analysis.frame import METRIC_NAMES, load_results
+from benchmark.analysis.plots import style
 from benchmark.analysis.quality import METRICS
 from benchmark.errors import UserError
 from benchmark.records import SCORED, Metric
@@ -178,7 +179,7 @@ def _cell(found: RankCorrelation) -> str:
 
 
 def scatter(comparison: Comparison) -> bytes:
-    """Accuracy against every measure, a colour a method; SVG, the same bytes for the same runs."""
+    """Score against every measure, a point a run; SVG, the same bytes for the same runs."""
     measures = comparison.measures()
     columns = min(3, len(measures))
     lines = -(-len(measures) // columns)
@@ -186,15 +187,19 @@ def scatter(comparison: Comparison) -> bytes:
         figure = Figure(figsize=(3.2 * columns, 2.4 * lines + 0.8), layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
         for axis, (heading, values) in zip(axes, measures.items(), strict=False):
-            for number, (row, group) in enumerate(comparison.runs.groupby("row", sort=True)):
-                axis.scatter(
+            seen: set[str] = set()
+            for (method, row), group in comparison.runs.groupby(["method", "row"], sort=True):
+                # Other settings of a method have its colour and are hollow.
+                axis.plot(
                     values[group.index],
                     100 * group[comparison.metric],
-                    s=14,
-                    color=f"C{number % 10}",
-                    marker="osD^v"[number // 10 % 5],
-                    label=str(row),
+                    linestyle="none",
+                    markersize=4,
+                    markerfacecolor="none" if method in seen else None,
+                    label=f"{row}, n = {len(group)}",
+                    **style(str(method)),
                 )
+                seen.add(str(method))
             axis.set_xlabel(heading)
         for axis in axes[::columns]:
             axis.set_ylabel(f"{METRIC_NAMES[comparison.metric]}, %")
