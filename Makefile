@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids leaderboard report clean
+.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids bench-faults leaderboard report clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench-tables: setup ## time the leaderboard and the report of 10,000 made-up rec
 
 bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do nothing on Ray
 	$(BIN)/python -m benchmark.speed.scaling
+
+bench-faults: setup ## kill a grid at random moments, 120 times, and see what is lost (an hour)
+	$(BIN)/python -m benchmark.faults
 
 leaderboard: setup ## render leaderboard.md and the README's table from results/
 	$(BIN)/dfkd leaderboard
