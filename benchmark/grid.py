@@ -105,6 +105,7 @@ def _prepare(
                 run.budget.name,
                 context.device,
                 context.precision,
+                context.checkpoint_seconds,
             )
             _keep_beside_records(teachers[name], store.root / "teachers" / name)
         if Access.METADATA in run.method.access and name not in described:

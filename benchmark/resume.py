@@ -1,8 +1,9 @@
-"""Where a run is, kept now and then, so that it goes on from there when it is interrupted.
+"""Where a training is, kept now and then, so that it goes on from there when it is interrupted.
 
 A folder a run, in the cache: ``<loop>.safetensors`` for each of its loops, and the snapshots of its
-student, which are written once each. Everything is checksummed and written atomically; what is
-damaged is said and ignored, and the run then starts that loop again.
+student, which are written once each; and a folder for a teacher in training. Everything is
+checksummed and written atomically; what is damaged is said and ignored, and that loop then starts
+again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
 from benchmark.errors import UserError
@@ -34,9 +35,71 @@ COST_FACTOR = 50
 
 TREE = "tree"
 
+TEACHER_CODE = 1
+"""Raise it when the code that trains teachers changes, so that no state of older code goes on."""
 
-class RunKeeper:
-    """Keeps the state of one run's loops; see `methods.resuming.Keeper`.
+
+class LoopKeeper:
+    """Keeps the states of loops in a folder; see `methods.resuming.Keeper`.
+
+    Args:
+        folder: one for all that has the same identity, the code and machine included.
+        every: seconds between two states.
+        what: what is in training, as messages call it.
+    """
+
+    def __init__(self, folder: Path, every: float, what: str) -> None:
+        self.folder = folder
+        self.what = what
+        self._every = every
+        self._pause = every
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time again."""
+        return time.monotonic() - self._last >= self._pause
+
+    def save(self, loop: str, step: int, state: dict[str, Any]) -> None:
+        """Keep that ``step`` steps of a loop are done. A full disk is said; training goes on."""
+        started = time.monotonic()
+        try:
+            tensors, text = pack({"step": step, "state": state, **self._beside()})
+            # The text is a tensor too, so that the checksum is of all there is.
+            tensors[TREE] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+            save_tensors(self._path(loop), tensors, {})
+        except (UserError, OSError) as error:
+            LOG.warning("no checkpoint of %s: %s", self.what, error)
+        self._last = time.monotonic()
+        self._pause = max(self._every, COST_FACTOR * (self._last - started)) if self._every else 0
+
+    def load(self, loop: str) -> tuple[int, dict[str, Any]] | None:
+        """Steps done and state of a loop, where an undamaged one is kept."""
+        if not self._path(loop).exists():
+            return None
+        try:
+            tensors, _ = load_tensors(self._path(loop))
+            tree = unpack(tensors, bytes(tensors.pop(TREE).numpy()).decode())
+            self._restore_beside(tree)
+            step: int = tree["step"]
+            state: dict[str, Any] = tree["state"]
+        except (Corrupted, FileNotFoundError, KeyError, ValueError) as error:
+            LOG.warning("checkpoint ignored: %s; %s starts its %s again", error, self.what, loop)
+            return None
+        return step, state
+
+    def _beside(self) -> dict[str, Any]:
+        """What else belongs to a state."""
+        return {}
+
+    def _restore_beside(self, tree: Mapping[str, Any]) -> None:
+        """Be as when `_beside` was asked."""
+
+    def _path(self, loop: str) -> Path:
+        return self.folder / f"{loop}.safetensors"
+
+
+class RunKeeper(LoopKeeper):
+    """Keeps the states of one run's loops, and the students it has shown.
 
     Args:
         context: where the cache is, how often to keep, and on what the bits depend.
@@ -53,66 +116,45 @@ class RunKeeper:
             code_fingerprint(type(method)),
             [context.device, context.precision, torch.get_num_threads(), torch.__version__],
         ]
-        self.folder = _folder(context.cache) / f"{run_id}-{digest(identity)}"
-        self._every = context.checkpoint_seconds
+        folder = _folder(context.cache) / f"{run_id}-{digest(identity)}"
+        super().__init__(folder, context.checkpoint_seconds, f"run {run_id}")
         self._snapshots = snapshots
         self._written: set[int] = set()
-        self._pause = self._every
-        self._last = time.monotonic()
 
-    def due(self) -> bool:
-        """Whether it is time again."""
-        return time.monotonic() - self._last >= self._pause
-
-    def save(self, loop: str, step: int, state: dict[str, Any]) -> None:
-        """Keep that ``step`` steps of a loop are done. A full disk is said; the run goes on."""
-        started = time.monotonic()
+    def _beside(self) -> dict[str, Any]:
         snapshots = self._snapshots
-        try:
-            for number, weights in zip(snapshots.steps, snapshots.states, strict=True):
-                if number not in self._written:
-                    save_tensors(self._student(number), weights, {})
-                    self._written.add(number)
-            tree = {"step": step, "state": state, "shown": snapshots.state_dict()}
-            tensors, text = pack(tree)
-            # The text is a tensor too, so that the checksum is of all there is.
-            tensors[TREE] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
-            save_tensors(self._path(loop), tensors, {})
-        except (UserError, OSError) as error:
-            LOG.warning("no checkpoint of run %s: %s", self.folder.name[:16], error)
-        self._last = time.monotonic()
-        self._pause = max(self._every, COST_FACTOR * (self._last - started)) if self._every else 0
+        for number, weights in zip(snapshots.steps, snapshots.states, strict=True):
+            if number not in self._written:
+                save_tensors(self._student(number), weights, {})
+                self._written.add(number)
+        return {"shown": snapshots.state_dict()}
 
-    def load(self, loop: str) -> tuple[int, dict[str, Any]] | None:
-        """Steps done and state of a loop, where an undamaged one is kept."""
-        if not self._path(loop).exists():
-            return None
-        try:
-            tensors, _ = load_tensors(self._path(loop))
-            tree = unpack(tensors, bytes(tensors.pop(TREE).numpy()).decode())
-            shown: dict[str, Any] = tree["shown"]
-            students = [self._weights(number) for number in shown["steps"]]
-        except (Corrupted, FileNotFoundError, KeyError, ValueError) as error:
-            LOG.warning("checkpoint ignored: %s; the run starts its %s again", error, loop)
-            return None
+    def _restore_beside(self, tree: Mapping[str, Any]) -> None:
+        shown: dict[str, Any] = tree["shown"]
+        students = [load_tensors(self._student(number))[0] for number in shown["steps"]]
         self._snapshots.load_state_dict({**shown, "states": students})
         self._written = set(shown["steps"])
-        step: int = tree["step"]
-        return step, tree["state"]
-
-    def _weights(self, step: int) -> dict[str, Tensor]:
-        return load_tensors(self._student(step))[0]
-
-    def _path(self, loop: str) -> Path:
-        return self.folder / f"{loop}.safetensors"
 
     def _student(self, step: int) -> Path:
         return self.folder / f"student-{step}.safetensors"
 
 
-def forget(cache: Path, run_id: str) -> None:
-    """Remove what was kept of a run that has its record."""
-    for folder in _folder(cache).glob(f"{run_id}-*"):
+def teacher_keeper(cache: Path, name: str, every: float, bits: Sequence[str]) -> LoopKeeper:
+    """Where the training of a teacher is kept.
+
+    Args:
+        cache: the folder of everything that can be made again.
+        name: the teacher's, which tells task, data and recipe.
+        every: seconds between two states.
+        bits: what its bits depend on beside them.
+    """
+    identity = [TEACHER_CODE, *bits, torch.get_num_threads(), torch.__version__]
+    return LoopKeeper(_folder(cache) / f"{name}-{digest(identity)}", every, f"teacher {name}")
+
+
+def forget(cache: Path, name: str) -> None:
+    """Remove what was kept of a run, by its id, that has its record; or of a finished teacher."""
+    for folder in _folder(cache).glob(f"{name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

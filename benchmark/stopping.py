@@ -19,6 +19,7 @@ USER = "stopped by the user"
 LIMIT = "the time limit was reached"
 
 _reason = ""
+_patient = False
 
 
 def requested() -> str:
@@ -43,8 +44,11 @@ def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
             impatient block is interrupted by the first.
     """
 
+    global _patient
+    _patient = patient
+
     def stop(number: int, frame: FrameType | None) -> None:
-        if not patient or requested():
+        if not _patient or requested():
             raise KeyboardInterrupt
         request(LIMIT if number == signal.SIGALRM else USER)
         if number != signal.SIGINT:
@@ -61,6 +65,23 @@ def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
         forget()
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """A block, within an impatient one, that asks `requested` itself and can go on later.
+
+    Raises:
+        KeyboardInterrupt: at its end, when it came to it although a stop was requested.
+    """
+    global _patient
+    before, _patient = _patient, True
+    try:
+        yield
+    finally:
+        _patient = before
+    if requested():
+        raise KeyboardInterrupt
 
 
 def forget() -> None:

@@ -1,15 +1,20 @@
-"""Teachers: trained once per task, kept by content, verified whenever they are used."""
+"""Teachers: trained once per task, kept by content, verified whenever they are used.
+
+Training one may take hours, so it goes on where it was interrupted, with the same bits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmark import stopping
 from benchmark.artifacts import Corrupted, cache_dir, checksum, load_tensors, save_tensors
 from benchmark.data.augmentation import crop_flip, scale_crop_flip
 from benchmark.data.base import Dataset
@@ -19,8 +24,9 @@ from benchmark.evaluation import exam_of
 from benchmark.metrics.classification import constant_share
 from benchmark.metrics.segmentation import constant_miou
 from benchmark.records import TeacherInfo, digest
+from benchmark.resume import LoopKeeper, forget, teacher_keeper
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import derive_seed
+from methods.base import Run, derive_seed
 from methods.losses import IGNORE_INDEX
 from methods.optimizers import SGD, Adam
 
@@ -94,14 +100,37 @@ def obtain_teacher(
     preset: str = "",
     device: str = "cpu",
     precision: Precision = "fp32",
+    checkpoint_seconds: float | None = None,
 ) -> TrainedTeacher:
-    """The teacher of a budget preset, from a folder or freshly trained and saved in the last."""
+    """The teacher of a budget preset, from a folder or freshly trained and saved in the last.
+
+    Args:
+        task: gives the network and the recipe.
+        dataset: trained on one split, measured on the other.
+        folders: where teachers are looked for; the last is the cache's.
+        say: told of damage, in one sentence.
+        progress: told ``"teacher"``, step, total and loss.
+        preset: the budget whose recipe is followed.
+        device: where it is trained.
+        precision: ``bf16`` is used by recipes of mixed precision.
+        checkpoint_seconds: how often its training is kept in the cache, None for never.
+
+    Raises:
+        KeyboardInterrupt: when a stop was requested; where training is kept, it goes on from there
+            the next time.
+    """
     data_checksum = dataset.checksum()
     found = find_teacher(task, data_checksum, folders, say, preset)
     if found is not None:
         return found
-    teacher = train_teacher(task, dataset, progress, preset, device, precision)
-    keep_teacher(teacher, folders[-1] / teacher_file(task, data_checksum, preset))
+    path = folders[-1] / teacher_file(task, data_checksum, preset)
+    cache, keeper = folders[-1].parent, None
+    if checkpoint_seconds is not None:
+        keeper = teacher_keeper(cache, path.stem, checkpoint_seconds, [device, precision])
+    with stopping.patiently():
+        teacher = train_teacher(task, dataset, progress, preset, device, precision, keeper)
+    keep_teacher(teacher, path)
+    forget(cache, path.stem)
     return teacher
 
 
@@ -122,6 +151,7 @@ def train_teacher(
     preset: str = "",
     device: str = "cpu",
     precision: Precision = "fp32",
+    keeper: LoopKeeper | None = None,
 ) -> TrainedTeacher:
     """Train by the task's recipe; the weights after the last epoch are the teacher.
 
@@ -132,11 +162,15 @@ def train_teacher(
         preset: the budget whose recipe is followed.
         device: where it is trained.
         precision: ``bf16`` is used by recipes of mixed precision.
+        keeper: where the training is kept, to go on from there.
+
+    Raises:
+        KeyboardInterrupt: after a step, when a stop was requested.
     """
     # Dropout draws from the global generators, of which the GPU has its own.
     forked = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=forked):
-        network = _trained(task, dataset, progress, preset, device, precision)
+        network = _trained(task, dataset, progress, preset, device, precision, keeper)
     weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
     info = TeacherInfo(
         checksum=checksum(weights),
@@ -154,9 +188,11 @@ def _trained(
     preset: str,
     device: str,
     precision: Precision,
+    keeper: LoopKeeper | None,
 ) -> nn.Module:
     recipe = task.recipe(preset)
-    images, labels = dataset.train.images.to(device), dataset.train.labels.to(device)
+    images = dataset.train.images[: recipe.images].to(device)
+    labels = dataset.train.labels[: recipe.images].to(device)
     torch.manual_seed(derive_seed(recipe.seed, "teacher-initialisation"))
     network = task.make_teacher()
     if recipe.pretrained:
@@ -165,36 +201,77 @@ def _trained(
     class_weights = (
         median_frequency_weights(labels, task.num_classes) if recipe.class_balanced else None
     )
-    stream = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-batches"))
+    batches = _Batches(len(images), recipe.batch, derive_seed(recipe.seed, "teacher-batches"))
     crops = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-augmentation"))
-    steps_per_epoch = len(images) // recipe.batch
-    total = recipe.epochs * steps_per_epoch
+    total = recipe.epochs * batches.in_an_epoch
     optimizer, schedule = _optimization(recipe, network, total)
     reduced = recipe.mixed_precision and precision == "bf16"
     network.train()
-    for epoch in range(recipe.epochs):
-        order = torch.randperm(len(images), generator=stream).to(device)
-        for i in range(steps_per_epoch):
-            chosen = order[i * recipe.batch : (i + 1) * recipe.batch]
-            batch, wanted = images[chosen], labels[chosen]
-            if recipe.augmentation == "crop-flip":
-                batch = crop_flip(batch, crops)
-            elif recipe.augmentation == "scale-crop-flip":
-                batch, wanted = scale_crop_flip(batch, wanted, crops)
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=reduced):
-                logits = network(task.preprocess(batch))
-            loss = F.cross_entropy(
-                logits.float(), wanted.long(), class_weights, ignore_index=IGNORE_INDEX
-            )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            step = epoch * steps_per_epoch + i + 1
-            # Reading a loss from an accelerator waits for it.
-            if device == "cpu" or step % 50 == 0 or step == total:
-                progress("teacher", step, total, loss.item())
+    # A loop of a run, which goes on as a method's does; no budget limits a teacher.
+    run = Run(
+        next(iter(task.budgets.values())),
+        device=device,
+        stopping=stopping.requested,
+        keeper=keeper,
+    )
+    for step in run.steps(
+        "teacher",
+        total,
+        network=network,
+        optimizer=optimizer,
+        schedule=schedule,
+        batches=batches,
+        crops=crops,
+    ):
+        chosen = batches.next().to(device)
+        batch, wanted = images[chosen], labels[chosen]
+        if recipe.augmentation == "crop-flip":
+            batch = crop_flip(batch, crops)
+        elif recipe.augmentation == "scale-crop-flip":
+            batch, wanted = scale_crop_flip(batch, wanted, crops)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=reduced):
+            logits = network(task.preprocess(batch))
+        loss = F.cross_entropy(
+            logits.float(), wanted.long(), class_weights, ignore_index=IGNORE_INDEX
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        done = step + 1
+        # Reading a loss from an accelerator waits for it.
+        if device == "cpu" or done % 50 == 0 or done == total:
+            progress("teacher", done, total, loss.item())
     return network.eval()
+
+
+class _Batches:
+    """Which images each batch holds: all in a random order, less a last one too small; again."""
+
+    def __init__(self, images: int, size: int, seed: int) -> None:
+        self._images = images
+        self._size = min(size, images)
+        self._stream = torch.Generator().manual_seed(seed)
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def in_an_epoch(self) -> int:
+        """Number of batches."""
+        return self._images // self._size
+
+    def next(self) -> Tensor:
+        """Numbers of the next batch's images."""
+        if len(self._order) < self._size:
+            self._order = torch.randperm(self._images, generator=self._stream)
+        chosen, self._order = self._order[: self._size], self._order[self._size :]
+        return chosen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stream": self._stream.get_state(), "order": self._order}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        self._stream.set_state(state["stream"])
+        self._order = state["order"]
 
 
 def _chance(task: Task, labels: Tensor) -> float:

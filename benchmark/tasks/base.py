@@ -35,7 +35,7 @@ class TeacherRecipe(BaseModel):
         "none", description="the last is for segmentation: it changes images and labels alike"
     )
     seed: int = 0
-    name: str = Field("", description="cpu or paper, where a task has recipes of both kinds")
+    name: str = Field("", description="smoke, cpu or paper, where a task has several recipes")
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0)
     mixed_precision: bool = Field(
@@ -46,6 +46,9 @@ class TeacherRecipe(BaseModel):
     )
     pretrained: Literal["", "imagenet"] = Field(
         "", description="segmentation: weights the backbone starts from; fetched where it is used"
+    )
+    images: int | None = Field(
+        None, ge=1, description="train on so many, the first of the split; all by default"
     )
 
     def identity(self) -> dict[str, Any]:
@@ -61,6 +64,7 @@ class TeacherRecipe(BaseModel):
             "mixed_precision",
             "class_balanced",
             "pretrained",
+            "images",
         }
         unused = {n for n in added if getattr(self, n) == type(self).model_fields[n].default}
         return self.model_dump(mode="json", exclude=unused)

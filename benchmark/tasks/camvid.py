@@ -89,6 +89,9 @@ CPU_RECIPE = TeacherRecipe(
     mixed_precision=True,
 )
 
+# Some teacher, in a minute: what the smoke budget is for.
+SMOKE_RECIPE = CPU_RECIPE.model_copy(update={"name": "smoke", "epochs": 1, "images": 32})
+
 
 class CamVid(Task):
     """DeepLabV3 on ResNet-50 (output stride 8) teaches one on MobileNetV2 (16), as in the paper.
@@ -109,7 +112,7 @@ class CamVid(Task):
     normalization = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     proxy = "cityscapes"
     teacher_recipe = CPU_RECIPE.model_copy(update={"epochs": 4})
-    teacher_recipes = {"gpu": PAPER_RECIPE, "paper": PAPER_RECIPE}
+    teacher_recipes = {"smoke": SMOKE_RECIPE, "gpu": PAPER_RECIPE, "paper": PAPER_RECIPE}
     # A CPU shows that these networks train, and no more.
     budgets = {
         "smoke": SMOKE,
@@ -188,7 +191,7 @@ class CamVidLite(CamVid):
     pair = "DeepLabV3 ResNet-18 OS 16 → MobileNetV2-0.5 OS 16"
     image_shape = (3, 64, 64)
     teacher_recipe = CPU_RECIPE
-    teacher_recipes = {
+    teacher_recipes = {"smoke": SMOKE_RECIPE} | {
         preset: PAPER_RECIPE.model_copy(update={"name": "gpu"}) for preset in ("gpu", "paper")
     }
     budgets = {

@@ -25,6 +25,8 @@ PAPER_RECIPE = TeacherRecipe(
     mixed_precision=True,
 )
 
+CPU_RECIPE = PAPER_RECIPE.model_copy(update={"name": "cpu", "epochs": 4, "schedule": "one-cycle"})
+
 
 class SVHN(Task):
     """WRN-40-2 teaches WRN-16-1; the ``extra`` images are not used."""
@@ -36,10 +38,12 @@ class SVHN(Task):
     image_shape = (3, 32, 32)
     num_classes = 10
     normalization = Normalization((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
-    teacher_recipe = PAPER_RECIPE.model_copy(
-        update={"name": "cpu", "epochs": 4, "schedule": "one-cycle"}
-    )
-    teacher_recipes = {"gpu": PAPER_RECIPE, "paper": PAPER_RECIPE}
+    teacher_recipe = CPU_RECIPE
+    teacher_recipes = {
+        "smoke": CPU_RECIPE.model_copy(update={"name": "smoke", "epochs": 1, "images": 512}),
+        "gpu": PAPER_RECIPE,
+        "paper": PAPER_RECIPE,
+    }
     budgets = {"smoke": SMOKE, "cpu": CPU_SAMPLE, "gpu": GPU, "paper": RDSKD_SCHEDULE}
 
     def load(self, data_dir: Path | None) -> Dataset:

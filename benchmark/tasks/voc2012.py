@@ -10,7 +10,7 @@ from benchmark.data.base import Dataset
 from benchmark.data.voc import CLASSES, read_voc, voc_palette
 from benchmark.models.unet import UNet
 from benchmark.tasks.base import Task
-from benchmark.tasks.camvid import CPU_RECIPE, GPU, PAPER, PAPER_RECIPE, SMOKE
+from benchmark.tasks.camvid import CPU_RECIPE, GPU, PAPER, PAPER_RECIPE, SMOKE, SMOKE_RECIPE
 from methods.base import Normalization
 
 
@@ -33,7 +33,7 @@ class VOC2012(Task):
     palette = voc_palette()
     normalization = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     teacher_recipe = CPU_RECIPE.model_copy(update={"epochs": 1})
-    teacher_recipes = {"gpu": PAPER_RECIPE, "paper": PAPER_RECIPE}
+    teacher_recipes = {"smoke": SMOKE_RECIPE, "gpu": PAPER_RECIPE, "paper": PAPER_RECIPE}
     # A CPU shows that these networks train, and no more.
     budgets = {
         "smoke": SMOKE.model_copy(update={"images": 4, "validation_images": 2}),

@@ -68,6 +68,7 @@ def test_every_number_of_a_recipe_is_part_of_its_identity() -> None:
         "mixed_precision": True,
         "class_balanced": True,
         "pretrained": "imagenet",
+        "images": 9,
     }
     assert set(changes) == set(TeacherRecipe.model_fields)
     identities = [RECIPE.identity()]
@@ -102,12 +103,13 @@ def test_colour_tasks_have_a_teacher_for_minutes_and_one_for_the_paper(name: str
         preset: preset for preset in task.budgets
     }
     kinds = {preset: task.recipe(preset).name for preset in task.budgets}
-    assert kinds == {"smoke": "cpu", "cpu": "cpu", "gpu": "paper", "paper": "paper"}
+    assert kinds == {"smoke": "smoke", "cpu": "cpu", "gpu": "paper", "paper": "paper"}
+    assert task.recipe("smoke").images is not None
     assert task.recipe("cpu").identity()["name"] == "cpu"
     assert task.recipe("cpu").epochs < task.recipe("paper").epochs
     recipes = task.recipes()
     assert sorted(preset for presets in recipes.values() for preset in presets) == sorted(kinds)
-    assert len(recipes) == 2
+    assert len(recipes) == 3
 
 
 @pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar10-wrn", "cifar10-lite"])

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmark import stopping
 from benchmark.artifacts import checksum
 from benchmark.data.digits import read_digits
+from benchmark.tasks.base import TeacherRecipe
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import (
     TrainedTeacher,
@@ -125,3 +129,105 @@ def test_what_is_known_of_a_teacher_is_true(digits_teacher: TrainedTeacher) -> N
     assert info.accuracy > 0.5
     assert checksum(network.state_dict()) == info.checksum
     assert weight_bytes(digits_teacher) < 200_000
+
+
+# Interrupted training
+
+
+@pytest.fixture
+def dropping_out(monkeypatch: pytest.MonkeyPatch) -> Digits:
+    """A teacher of two epochs whose training draws from every random stream there is."""
+    recipe = TeacherRecipe(
+        epochs=2,
+        batch=64,
+        learning_rate=0.01,
+        optimizer="sgd",
+        momentum=0.9,
+        schedule="one-cycle",
+        augmentation="crop-flip",
+    )
+    build = Digits.make_teacher
+    monkeypatch.setattr(Digits, "teacher_recipe", recipe)
+    monkeypatch.setattr(
+        Digits,
+        "make_teacher",
+        lambda self: torch.nn.Sequential(torch.nn.Dropout(0.2), build(self)),
+    )
+    return Digits()
+
+
+def interrupted_at(
+    step: int, task: Digits, cache: Path, do: Callable[[], None] = lambda: None
+) -> list[int]:
+    """Train as the command does, and do something at a step; the steps that were trained."""
+    steps: list[int] = []
+
+    def watch(phase: str, done: int, total: int, loss: float) -> None:
+        steps.append(done)
+        if done == step:
+            do()
+
+    with stopping.on_signals(None, patient=False):
+        obtain_teacher(task, DATA, [cache / "teachers"], progress=watch, checkpoint_seconds=60)
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [(signal.SIGINT, 1), (signal.SIGTERM, 22), (signal.SIGALRM, 30), (signal.SIGINT, 44)],
+)
+def test_a_teacher_goes_on_where_it_was_stopped_with_the_same_bits(
+    dropping_out: Digits, tmp_path: Path, number: int, step: int
+) -> None:
+    whole = train_teacher(dropping_out, DATA, lambda *event: None)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at(step, dropping_out, tmp_path, lambda: signal.raise_signal(number))
+    (state,) = (tmp_path / "checkpoints").glob("*/*")
+    assert state.name == "teacher.safetensors"
+    assert not (tmp_path / "teachers").exists()
+
+    assert interrupted_at(0, dropping_out, tmp_path) == list(range(step + 1, 45))
+    found = find_teacher(dropping_out, DATA.checksum(), [tmp_path / "teachers"])
+    assert found is not None
+    assert found.info == whole.info
+    assert not list((tmp_path / "checkpoints").iterdir())  # what has its teacher is forgotten
+
+
+def test_a_damaged_state_of_a_teacher_is_said_and_training_starts_again(
+    dropping_out: Digits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at(9, dropping_out, tmp_path, lambda: signal.raise_signal(signal.SIGINT))
+    (state,) = (tmp_path / "checkpoints").glob("*/*")
+    state.write_bytes(state.read_bytes()[:-100])
+    assert interrupted_at(0, dropping_out, tmp_path) == list(range(1, 45))
+    assert "checkpoint ignored" in one_line(caplog.messages[0])
+
+
+def test_a_second_signal_stops_a_teacher_at_once(dropping_out: Digits, tmp_path: Path) -> None:
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at(5, dropping_out, tmp_path, twice)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_teacher_of_another_recipe_does_not_go_on_from_this_one(
+    dropping_out: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at(9, dropping_out, tmp_path, lambda: signal.raise_signal(signal.SIGINT))
+    recipe = Digits.teacher_recipe.model_copy(update={"learning_rate": 0.02})
+    monkeypatch.setattr(Digits, "teacher_recipe", recipe)
+    assert interrupted_at(0, dropping_out, tmp_path) == list(range(1, 45))
+
+
+def test_a_recipe_may_use_some_of_the_images(task: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Digits.teacher_recipe.model_copy(update={"images": 128})
+    monkeypatch.setattr(Digits, "teacher_recipe", recipe)
+    steps: list[int] = []
+    few = train_teacher(task, DATA, lambda phase, step, total, loss: steps.append(total))
+    assert steps == [2, 2]
+    assert few.info.recipe["images"] == 128
