@@ -56,6 +56,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             info = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:  # removed by another process since
+        raise FileNotFoundError(path) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise Corrupted(f"'{path}' is damaged ({error})") from None
     if checksum(tensors) != info.get("checksum"):

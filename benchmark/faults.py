@@ -22,24 +22,50 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from benchmark.artifacts import Corrupted, load_tensors
 from benchmark.records import Record
 from benchmark.store import Store, write_atomic
 
-GRID = "run --task digits --budget cpu --suite-name faults --seeds 0 --threads 1 --device cpu"
 METHODS = ("rdskd", "deep-inversion", "student-supervised")
-FLAGS = "--checkpoint-every 0.2s"
+
+SUITE = """title = "Faults"
+description = "Short runs of different kinds, to be killed."
+budget = "cpu"
+purpose = "sweep"
+tasks = ["digits"]
+seeds = "0"
+
+[budget_axes]
+synthesis_steps = [60]
+images = [1024]
+validation_images = [128]
+inversion_images = [512]
+student_steps = [400]
+"""
+
+FLAGS = "--threads 1 --device cpu --checkpoint-every 0.2s"
 
 HEAD = """# What a grid survives
 
-Written by `python -m benchmark.faults`: {runs} runs of `digits` at the budget `cpu`
-({methods}), a state kept five times a second.
-A fault is injected at a random moment of the command, again and again on one results folder, until
-it was injected as often as the table says; what was left is then finished without faults and
-compared with a grid that was left alone: status, metrics, curves and costs, but for seconds and
-memory.
+Written by `python -m benchmark.faults`: {runs} short runs of `digits` ({methods}), a state kept five
+times a second. A fault is injected at a random moment of the command, the training of the teacher
+included, again and again on one results folder, until it was injected as often as the table says;
+what was left is then finished without faults and compared with a grid that was left alone: run ids
+(and with them the teacher's bits), status, metrics, curves and costs, but for seconds and memory.
+After every fault each record, and each teacher, state, student and bank of images in the cache, is
+read and its checksum compared.
 
-| fault | times injected | runs lost | records torn | results identical |
-|:--|--:|--:|--:|:--|
+| fault | times injected | runs lost | records torn | other files torn | results identical |
+|:--|--:|--:|--:|--:|:--|
+"""
+
+TAIL = """
+Faults that take a moment to stage are tests of their own (`tests/benchmark/test_faults.py`,
+`test_resume.py`, `test_stopping.py`, `test_sharing.py`, `test_ray.py`): a full disk under a record
+and under a state, damaged states, teachers and records, a clock that was set back, a run out of
+memory, one that hangs, one that calls `sys.exit`, methods that change the teacher, the random state,
+threads or deterministic flags, two grids on one folder, a Ray node that dies, and a results folder
+of 50,000 files.
 """
 
 
@@ -50,13 +76,15 @@ class Outcome:
     fault: str
     times: int
     lost: int
-    torn: int
+    torn_records: int
+    torn_files: int
     identical: bool
 
     def row(self) -> str:
         """A row of the table."""
         same = "yes" if self.identical else "**no**"
-        return f"| {self.fault} | {self.times} | {self.lost} | {self.torn} | {same} |\n"
+        counts = [self.times, self.lost, self.torn_records, self.torn_files]
+        return f"| {' | '.join([self.fault, *map(str, counts), same])} |\n"
 
 
 class Arena:
@@ -72,10 +100,11 @@ class Arena:
         # Teachers too are trained with one thread: several wait for each other on a busy machine.
         own = {"DFKD_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"}
         self.environment = {**os.environ, **own}
-        words = [*GRID.split(), *FLAGS.split(), "--jobs", str(jobs), "--results", str(self.results)]
-        for method in METHODS:
-            words += ["--method", method]
-        self.command = [sys.executable, "-m", "benchmark.cli", *words]
+        suite = folder / "faults.toml"
+        suite.write_text(SUITE + "".join(f'\n[[methods]]\nname = "{name}"\n' for name in METHODS))
+        places = ["--jobs", str(jobs), "--results", str(self.results)]
+        words = ["-m", "benchmark.cli", "run", str(suite), *FLAGS.split(), *places]
+        self.command = [sys.executable, *words]
 
     def start(self) -> subprocess.Popen[bytes]:
         """The grid, as a process group of its own."""
@@ -88,39 +117,69 @@ class Arena:
         )
 
     def clear(self) -> None:
-        """Forget all runs and their images; the teacher stays."""
+        """Forget all runs, their images and the teacher; prepared data stay."""
         shutil.rmtree(self.results)
-        shutil.rmtree(self.cache / "samples", ignore_errors=True)
+        for made in ("samples", "teachers", "checkpoints"):
+            shutil.rmtree(self.cache / made, ignore_errors=True)
 
     def records(self) -> dict[str, Record]:
         """By run id."""
         return {record.run_id: record for record in Store(self.results).scan().records}
 
-    def torn(self) -> int:
+    def torn_records(self) -> int:
         """Files among the records that are none."""
         return len(Store(self.results).scan().unreadable)
 
+    def torn_files(self) -> int:
+        """Files of tensors that cannot be read, or whose checksum is wrong."""
+        return sum(map(is_torn, [*self.cache.rglob(TENSORS), *self.results.rglob(TENSORS)]))
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+
+TENSORS = "*.safetensors"
+
+
+def is_torn(path: Path) -> bool:
+    """Whether a file of tensors is damaged."""
+    try:
+        load_tensors(path)
+    except Corrupted:
+        return True
+    except FileNotFoundError:  # a worker that outlives its command still tidies up
+        return False
+    return False
+
+
+def kill(process: subprocess.Popen[bytes], arena: Arena) -> None:
     """SIGKILL to the command and its workers, as when a machine goes down."""
     os.killpg(process.pid, signal.SIGKILL)
 
 
-def kill_the_driver(process: subprocess.Popen[bytes]) -> None:
+def kill_the_driver(process: subprocess.Popen[bytes], arena: Arena) -> None:
     """SIGKILL to the command alone; its workers notice."""
     process.kill()
 
 
-def terminate(process: subprocess.Popen[bytes]) -> None:
+def terminate(process: subprocess.Popen[bytes], arena: Arena) -> None:
     """SIGTERM, as a batch queue sends it."""
     process.terminate()
 
 
-FAULTS: dict[str, tuple[Callable[[subprocess.Popen[bytes]], None], int]] = {
+def damage(process: subprocess.Popen[bytes], arena: Arena) -> None:
+    """SIGKILL to everything, and what was kept last of runs or of the teacher is cut in half."""
+    kill(process, arena)
+    process.wait()
+    if states := [*(arena.cache / "checkpoints").rglob(TENSORS)]:
+        newest = max(states, key=lambda path: path.stat().st_mtime)
+        os.truncate(newest, newest.stat().st_size // 2)
+
+
+Harm = Callable[[subprocess.Popen[bytes], Arena], None]
+FAULTS: dict[str, tuple[Harm, int]] = {
     "kill -9, one process": (kill, 1),
     "kill -9, command and two workers": (kill, 2),
     "kill -9, command alone, two workers": (kill_the_driver, 2),
     "SIGTERM": (terminate, 1),
+    "kill -9, and the newest state cut in half": (damage, 1),
 }
 """What is done, and to how many processes."""
 
@@ -140,7 +199,7 @@ def inject(
     harm, jobs = FAULTS[fault]
     with tempfile.TemporaryDirectory() as folder:
         arena = Arena(Path(folder), jobs)
-        torn = injected = 0
+        torn_records = torn_files = injected = 0
         while injected < times:
             process = arena.start()
             try:
@@ -148,16 +207,19 @@ def inject(
                 arena.clear()  # it was too quick: all over again
                 continue
             except subprocess.TimeoutExpired:
-                harm(process)
+                harm(process, arena)
                 process.wait()
             injected += 1
-            torn += arena.torn()
+            torn_records += arena.torn_records()
+            # What this fault itself cut in half says nothing.
+            torn_files += 0 if harm is damage else arena.torn_files()
         arena.start().wait()
         found = arena.records()
-        torn += arena.torn()
+        torn_records += arena.torn_records()
+        torn_files += arena.torn_files()
     lost = len(whole.keys() - found.keys())
     identical = all(facts(found[i]) == facts(whole[i]) for i in whole.keys() & found.keys())
-    return Outcome(fault, times, lost, torn, identical and not lost)
+    return Outcome(fault, times, lost, torn_records, torn_files, identical and not lost)
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -179,12 +241,13 @@ def main(
         arena.start().wait()
         seconds = time.monotonic() - started
         whole = arena.records()
+    console.print(f"{len(whole)} runs undisturbed: {seconds:.0f} s")
     text = HEAD.format(runs=len(whole), methods=", ".join(METHODS))
     for fault in FAULTS:
         outcome = inject(fault, times, whole, seconds, random.Random(f"{seed} {fault}"))
         console.print(outcome)
         text += outcome.row()
-    write_atomic(output, text.encode())
+    write_atomic(output, (text + TAIL).encode())
     console.print(f"wrote {output}")
 
 
