@@ -47,7 +47,7 @@ FLAGS = "--threads 1 --device cpu --checkpoint-every 0.2s"
 
 HEAD = """# What a grid survives
 
-Written by `python -m benchmark.faults`: {runs} short runs of `digits` ({methods}), a state kept five
+Written by `make bench-faults`: {runs} short runs of `digits` ({methods}), a state kept five
 times a second. A fault is injected at a random moment of the command, the training of the teacher
 included, again and again on one results folder, until it was injected as often as the table says;
 what was left is then finished without faults and compared with a grid that was left alone: run ids
@@ -63,9 +63,9 @@ TAIL = """
 Faults that take a moment to stage are tests of their own (`tests/benchmark/test_faults.py`,
 `test_resume.py`, `test_stopping.py`, `test_sharing.py`, `test_ray.py`): a full disk under a record
 and under a state, damaged states, teachers and records, a clock that was set back, a run out of
-memory, one that hangs, one that calls `sys.exit`, methods that change the teacher, the random state,
-threads or deterministic flags, two grids on one folder, a Ray node that dies, and a results folder
-of 50,000 files.
+memory, one that hangs, one that calls `sys.exit`, methods that change the teacher, the random
+state, threads or deterministic flags, two grids on one folder, a Ray node that dies, and a results
+folder of 50,000 files.
 """
 
 
