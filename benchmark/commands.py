@@ -26,7 +26,7 @@ from benchmark.plan import PlannedRun, plan
 from benchmark.records import FAILED, Record
 from benchmark.revive import revive
 from benchmark.run import Context, execute
-from benchmark.store import Scan, Store, write_atomic
+from benchmark.store import Scan, Store, sweep, write_atomic
 from benchmark.suite import MethodEntry, Suite, load_suite, parse_seeds
 from benchmark.tasks.registry import look_in
 from benchmark.teachers import teacher_folders
@@ -84,6 +84,8 @@ def run(request: Request, console: Console) -> int:
     context = make_context(request)
     store = Store(request.results)
     check_writable(request.results)
+    for folder in (request.results, context.cache):
+        sweep(folder)
     keep_freed_memory()  # a teacher may have to be trained here
     with stopping.on_signals(deadline, patient=False):
         agenda = prepare(planned, store, context, overwrite, TeacherDisplay(console))
@@ -195,10 +197,11 @@ def make_context(request: Request) -> Context:
         teacher_folders=teacher_folders(request.results),
         data_dir=request.data_dir,
         proxy_dir=request.proxy_dir,
-        method_folders=request.method_folders,
+        # Workers may have another working directory.
+        method_folders=tuple(folder.resolve() for folder in request.method_folders),
         device=str(device),
         precision=pick_precision(device),
-        task_folders=request.task_folders,
+        task_folders=tuple(folder.resolve() for folder in request.task_folders),
         checkpoint_seconds=parse_duration(request.checkpoint_every, "--checkpoint-every"),
         run_timeout=parse_duration(request.run_timeout, "--run-timeout")
         if request.run_timeout

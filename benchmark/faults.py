@@ -6,6 +6,7 @@ records that were finished afterwards are those of a grid that was left alone.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import shutil
@@ -23,8 +24,13 @@ import typer
 from rich.console import Console
 
 from benchmark.artifacts import Corrupted, load_tensors
+from benchmark.cli import entry
 from benchmark.records import Record
+from benchmark.resume import GOES_ON, IGNORED
 from benchmark.store import Store, write_atomic
+
+GRID = "--grid"
+"""Makes this module the ``dfkd`` command, which then also says what goes on from where it was."""
 
 METHODS = ("rdskd", "deep-inversion", "student-supervised")
 
@@ -49,41 +55,55 @@ HEAD = """# What a grid survives
 
 Written by `make bench-faults`: {runs} short runs of `digits` ({methods}), a state kept five
 times a second. A fault is injected at a random moment of the command, the training of the teacher
-included, again and again on one results folder, until it was injected as often as the table says;
-what was left is then finished without faults and compared with a grid that was left alone: run ids
-(and with them the teacher's bits), status, metrics, curves and costs, but for seconds and memory.
-After every fault each record, and each teacher, state, student and bank of images in the cache, is
-read and its checksum compared.
+included, and the same command is given again, until the grid is done; then all over again, until
+the fault was injected as often as the table says. Every grid that came to its end is compared with
+one that was left alone: run ids (and with them the teacher's bits), status, metrics, curves and
+costs, but for seconds and memory. After every fault each record, and each teacher, state, student
+and bank of images in the cache, is read and its checksum compared. *Gone on* counts how often a
+command found the state of an interrupted teacher or run and went on from there; *ignored* are
+states it refused as damaged, which may only be those that the fault itself damaged. A fault during
+the start, before there is a state, leaves nothing to go on from.
 
-| fault | times injected | runs lost | records torn | other files torn | results identical |
-|:--|--:|--:|--:|--:|:--|
+| fault | times | grids | runs lost | records torn | files torn | gone on | ignored | identical |
+|:--|--:|--:|--:|--:|--:|--:|--:|:--|
 """
 
 TAIL = """
-Faults that take a moment to stage are tests of their own (`tests/benchmark/test_faults.py`,
-`test_resume.py`, `test_stopping.py`, `test_sharing.py`, `test_ray.py`): a full disk under a record
-and under a state, damaged states, teachers and records, a clock that was set back, a run out of
-memory, one that hangs, one that calls `sys.exit`, methods that change the teacher, the random
-state, threads or deterministic flags, two grids on one folder, a Ray node that dies, and a results
-folder of 50,000 files.
+Faults that have to be staged are tests of their own (in `tests/benchmark/`, files `test_faults`,
+`test_resume`, `test_stopping`, `test_sharing`, `test_run`, `test_grid`, `test_records`,
+`test_teachers` and `test_ray`): a full disk under a record, a state and a bank of images; damaged
+states, teachers and records; a clock that was set back; a run out of memory, one that hangs, one
+that calls `sys.exit`; methods that change the teacher, the random state, threads or deterministic
+flags; two grids on one folder; a Ray node that dies; and a results folder of 50,000 files.
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """What a fault did."""
+    """What a fault did, counted over all grids it was injected into."""
 
     fault: str
-    times: int
-    lost: int
-    torn_records: int
-    torn_files: int
-    identical: bool
+    times: int = 0
+    grids: int = 0
+    lost: int = 0
+    torn_records: int = 0
+    torn_files: int = 0
+    gone_on: int = 0
+    ignored: int = 0
+    identical: bool = True
+
+    def compare(self, found: dict[str, Record], whole: dict[str, Record]) -> None:
+        """Count a grid that came to its end beside one that was left alone, records by run id."""
+        self.grids += 1
+        self.lost += len(whole.keys() - found.keys())
+        same = all(facts(found[i]) == facts(whole[i]) for i in whole.keys() & found.keys())
+        self.identical &= same and found.keys() == whole.keys()
 
     def row(self) -> str:
         """A row of the table."""
+        counts = [self.times, self.grids, self.lost, self.torn_records, self.torn_files]
+        counts += [self.gone_on, self.ignored]
         same = "yes" if self.identical else "**no**"
-        counts = [self.times, self.lost, self.torn_records, self.torn_files]
         return f"| {' | '.join([self.fault, *map(str, counts), same])} |\n"
 
 
@@ -97,30 +117,38 @@ class Arena:
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self.results, self.cache = folder / "results", folder / "cache"
+        self.log = folder / "errors.txt"
+        self.cut: set[Path] = set()
         # Teachers too are trained with one thread: several wait for each other on a busy machine.
         own = {"DFKD_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"}
         self.environment = {**os.environ, **own}
         suite = folder / "faults.toml"
         suite.write_text(SUITE + "".join(f'\n[[methods]]\nname = "{name}"\n' for name in METHODS))
         places = ["--jobs", str(jobs), "--results", str(self.results)]
-        words = ["-m", "benchmark.cli", "run", str(suite), *FLAGS.split(), *places]
+        words = ["-m", "benchmark.faults", GRID, "run", str(suite), *FLAGS.split(), *places]
         self.command = [sys.executable, *words]
 
     def start(self) -> subprocess.Popen[bytes]:
         """The grid, as a process group of its own."""
-        return subprocess.Popen(
-            self.command,
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with self.log.open("a") as log:
+            return subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def clear(self) -> None:
         """Forget all runs, their images and the teacher; prepared data stay."""
         shutil.rmtree(self.results)
         for made in ("samples", "teachers", "checkpoints"):
             shutil.rmtree(self.cache / made, ignore_errors=True)
+        self.cut.clear()
+
+    def said(self, words: str) -> int:
+        """How often the commands and their workers said something."""
+        return self.log.read_text().count(words) if self.log.exists() else 0
 
     def records(self) -> dict[str, Record]:
         """By run id."""
@@ -131,8 +159,11 @@ class Arena:
         return len(Store(self.results).scan().unreadable)
 
     def torn_files(self) -> int:
-        """Files of tensors that cannot be read, or whose checksum is wrong."""
-        return sum(map(is_torn, [*self.cache.rglob(TENSORS), *self.results.rglob(TENSORS)]))
+        """Files of tensors that are unreadable, or whose checksum is wrong, but for those cut."""
+        files = {*self.cache.rglob(TENSORS), *self.results.rglob(TENSORS)}
+        torn = {path for path in files if is_torn(path)}
+        self.cut &= torn  # written anew, a file counts again
+        return len(torn - self.cut)
 
 
 TENSORS = "*.safetensors"
@@ -149,31 +180,41 @@ def is_torn(path: Path) -> bool:
     return False
 
 
-def kill(process: subprocess.Popen[bytes], arena: Arena) -> None:
+Harm = Callable[[subprocess.Popen[bytes], Arena], bool]
+"""Does something to a grid, and answers whether it could."""
+
+
+def kill(process: subprocess.Popen[bytes], arena: Arena) -> bool:
     """SIGKILL to the command and its workers, as when a machine goes down."""
     os.killpg(process.pid, signal.SIGKILL)
+    return True
 
 
-def kill_the_driver(process: subprocess.Popen[bytes], arena: Arena) -> None:
+def kill_the_driver(process: subprocess.Popen[bytes], arena: Arena) -> bool:
     """SIGKILL to the command alone; its workers notice."""
     process.kill()
+    return True
 
 
-def terminate(process: subprocess.Popen[bytes], arena: Arena) -> None:
+def terminate(process: subprocess.Popen[bytes], arena: Arena) -> bool:
     """SIGTERM, as a batch queue sends it."""
     process.terminate()
+    return True
 
 
-def damage(process: subprocess.Popen[bytes], arena: Arena) -> None:
-    """SIGKILL to everything, and what was kept last of runs or of the teacher is cut in half."""
+def damage(process: subprocess.Popen[bytes], arena: Arena) -> bool:
+    """SIGKILL to everything, and the newest state of a run or of the teacher is cut in half."""
     kill(process, arena)
     process.wait()
-    if states := [*(arena.cache / "checkpoints").rglob(TENSORS)]:
-        newest = max(states, key=lambda path: path.stat().st_mtime)
-        os.truncate(newest, newest.stat().st_size // 2)
+    states = set((arena.cache / "checkpoints").rglob(TENSORS)) - arena.cut
+    if not states:
+        return False
+    newest = max(states, key=lambda path: path.stat().st_mtime)
+    os.truncate(newest, newest.stat().st_size // 2)
+    arena.cut.add(newest)
+    return True
 
 
-Harm = Callable[[subprocess.Popen[bytes], Arena], None]
 FAULTS: dict[str, tuple[Harm, int]] = {
     "kill -9, one process": (kill, 1),
     "kill -9, command and two workers": (kill, 2),
@@ -197,29 +238,28 @@ def inject(
         stream: of the moments.
     """
     harm, jobs = FAULTS[fault]
+    outcome = Outcome(fault)
     with tempfile.TemporaryDirectory() as folder:
         arena = Arena(Path(folder), jobs)
-        torn_records = torn_files = injected = 0
-        while injected < times:
+        while outcome.times < times:
             process = arena.start()
             try:
                 process.wait(timeout=stream.uniform(0, seconds))
-                arena.clear()  # it was too quick: all over again
-                continue
             except subprocess.TimeoutExpired:
-                harm(process, arena)
+                outcome.times += harm(process, arena)
                 process.wait()
-            injected += 1
-            torn_records += arena.torn_records()
-            # What this fault itself cut in half says nothing.
-            torn_files += 0 if harm is damage else arena.torn_files()
+                outcome.torn_records += arena.torn_records()
+                outcome.torn_files += arena.torn_files()
+                continue
+            outcome.compare(arena.records(), whole)
+            arena.clear()
         arena.start().wait()
-        found = arena.records()
-        torn_records += arena.torn_records()
-        torn_files += arena.torn_files()
-    lost = len(whole.keys() - found.keys())
-    identical = all(facts(found[i]) == facts(whole[i]) for i in whole.keys() & found.keys())
-    return Outcome(fault, times, lost, torn_records, torn_files, identical and not lost)
+        outcome.compare(arena.records(), whole)
+        outcome.torn_records += arena.torn_records()
+        outcome.torn_files += arena.torn_files()
+        outcome.gone_on, outcome.ignored = arena.said(GOES_ON), arena.said(IGNORED)
+        outcome.identical &= not arena.said("Traceback")
+    return outcome
 
 
 def facts(record: Record) -> dict[str, Any]:
@@ -238,9 +278,11 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         arena = Arena(Path(folder), 1)
         started = time.monotonic()
-        arena.start().wait()
+        failed = arena.start().wait()
         seconds = time.monotonic() - started
         whole = arena.records()
+        if failed or {r.status for r in whole.values()} != {"ok"} or len(whole) != len(METHODS):
+            raise SystemExit(f"the grid that was left alone failed:\n{arena.log.read_text()}")
     console.print(f"{len(whole)} runs undisturbed: {seconds:.0f} s")
     text = HEAD.format(runs=len(whole), methods=", ".join(METHODS))
     for fault in FAULTS:
@@ -251,5 +293,12 @@ def main(
     console.print(f"wrote {output}")
 
 
+if __name__ in ("__main__", "__mp_main__"):  # the latter is a worker of the command
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
 if __name__ == "__main__":
-    typer.run(main)
+    if sys.argv[1:2] == [GRID]:
+        del sys.argv[1]
+        entry()
+    else:
+        typer.run(main)

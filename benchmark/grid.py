@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from benchmark.artifacts import Corrupted, load_tensors
 from benchmark.data.base import Dataset
 from benchmark.division import Division
 from benchmark.executors.base import Executor
@@ -220,9 +221,13 @@ def check_writable(root: Path) -> None:
     """
     probe = root / ".writable"
     write_atomic(probe, b"")
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another command may be probing too
 
 
 def _keep_beside_records(teacher: TrainedTeacher, path: Path) -> None:
-    if weight_bytes(teacher) <= SHIPPED_LIMIT and not path.exists():
+    if weight_bytes(teacher) > SHIPPED_LIMIT:
+        return
+    try:
+        load_tensors(path)
+    except (FileNotFoundError, Corrupted):
         keep_teacher(teacher, path)

@@ -9,13 +9,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    StringConstraints,
     TypeAdapter,
     ValidationError,
     model_serializer,
@@ -83,6 +84,10 @@ def _budget_identity(budget: Budget) -> Mapping[str, Any]:
     return budget.identity()
 
 
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""What becomes a folder's name; it cannot lead anywhere else."""
+
+
 class Spec(_OmitsUnset):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
@@ -92,11 +97,11 @@ class Spec(_OmitsUnset):
 
     later = frozenset({"proxy", "objective", "purpose"})
 
-    suite: str
-    task: str
+    suite: FileName
+    task: FileName
     task_version: int
     data: str
-    method: str
+    method: FileName
     method_version: int
     params: dict[str, Any]
     budget: Budget

@@ -35,6 +35,9 @@ COST_FACTOR = 50
 
 TREE = "tree"
 
+GOES_ON, IGNORED = "goes on with", "checkpoint ignored"
+"""What is said of a state that was found."""
+
 TEACHER_CODE = 1
 """Raise it when the code that trains teachers changes, so that no state of older code goes on."""
 
@@ -83,8 +86,9 @@ class LoopKeeper:
             step: int = tree["step"]
             state: dict[str, Any] = tree["state"]
         except (Corrupted, FileNotFoundError, KeyError, ValueError) as error:
-            LOG.warning("checkpoint ignored: %s; %s starts its %s again", error, self.what, loop)
+            LOG.warning(f"{IGNORED}: %s; %s starts its %s again", error, self.what, loop)
             return None
+        LOG.info(f"%s {GOES_ON} %s after %d steps", self.what, loop, step)
         return step, state
 
     def _beside(self) -> dict[str, Any]:

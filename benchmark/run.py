@@ -88,15 +88,18 @@ def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None)
     """Run one specification. Whatever the method does becomes a record with a status."""
     prepare_process(context)
     trial = Trial(job, context, progress)
-    try:
-        trial.set_up()
-        if context.checkpoint_seconds is not None:
-            trial.go_on()
-        status, reason, student = attempt(lambda: trial.method.fit(trial.problem, trial.run), trial)
-        return trial.conclude(status, reason, student)
-    except Exception as error:
-        # The method's constructor, or a student that cannot be evaluated.
-        return trial.record("error", one_line(error))
+    with process_as_before():
+        try:
+            trial.set_up()
+            if context.checkpoint_seconds is not None:
+                trial.go_on()
+            status, reason, student = attempt(
+                lambda: trial.method.fit(trial.problem, trial.run), trial
+            )
+            return trial.conclude(status, reason, student)
+        except (Exception, SystemExit) as error:
+            # The method's constructor, or a student that cannot be evaluated.
+            return trial.record(failure(error), one_line(error))
 
 
 def prepare_process(context: Context) -> None:
@@ -338,15 +341,23 @@ def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Resu
     except KeyboardInterrupt:
         return "interrupted", stopping.requested() or stopping.USER, None
     except (Exception, SystemExit) as error:
-        status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
-        return status, one_line(error), None
+        return failure(error), one_line(error), None
+
+
+def failure(error: BaseException) -> Status:
+    """The status of a run that this error ended."""
+    return "out_of_memory" if is_out_of_memory(error) else "error"
+
+
+EXHAUSTED = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How a RuntimeError of torch's CPU allocator, or of a CUDA library, says that memory ran out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out. torch's CPU allocator says so in the text of a RuntimeError only."""
+    """Whether memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
 
 
 def one_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,15 @@ import torch
 
 import methods
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
+from benchmark.errors import UserError
 from benchmark.records import Spec, TeacherInfo, digest
 from methods.base import Access, Method, Run
 from methods.sources import ImageBank, SampleSource
 
 if TYPE_CHECKING:
     from benchmark.run import Context
+
+LOG = logging.getLogger(__name__)
 
 
 class SampleCache:
@@ -89,7 +93,10 @@ class SampleCache:
         if bank.labels is not None:
             tensors["labels"] = bank.labels
         info = {"held_out": str(bank.held_out), "cost": json.dumps(cost)}
-        save_tensors(self.path, tensors, info)
+        try:
+            save_tensors(self.path, tensors, info)
+        except UserError as error:  # a full disk costs the next run the reuse, not this one its end
+            LOG.warning("the images of seed %d are not kept: %s", self.run.seed, error)
 
 
 @cache

@@ -9,8 +9,9 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
     except OSError as error:
         raise UserError(
             f"cannot write to '{path.parent}': {error.strerror}; "
@@ -47,6 +48,18 @@ def write_atomic(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+UNFINISHED = ".writing-"
+UNFINISHED_SECONDS = 3600
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written; no write takes an hour."""
+    for path in folder.rglob(f"{UNFINISHED}*"):
+        with suppress(OSError):  # another process sweeps too
+            if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+                path.unlink()
 
 
 @dataclass
@@ -89,8 +102,8 @@ class Store:
         elsewhere = sorted(self.root.glob(f"*/{spec.task}/{spec.method}/{run_id}.json"))
         for path in [own, *elsewhere]:
             try:
-                record = Record.from_json(path.read_text(encoding="utf-8"))
-            except (FileNotFoundError, ValueError):
+                record = self.read(path)
+            except (OSError, ValueError):
                 continue
             if path == own:
                 return record
@@ -121,8 +134,8 @@ class Store:
                 f"'{run_id}' is the start of several run ids ({names}); give more digits"
             )
         try:
-            return Record.from_json(paths[0].read_text(encoding="utf-8"))
-        except ValueError as error:
+            return self.read(paths[0])
+        except (OSError, ValueError) as error:
             raise UserError(f"'{paths[0]}' is unreadable: {error}") from None
 
     def add_plan(self, suite: str, planned: Iterable[tuple[Spec, str]]) -> None:

@@ -51,6 +51,23 @@ class Exits(Fine):
         sys.exit(0)
 
 
+class ExitsEarly(Fine):
+    name = "exits-early"
+    title = "Exits before it is run"
+
+    def note(self, problem):
+        sys.exit(0)
+
+
+class ExhaustsEarly(Fine):
+    name = "exhausts-early"
+    title = "Exhausts the memory before it is run"
+
+    def note(self, problem):
+        torch.use_deterministic_algorithms(True)
+        raise MemoryError("no room")
+
+
 class Tampers(Fine):
     name = "tampers"
     title = "Tampers"
@@ -205,6 +222,8 @@ class Meddles(Fine):
         torch.set_grad_enabled(False)
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = not torch.backends.cudnn.allow_tf32
+        torch.set_default_device("meta")
         torch.set_float32_matmul_precision("medium")
         os.chdir("/")
         raise RuntimeError("and leaves it like that")

@@ -25,7 +25,7 @@ app = typer.Typer(
 
     [bold]Start here[/bold]
 
-    dfkd run quickstart --results runs/quickstart    every method on digits, three minutes
+    dfkd run quickstart --results runs/quickstart    seven methods on digits, three minutes
 
     dfkd list    tasks, methods and suites        dfkd show rdskd    a method's parameters
 

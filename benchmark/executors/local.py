@@ -114,7 +114,11 @@ class Processes:
                             worker.kill()
                         if worker.alive:
                             idle.append(worker)
-                        interrupted |= record.status == "interrupted"
+                        if record.status == "interrupted":
+                            interrupted = True
+                            # The worker was sent a signal, and knows no more.
+                            reason = stopping.requested() or record.reason
+                            record = record.model_copy(update={"reason": reason})
                         yield record
         finally:
             for worker in idle + busy:

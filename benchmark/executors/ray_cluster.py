@@ -258,8 +258,9 @@ def work(parcels: list[Parcel], board: Any) -> Record:
     if parcel.proxy is not None:
         story.handed_proxies[job.spec.task] = fetch(parcel.proxy)
     cache, context = cache_dir(), parcel.context
-    if parcel.gpu:
-        context = replace(context, device="cuda", precision=pick_precision(torch.device("cuda")))
+    # A node need not have what the command's machine has.
+    device = torch.device("cuda" if parcel.gpu else "cpu")
+    context = replace(context, device=device.type, precision=pick_precision(device))
     context = replace(context, cache=cache, teacher_folders=(cache / "teachers",))
     speaker = _Speaker(job.run_id, board)
     # Only the worker knows when it began: Ray may have put the run elsewhere in the meantime.

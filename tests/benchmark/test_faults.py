@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import json
 import os
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark import faults, samples
 from benchmark import records as schema
+from benchmark.artifacts import save_tensors
 from benchmark.errors import UserError
 from benchmark.records import Record
-from benchmark.store import Store
+from benchmark.store import Store, sweep
 from benchmark.suite import parse_seeds
 from benchmark.teachers import TrainedTeacher
 from tests.benchmark.test_grid import Grid, facts, grid
@@ -50,6 +54,9 @@ def test_a_killed_grid_goes_on_and_ends_with_the_same_records(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert Store(results).scan().unreadable == []
+    states = list(cache.glob("checkpoints/*/*.safetensors"))
+    assert states
+    assert not any(map(faults.is_torn, states))
 
     whole = tmp_path / "whole"
     shutil.copytree(results / "teachers", whole / "teachers")
@@ -86,25 +93,130 @@ def test_a_full_disk_ends_the_grid_in_one_line_and_leaves_no_torn_record(
     assert len(grid.run("noise")) == 1
 
 
+def test_a_full_disk_costs_a_run_its_kept_images_and_not_its_record(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, *rest: object) -> None:
+        raise UserError(f"cannot write '{path}': No space left on device")
+
+    monkeypatch.setattr(samples, "save_tensors", full)
+    (record,) = grid.run("noise")
+    assert record.status in ("ok", "collapsed")
+    assert "No space left on device" in one_line(caplog.messages[0])
+
+
 def test_a_clock_that_was_set_back_changes_nothing(
     grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Files of the future are as good as others, and a record of the past replaces one of today."""
     (record,) = grid.run("noise")
+    tomorrow = time.time() + 86_400
+    for path in [*grid.store.root.rglob("*"), *grid.context.cache.rglob("*")]:
+        os.utime(path, (tomorrow, tomorrow))
+
+    class Earlier(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return datetime.datetime(1999, 12, 31, tzinfo=tz)
+
+    monkeypatch.setattr(datetime, "datetime", Earlier)
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert grid.run("noise") == []
-    assert [facts(r) for r in grid.run("noise", overwrite="always")] == [facts(record)]
+    (again,) = grid.run("noise", overwrite="always")
+    assert again.created.startswith("1999")
+    assert facts(again) == facts(record)
+    assert grid.store.scan().records == [again]
 
 
-def test_a_folder_of_fifty_thousand_other_files_is_scanned(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["txt", "json"])
+def test_a_folder_of_fifty_thousand_other_files_is_scanned(tmp_path: Path, ending: str) -> None:
     folder = tmp_path / "s" / "digits" / "rdskd"
     folder.mkdir(parents=True)
     for number in range(50_000):
-        os.close(os.open(folder / f"{number}.txt", os.O_CREAT | os.O_WRONLY))
+        os.close(os.open(folder / f"{number}.{ending}", os.O_CREAT | os.O_WRONLY))
     store = Store(tmp_path)
     record = make_record(suite="s")
     store.put(record)
     assert store.find(record.run_id) == record
-    assert store.scan().records == [record]
+    scan = store.scan()
+    assert scan.records == [record]
+    assert len(scan.unreadable) == (50_000 if ending == "json" else 0)
+
+
+def test_half_written_files_of_killed_processes_are_swept_up_later(tmp_path: Path) -> None:
+    folder = tmp_path / "s" / "digits"
+    folder.mkdir(parents=True)
+    old, new = folder / ".writing-old", folder / ".writing-new"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+# Who is not where it belongs
+
+
+def test_a_record_that_names_another_place_is_read_from_nowhere(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    record = make_record(suite="s")
+    path = store.put(record)
+    copied = path.with_name(f"{'0' * 16}.json")
+    shutil.copy(path, copied)
+    assert store.get(record.spec, "0" * 16) is None  # so that the run is made
+    with pytest.raises(UserError) as caught:
+        store.find("0" * 16)
+    assert "unreadable" in one_line(str(caught.value))
+
+
+@pytest.mark.parametrize("name", ["../escaped", "a/b", "", ".hidden", "line\nbreak", "ends\n"])
+def test_names_of_a_record_cannot_lead_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path)
+    record = make_record(suite="s")
+    path = store.put(record)
+    content = json.loads(path.read_text())
+    for part in ("suite", "task", "method"):
+        changed = content | {"spec": content["spec"] | {part: name}}
+        path.write_text(json.dumps(changed))
+        assert store.get(record.spec, record.run_id) is None
+        assert len(store.scan().unreadable) == 1
+        with pytest.raises(UserError):
+            store.find(record.run_id)
+
+
+# The command that injects faults
+
+
+def a_run(seed: int = 0, score: float = 0.9) -> Record:
+    return make_record(suite="s", seed=seed, metrics={"accuracy": score})
+
+
+def test_lost_and_different_records_are_counted() -> None:
+    whole = {str(seed): a_run(seed) for seed in range(3)}
+    outcome = faults.Outcome("any")
+    outcome.compare(whole, whole)
+    assert (outcome.grids, outcome.lost, outcome.identical) == (1, 0, True)
+    outcome.compare({**whole, "1": a_run(1, 0.8)}, whole)
+    assert (outcome.lost, outcome.identical) == (0, False)
+    outcome = faults.Outcome("any")
+    outcome.compare({"0": whole["0"]}, whole)
+    outcome.compare(whole, whole)  # a later grid does not make up for it
+    assert (outcome.grids, outcome.lost, outcome.identical) == (2, 2, False)
+
+
+def test_torn_files_are_found_but_for_those_that_were_cut(tmp_path: Path) -> None:
+    arena = faults.Arena(tmp_path, 1)
+    state = arena.cache / "checkpoints" / "run" / "loop.safetensors"
+    save_tensors(state, {"x": torch.arange(1000)}, {})
+    assert arena.torn_files() == 0
+    process = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
+    assert faults.damage(process, arena)
+    assert faults.is_torn(state)
+    assert arena.torn_files() == 0
+    save_tensors(state, {"x": torch.arange(1000)}, {})
+    assert arena.torn_files() == 0
+    state.write_bytes(state.read_bytes()[:-8])
+    assert arena.torn_files() == 1
 
 
 # Texts that nobody typed

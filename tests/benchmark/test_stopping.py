@@ -104,6 +104,14 @@ def test_workers_are_asked_to_stop_and_their_runs_go_on(keeping: Grid, tmp_path:
     assert [facts(record) for record in keeping.run("dawdles", "fine")] == whole
 
 
+def test_workers_runs_say_that_it_was_the_time_limit(keeping: Grid) -> None:
+    at(keeping, "dawdling", 7, raising(signal.SIGALRM))
+    with pytest.raises(KeyboardInterrupt), stopping.on_signals(None, patient=True):
+        keeping.run("dawdles", executor=Processes(1))
+    (record,) = keeping.store.scan().records
+    assert (record.status, record.reason) == ("interrupted", "the time limit was reached")
+
+
 def test_a_time_limit_stops_like_a_signal(keeping: Grid) -> None:
     deadline = time.monotonic() + 0.3
     with pytest.raises(KeyboardInterrupt), stopping.on_signals(deadline, patient=True):
@@ -159,6 +167,14 @@ def test_meddling_with_the_process_does_not_reach_the_next_run(grid: Grid, tmp_p
     assert torch.is_grad_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == 1
+    assert torch.get_default_device() == torch.device("cpu")
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_meddling_before_the_run_does_not_reach_the_next_either(grid: Grid) -> None:
+    (early,) = grid.run("exhausts-early")
+    assert early.status == "out_of_memory"
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_random_states_are_those_before_the_block() -> None:
