@@ -355,9 +355,11 @@ def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any
         if not equals or not name:
             raise UserError(f"{option} '{pair}' is not of the form key=value")
         try:
-            settings[name] = tomllib.loads(f"value = {text}")["value"]
+            found = tomllib.loads(f"value = {text}")
         except tomllib.TOMLDecodeError:
-            settings[name] = text
+            found = {}
+        # A text of several lines may be several settings to TOML, and is one here.
+        settings[name] = found["value"] if len(found) == 1 else text
     return settings
 
 

@@ -24,8 +24,14 @@ class SideTable:
     caption: str
 
 
+def in_a_cell(text: str) -> str:
+    """A text that stays within its cell, and is no HTML, wherever the Markdown is shown."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(escaped.replace("|", "\\|").split())
+
+
 def markdown_grid(names: Sequence[str], body: Iterable[Sequence[str]]) -> str:
     """Rows of cells under the names of their columns."""
     rule = "|".join(":--" if name in LEFT else "--:" for name in names)
-    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (names, *body)]
+    lines = [" | ".join(map(in_a_cell, row)) for row in (names, *body)]
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])

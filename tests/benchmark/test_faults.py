@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from hypothesis import strategies as st
 from benchmark import faults, samples
 from benchmark import records as schema
 from benchmark.artifacts import save_tensors
+from benchmark.commands import parse_settings
+from benchmark.durations import parse_duration
 from benchmark.errors import UserError
 from benchmark.records import Record
 from benchmark.store import Store, sweep
-from benchmark.suite import parse_seeds
+from benchmark.suite import MethodEntry, Suite, load_suite, parse_seeds
 from benchmark.teachers import TrainedTeacher
 from tests.benchmark.test_grid import Grid, facts, grid
 from tests.helpers import FAULTY_METHODS, make_record, one_line
@@ -237,6 +240,93 @@ def test_seeds_are_parsed_or_refused_in_one_line(text: str) -> None:
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=20, unique=True))
 def test_seeds_come_back_as_they_were_written(seeds: list[int]) -> None:
     assert parse_seeds(",".join(map(str, seeds))) == seeds
+
+
+SUITE = {
+    "budget": "smoke",
+    "tasks": ["digits"],
+    "seeds": "0-2",
+    "methods": [{"name": "rdskd", "params": {"temperature": 4.0}}],
+}
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    key=st.sampled_from([*Suite.model_fields, *MethodEntry.model_fields, "unknown"]), value=VALUES
+)
+def test_a_suite_with_any_value_anywhere_is_planned_or_refused_in_one_line(
+    key: str, value: Any
+) -> None:
+    for content in (
+        SUITE | {key: value},
+        SUITE | {"methods": [SUITE["methods"][0] | {key: value}]},
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "any.toml"
+            try:
+                path.write_text(toml_of(content), encoding="utf-8")
+            except UnicodeEncodeError:
+                continue
+            try:
+                suite = load_suite(str(path))
+            except UserError as error:
+                one_line(str(error))
+            else:
+                assert suite.seeds
+                assert suite.methods
+
+
+def toml_of(value: Any, top: bool = True) -> str:
+    """TOML, which has no null: a text stands in for it."""
+    if isinstance(value, dict):
+        pairs = [f"{json.dumps(k)} = {toml_of(v, False)}" for k, v in value.items()]
+        return "\n".join(pairs) if top else "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_of(item, False) for item in value) + "]"
+    if isinstance(value, float):
+        return str(value)
+    return json.dumps("null" if value is None else value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_suite_or_refused_in_one_line(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "any.toml"
+        path.write_bytes(text.encode("utf-8", "surrogatepass"))
+        with pytest.raises(UserError) as caught:
+            load_suite(str(path))
+    one_line(str(caught.value))
+
+
+@given(st.text(alphabet="0123456789.smhd -x", max_size=10))
+def test_durations_are_positive_or_refused_in_one_line(text: str) -> None:
+    try:
+        seconds = parse_duration(text, "--time-limit")
+    except UserError as error:
+        one_line(str(error))
+    else:
+        assert 0 < seconds < 1e9
+
+
+@given(st.integers(0, 23), st.integers(0, 59), st.integers(1, 59))
+def test_durations_add_up(hours: int, minutes: int, seconds: int) -> None:
+    total = 3600 * hours + 60 * minutes + seconds
+    assert parse_duration(f"{hours}h{minutes}m{seconds}s", "--time-limit") == total
+
+
+@given(st.text(alphabet="abc_", min_size=1), st.booleans() | st.integers() | st.text())
+def test_settings_come_back_as_they_were_typed(name: str, value: Any) -> None:
+    text = json.dumps(value) if not isinstance(value, str) else value
+    found = parse_settings([f"{name}={text}"])
+    assert list(found) == [name]
+    if not isinstance(value, str):
+        assert found[name] == value
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

@@ -244,11 +244,19 @@ def test_the_exported_program_answers_as_the_student_does(tmp_path: Path, distil
 )
 def test_the_onnx_program_takes_batches_of_any_size(tmp_path: Path) -> None:
     import onnx
+    from onnx.reference import ReferenceEvaluator
 
-    path = export.export(tiny_network(), IMAGE_SHAPE, tmp_path / "s.safetensors", "onnx")
+    network = tiny_network()
+    path = export.export(network, IMAGE_SHAPE, tmp_path / "s.safetensors", "onnx")
     model = onnx.load(path)
     onnx.checker.check_model(model)
     (images,) = model.graph.input
     batch, *shape = images.type.tensor_type.shape.dim
     assert batch.dim_param
     assert [size.dim_value for size in shape] == list(IMAGE_SHAPE)
+    for count in (1, 3):
+        given = torch.rand(count, *IMAGE_SHAPE, generator=torch.Generator().manual_seed(count))
+        (logits,) = ReferenceEvaluator(model).run(None, {images.name: given.numpy()})
+        with torch.no_grad():
+            wanted = network.eval()(given)
+        torch.testing.assert_close(torch.from_numpy(logits), wanted, rtol=1e-4, atol=1e-5)

@@ -177,6 +177,15 @@ def test_the_contract_suite_finds_that_ours_go_on(method: str) -> None:
     checks.goes_on_from_where_it_stopped(discover()[method])
 
 
+def test_a_generator_trained_with_its_student_goes_on(grid: Grid, tmp_path: Path) -> None:
+    entry = MethodEntry(name="dafl", params={"schedule": "joint"})
+    (whole,) = Grid(grid.context, tmp_path / "other").run(entry)
+    attempts = Attempts(grid, entry)
+    for _ in range(2):
+        assert attempts(stop_after=2).status == "interrupted"
+    assert facts(attempts()) == facts(whole)
+
+
 @pytest.mark.parametrize("objective", ["fitnets", "quantized"])
 def test_objectives_with_something_to_train_go_on(
     grid: Grid, tmp_path: Path, objective: str
