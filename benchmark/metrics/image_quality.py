@@ -50,7 +50,10 @@ def inception_score(logits: Tensor) -> float:
     Over all images at once: the customary mean over ten parts depends on how they are cut and is
     biased (Barratt & Sharma, 2018).
     """
-    return float(isc_features_to_metric(logits, splits=1, shuffle=False)[KEY_METRIC_ISC_MEAN])
+    below = logits.double() - logits.double().amax(dim=1, keepdim=True)
+    # A class that no image has a chance of would be 0 · log 0; e⁻⁷⁰⁰ is a double still.
+    found = isc_features_to_metric(below.clamp(min=-700), splits=1, shuffle=False)
+    return float(found[KEY_METRIC_ISC_MEAN])
 
 
 def frechet_distance(features: Tensor, real: Tensor) -> float:

@@ -108,6 +108,15 @@ def test_inception_score_is_1_without_and_k_with_perfect_classes() -> None:
     assert inception_score(certain[:, :1].repeat(1, 7)) == pytest.approx(1)
 
 
+def test_inception_score_of_predictions_that_leave_nothing_to_other_classes() -> None:
+    assert inception_score(torch.tensor([[800.0, 0, 0]] * 20)) == pytest.approx(1)
+    assert inception_score(4000 * torch.eye(7).repeat(9, 1)) == pytest.approx(7)
+    usual = 5 * torch.randn(40, 7, generator=stream())
+    shares = usual.double().softmax(dim=1)
+    expected = (shares * (shares / shares.mean(dim=0)).log()).sum(dim=1).mean().exp()
+    assert inception_score(usual) == pytest.approx(float(expected), rel=1e-12)
+
+
 def test_class_balance_and_confidence_of_known_predictions() -> None:
     class Fixed(torch.nn.Module):
         def forward(self, images: Tensor) -> Tensor:
