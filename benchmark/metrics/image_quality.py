@@ -8,6 +8,7 @@ images, and framed by two sets that bound what can be reached: real images held 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,14 @@ from torch_fidelity.metric_prc import prc_features_to_metric as precision_recall
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
 from benchmark.data.base import Dataset
 from benchmark.metrics.extractors import Extractor
-from benchmark.metrics.images import ImageProgress, LabelledImages, Unmeasurable, label_images
+from benchmark.metrics.images import (
+    ImageProgress,
+    LabelledImages,
+    Unmeasurable,
+    gathered,
+    label_images,
+    part_size,
+)
 from benchmark.metrics.perceptual import draw_pairs, mean_distance
 from benchmark.records import ImageQuality, Measured, TeacherInfo, digest
 from benchmark.tasks.base import Task
@@ -177,24 +185,28 @@ def _make_reference(
     count: int,
     progress: ImageProgress,
 ) -> Reference:
+    size = part_size(task.image_shape)
+
+    def labelled(images: Iterable[Tensor]) -> LabelledImages:
+        return gathered(label_images(part, teacher, task.normalization) for part in images)
+
     def some(images: Tensor, most: int, name: str) -> LabelledImages:
         stream = torch.Generator().manual_seed(derive_seed(0, name))
         chosen = torch.randperm(len(images), generator=stream)[:most]
-        return label_images(task.preprocess(images[chosen]), teacher, task.normalization)
+        return labelled(task.preprocess(images[part]) for part in chosen.split(size))
 
     train = some(dataset.train.images, REFERENCE_IMAGES, "reference-train")
     features = extractor.extract(train.pixels, progress).features
     test = some(dataset.test.images, count, "reference-test")
-    noise = torch.randn(
-        count,
-        *task.image_shape,
-        generator=torch.Generator().manual_seed(derive_seed(0, "reference-noise")),
+    stream = torch.Generator().manual_seed(derive_seed(0, "reference-noise"))
+    noise = labelled(
+        torch.randn(len(part), *task.image_shape, generator=stream)
+        for part in torch.empty(count).split(size)
     )
-    drawn = label_images(noise, teacher, task.normalization)
     return Reference(
         features,
         measure(test, features, extractor, progress),
-        measure(drawn, features, extractor, progress),
+        measure(noise, features, extractor, progress),
     )
 
 
