@@ -105,6 +105,16 @@ def test_a_quality_table_is_framed_and_says_what_it_was_measured_with() -> None:
     assert text.index("| rank |") < text.index("Image quality, extractor") < text.index("987.00")
 
 
+def test_whichever_suite_s_record_of_a_run_was_measured_its_numbers_are_shown() -> None:
+    seeds = range(2)
+    aa = [make_record(suite="aa", seed=seed) for seed in seeds]
+    bb = [measured(make_record(suite="bb", seed=seed), 10.0 + seed) for seed in seeds]
+    for records in ([*aa, *bb], [*bb, *aa]):
+        (table,) = tables(Scan(records=records))
+        (quality,) = quality_tables(table)
+        assert quality.body[1][1:3] == ["2", "9.00"]
+
+
 @pytest.mark.parametrize("changes", [{"checksum": "d" * 16}, {"reference": 500}, {"pairs": 7}])
 def test_images_measured_otherwise_never_share_a_table(changes: dict[str, object]) -> None:
     records = [
