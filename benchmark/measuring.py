@@ -22,9 +22,9 @@ from benchmark.artifacts import cache_dir
 from benchmark.contact_sheet import keep_sheet, sheet_of_run
 from benchmark.errors import UserError
 from benchmark.judges import Judges
-from benchmark.metrics.image_quality import FEW_IMAGES, judge, obtain_reference
+from benchmark.metrics.image_quality import judge, obtain_reference
 from benchmark.metrics.images import ImageProgress, Unmeasurable
-from benchmark.records import SCORED, Record
+from benchmark.records import FEW_IMAGES, SCORED, Record
 from benchmark.recover import Recovered
 from benchmark.revive import revive
 from benchmark.run import Context, Job, dataset

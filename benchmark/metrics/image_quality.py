@@ -44,8 +44,6 @@ PAIRS = 2000
 """Pairs of images for a mean perceptual distance."""
 REFERENCE_IMAGES = 10_000
 """Real training images to compare with, or all where there are fewer."""
-FEW_IMAGES = 2048
-"""With fewer images than features, FID's covariance is singular and its bias dominates."""
 KID_SUBSET = 1000
 LEAST_IMAGES = 8
 VERSION = 1
