@@ -28,9 +28,9 @@ PAGE = """# Time of the tables
 
 Written by `python -m benchmark.speed.tables --output docs/tables.md`. Machine: {machine}.
 
-{records:,} made-up records: runs like those of twenty methods, a tenth of them each with measured
-images, of a sweep, of random draws, and of segmentation. Each command is a process of its own, from
-reading the records to writing its file.
+{records:,} made-up records: runs like those of twenty methods, a tenth of them with measured
+images, a tenth of sweeps and random draws on two tasks, a tenth of segmentation. Each command is a
+process of its own, from reading the records to writing its file.
 
 {table}
 """

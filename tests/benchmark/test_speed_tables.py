@@ -25,9 +25,10 @@ def test_made_up_records_are_records_of_many_cells() -> None:
 
 def test_some_of_them_are_swept_drawn_segmented_and_have_measured_images() -> None:
     records = list(made_up.synthetic_records(1100))
+    purposes = [record.spec.purpose for record in records]
+    assert {"table", "sweep", "draw"} == set(purposes)
     for share in (
-        sum(record.spec.purpose == "sweep" for record in records),
-        sum(record.spec.purpose == "draw" for record in records),
+        len(purposes) - purposes.count("table"),
         sum(bool(record.quality) for record in records),
         sum(record.segmentation is not None for record in records),
     ):
