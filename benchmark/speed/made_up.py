@@ -88,8 +88,8 @@ def _record(seed: int, task: str, budget: str, number: int, setting: int) -> Rec
     )
     maps = task == SEGMENTED
     metric = "miou" if maps else "accuracy"
-    names = (metric, f"{metric}_oracle", f"{metric}_agreement", "agreement", "confidence")
-    names += ("pixel_accuracy",) if maps else ()
+    names = [metric, f"{metric}_oracle", f"{metric}_agreement", "agreement", "confidence"]
+    names += ["pixel_accuracy"] if maps else []
     teacher: dict[str, Any] = {"miou": 0.6, "pixel_accuracy": 0.9} if maps else {"accuracy": 0.99}
     info = TeacherInfo(checksum="0123456789abcdef", chance=0.1, recipe={"epochs": 10}, **teacher)
     return Record(
