@@ -14,17 +14,21 @@ from rich.console import Console
 from torch import Tensor
 
 from benchmark.cache import cache_dir, sheet_path
+from benchmark.data.base import Split
 from benchmark.errors import UserError
-from benchmark.metrics.images import LabelledImages, Unmeasurable, class_of_images, label_images
+from benchmark.metrics.images import LabelledImages, Unmeasurable, class_of_images, to_pixels
+from benchmark.records import Record
 from benchmark.recover import Recovered
 from benchmark.revive import revive
 from benchmark.run import dataset
 from benchmark.store import Store, write_atomic
+from benchmark.tasks.base import Task
 from benchmark.tasks.registry import get_task, look_in
 
 SIDE = 64
 """Pixels of a tile; smaller images are enlarged by a whole factor, their pixels kept square."""
 GAP, MARGIN, HEAD = 4, 44, 40
+PER_CLASS = 8
 LOOKED_AT = 5000
 """Images among which each class finds its own; the first ones are shown, not the best."""
 
@@ -69,31 +73,42 @@ def write_sheet(request: SheetRequest, console: Console) -> None:
         raise UserError(f"no images of run {record.run_id}: {error}") from None
     task = get_task(record.spec.task)
     test = dataset(task.name, request.data_dir).test
-    real = label_images(task.preprocess(test.images), recovered.teacher, task.normalization)
+    content = sheet_of_run(record, made, task, test, request.per_class)
+    path = request.output or Path(f"{record.run_id}.png")
+    write_atomic(path, content)
+    keep_sheet(record.run_id, content)
+    counts = torch.bincount(made.labels, minlength=task.num_classes)
+    absent = [str(label) for label in range(task.num_classes) if not counts[label]]
+    note = f"; none of class {', '.join(absent)} among {len(made.pixels):,}" if absent else ""
+    console.print(f"{path}: {record.spec.method} seed {record.spec.seed}{note}", highlight=False)
+
+
+def keep_sheet(run_id: str, content: bytes) -> None:
+    """Put a sheet where `dfkd report` finds it, if the cache can be written."""
+    with contextlib.suppress(UserError):
+        write_atomic(sheet_path(cache_dir(), run_id), content)
+
+
+def sheet_of_run(
+    record: Record, made: LabelledImages, task: Task, test: Split, per_class: int = PER_CLASS
+) -> bytes:
+    """A PNG of a run's images by the teacher's class, beside real ones by label."""
     classes = range(task.num_classes)
+    labels = class_of_images(test.labels)
+    shown = torch.cat([torch.nonzero(labels == c).flatten()[:per_class] for c in classes])
+    real = to_pixels(task.preprocess(test.images[shown]), task.normalization)
     most = " of most pixels" if task.task_type == "segmentation" else ""
     sheet = contact_sheet(
-        [
-            by_class(made, classes),
-            by_class(LabelledImages(real.pixels, class_of_images(test.labels)), classes),
-        ],
+        [by_class(made, classes), by_class(LabelledImages(real, labels[shown]), classes)],
         [
             f"{record.method.title}, by the teacher's class" + most,
             "real test images, by label" + most,
         ],
-        request.per_class,
+        per_class,
     )
-    path = request.output or Path(f"{record.run_id}.png")
     content = io.BytesIO()
     sheet.save(content, "PNG")
-    write_atomic(path, content.getvalue())
-    # `dfkd report` shows it from there; a cache that cannot be written is no reason to fail.
-    with contextlib.suppress(UserError):
-        write_atomic(sheet_path(cache_dir(), record.run_id), content.getvalue())
-    counts = torch.bincount(made.labels, minlength=task.num_classes)
-    absent = [str(label) for label in classes if not counts[label]]
-    note = f"; none of class {', '.join(absent)} among {len(made.pixels):,}" if absent else ""
-    console.print(f"{path}: {record.spec.method} seed {record.spec.seed}{note}", highlight=False)
+    return content.getvalue()
 
 
 def by_class(images: LabelledImages, classes: Sequence[int]) -> list[Tensor]:

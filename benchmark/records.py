@@ -217,6 +217,10 @@ class Environment(_Strict):
     code_version: str
 
 
+FEW_IMAGES = 2048
+"""With fewer images than features, FID's covariance is singular and its bias dominates."""
+
+
 class Measured(_Strict):
     """A set of images by the numbers: ``inception_score``, ``fid``, ``kid``, ``lpips``, ..."""
 

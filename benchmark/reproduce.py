@@ -175,16 +175,32 @@ def _print(
             if row.reason:
                 reasons.setdefault(row.reason, len(reasons) + 1)
         console.print(_drawn(pair, reasons, console.width))
-    for line in _notes(paper, table, compared, reasons):
+    for line in [*_hidden(compared, console.width), *_notes(paper, table, compared, reasons)]:
         console.print(escape(line), highlight=False, style="dim")
+
+
+def _numbers(pair: Pair) -> list[str]:
+    """What is published of a pair, in order."""
+    return list(dict.fromkeys(name for result in pair.results for name in result.numbers))
+
+
+def _hidden(compared: list[PairComparison], width: int) -> list[str]:
+    """Which columns a narrow terminal does not show, and how to see them."""
+    names = dict.fromkeys(name for own in compared for name in _numbers(own.pair))
+    headings = [COSTS_AND_QUALITY[name][0] for name in names if name not in SCORES]
+    if width >= WIDE or not headings:
+        return []
+    return [
+        f"Not shown in {width} columns: {', '.join(headings)}, as published; a wider terminal "
+        "(COLUMNS=140) shows them."
+    ]
 
 
 def _drawn(compared: PairComparison, reasons: dict[str, int], width: int) -> RichTable:
     pair = compared.pair
-    numbers = {name: None for result in pair.results for name in result.numbers}
-    scores = [name for name in numbers if name in SCORES]
+    scores = [name for name in _numbers(pair) if name in SCORES]
     # Numbers that are printed and never compared have to yield on a narrow terminal.
-    others = [name for name in numbers if name not in SCORES and width >= WIDE]
+    others = [name for name in _numbers(pair) if name not in SCORES and width >= WIDE]
     drawn = RichTable(
         title=escape(f"{pair.dataset}: {pair.teacher} → {pair.student}"),
         box=box.SIMPLE_HEAD,

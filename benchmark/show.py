@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.analysis.frame import kd_loss_variance
 from benchmark.cache import cache_dir, picture_path
 from benchmark.errors import UserError
 from benchmark.records import Record, SegmentationInfo
@@ -198,6 +199,7 @@ def _record(record: Record, console: Console) -> None:
         **({"data": record.data_note} if record.data_note else {}),
         "teacher": f"{record.teacher.checksum}, {record.teacher.metric} {record.teacher.score:.4f}",
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
+        **_loss_variance(record),
         **{
             f"images, by {name}": ", ".join(
                 f"{key} {value:.4g}" for key, value in quality.samples.metrics.items()
@@ -220,6 +222,12 @@ def _record(record: Record, console: Console) -> None:
         console.print(_classes(record.segmentation))
         _picture(record.run_id, console)
     console.print(f"Run it again with: dfkd replay {record.run_id}", highlight=False)
+
+
+def _loss_variance(record: Record) -> dict[str, str]:
+    variance = kd_loss_variance(record)
+    over = "over the second half of the student's steps"
+    return {} if variance is None else {"loss variance": f"{variance:.3g} {over}"}
 
 
 def _assignments(params: Mapping[str, Any]) -> str:

@@ -111,6 +111,19 @@ class Store:
                 return record.model_copy(update={"spec": spec})
         return None
 
+    def copies(self, record: Record) -> list[Record]:
+        """Other suites' records of the same run, where its student finished."""
+        own = self.path(record.spec, record.run_id)
+        found = []
+        for path in sorted(self.root.glob(f"*/{own.parts[-3]}/{own.parts[-2]}/{own.name}")):
+            try:
+                copy = Record.from_json(path.read_text(encoding="utf-8"))
+            except (FileNotFoundError, ValueError):
+                continue
+            if path != own and copy.status in SCORED:
+                found.append(copy)
+        return found
+
     def put(self, record: Record) -> Path:
         """Write a record atomically and return its path."""
         path = self.path(record.spec, record.run_id)

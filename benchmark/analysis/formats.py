@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from statistics import fmean
+from typing import Any
 
+from benchmark.analysis.beside import side_tables
 from benchmark.analysis.leaderboard import cells, groups, published, ranks
 from benchmark.analysis.overall import Overall, overall_cells, overalls
-from benchmark.analysis.tables import DATA_FREE, Table, tables
+from benchmark.analysis.quality import METRICS, Measurement, measurement
+from benchmark.analysis.side_table import LEFT
+from benchmark.analysis.statistics import t_interval
+from benchmark.analysis.tables import DATA_FREE, Row, Table, tables
+from benchmark.records import ImageQuality
 from benchmark.store import Scan
 
+EXTRACTORS = ("task", "inception")
 CSV_COLUMNS = (
     "task",
     "budget",
@@ -37,6 +45,18 @@ CSV_COLUMNS = (
     "seconds",
     "teacher_queries",
     "robustness",
+    "robustness_half_width",
+    "robustness_draws",
+    "collapsed",
+    *(
+        column
+        for extractor in EXTRACTORS
+        for column in (
+            *(f"{extractor}_{name}" for name in ("extractor", "samples", "n")),
+            *(f"{metric}_{extractor}" for metric in METRICS),
+            f"fid_{extractor}_half_width",
+        )
+    ),
 )
 IN_LATEX = (
     "rank",
@@ -58,15 +78,24 @@ SPECIAL = {
     "±": r"$\pm$",
     "–": "--",
     "−": "$-$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
 }
 
 
 def csv_text(scan: Scan) -> str:
-    """A line a row of every table; scores are fractions, and what is not there is empty."""
+    """A line a row of every table; scores are fractions, and what is not there is empty.
+
+    First come those over all tasks of a budget, with ``overall`` for a task, mean ranks and mean
+    normalised scores. Of images measured in several ways the one of most runs is given.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    for table in tables(scan):
+    found = tables(scan)
+    over_all = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    over_all.writerows(line for overall in overalls(found) for line in _overall_lines(overall))
+    for table in found:
         beside = zip(table.rows, ranks(table), groups(table), published(table)[0], strict=True)
         for row, rank, group, quoted in beside:
             draws = table.robustness.get(row.method)
@@ -96,9 +125,48 @@ def csv_text(scan: Scan) -> str:
                     row.seconds,
                     row.queries,
                     fmean(draws) if draws else None,
+                    t_interval(draws) if draws else None,
+                    len(draws) if draws else None,
+                    sum(record.status == "collapsed" for record in row.records),
+                    *(cell for extractor in EXTRACTORS for cell in _images(row, extractor)),
                 ]
             )
     return text.getvalue()
+
+
+def _overall_lines(overall: Overall) -> Iterable[dict[str, Any]]:
+    for own in overall.standings:
+        runs = [record for row in own.rows.values() for record in row.records]
+        yield {
+            "task": "overall",
+            "budget": overall.budget,
+            "metric": "normalised score",
+            "access": own.access,
+            "rank": own.rank[0],
+            "method": own.method,
+            "title": own.title,
+            "mean_failures_at_chance": own.score,
+            "half_width": own.interval,
+            "n_ok": sum(len(row.scored) for row in own.rows.values()),
+            "n_planned": sum(len(row.planned) for row in own.rows.values()),
+            "collapsed": sum(record.status == "collapsed" for record in runs),
+        }
+
+
+def _images(row: Row, extractor: str) -> list[Any]:
+    ways: dict[Measurement, list[ImageQuality]] = defaultdict(list)
+    for quality in (r.quality[extractor] for r in row.records if extractor in r.quality):
+        ways[measurement(extractor, quality)].append(quality)
+    if not ways:
+        return [None] * (len(METRICS) + 4)
+    runs = max((ways[way] for way in sorted(ways)), key=len)
+    values = {
+        metric: [q.samples.metrics[metric] for q in runs if metric in q.samples.metrics]
+        for metric in METRICS
+    }
+    means = [fmean(own) if own else None for own in values.values()]
+    first = runs[0]
+    return [first.checksum, first.samples.images, len(runs), *means, t_interval(values["fid"])]
 
 
 def _fraction(quoted: str) -> float | None:
@@ -119,7 +187,12 @@ def latex(scan: Scan) -> str:
         for overall in overalls(found)
         for access in overall.access_classes
     ]
-    parts += [_table_latex(table) for table in found]
+    for table in found:
+        parts.append(_table_latex(table))
+        parts += [
+            _environment(side.headings, [side.body], side.caption, f"{_label(table)}-{number}")
+            for number, side in enumerate(side_tables(table), start=1)
+        ]
     return "\n".join(parts)
 
 
@@ -142,21 +215,23 @@ def _table_latex(table: Table) -> str:
     caption = " ".join(
         [f"{table.task}, budget {table.budget.title}.", table.caption(), *filter(None, [sources])]
     )
-    label = f"{table.task}-{table.budget.title}-{table.teacher}"
-    return _environment([table.columns[i] for i in kept], classes, caption, label)
+    return _environment([table.columns[i] for i in kept], classes, caption, _label(table))
+
+
+def _label(table: Table) -> str:
+    return f"{table.task}-{table.budget.title}-{table.teacher}"
 
 
 def _environment(
     names: Sequence[str], classes: Sequence[Sequence[Sequence[str]]], caption: str, label: str
 ) -> str:
     """A float with a rule between classes that are not ranked against each other."""
-    words = {"method", "access", "group"}
     parts = ["".join(f"{_line(row)}\n" for row in body) for body in classes if body]
     return (
         "\\begin{table}\n\\centering\n"
         f"\\caption{{{escaped(caption.replace('`', ''))}}}\n"
         f"\\label{{tab:{''.join(c if c.isalnum() else '-' for c in label)}}}\n"
-        f"\\begin{{tabular}}{{{''.join('l' if name in words else 'r' for name in names)}}}\n"
+        f"\\begin{{tabular}}{{{''.join('l' if name in LEFT else 'r' for name in names)}}}\n"
         f"\\toprule\n{_line(names)}\n\\midrule\n"
         + "\\midrule\n".join(parts)
         + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"

@@ -40,6 +40,7 @@ def row(record: Record) -> dict[str, Any]:
         "changed": canonical(record.method.changed),
         "params": canonical(record.spec.params),
         "proxy": record.spec.proxy,
+        "proxy_name": record.method.proxy,
         "objective": record.spec.objective.name if record.spec.objective else "kd",
         "seed": record.spec.seed,
         "status": record.status,
@@ -79,14 +80,21 @@ def kd_loss_variance(record: Record) -> float | None:
 def image_metrics(record: Record) -> dict[str, Any]:
     """Image quality as columns, ``fid_task``, ``fid_inception``, ...
 
-    Each extractor adds ``<extractor>_extractor``, the checksum of its network, and
-    ``<extractor>_samples``, how many images it saw: what must be equal where numbers are compared.
+    Each extractor adds what must be equal where numbers are compared: ``<extractor>_extractor``,
+    the checksum of its network, ``<extractor>_samples``, how many images it saw,
+    ``<extractor>_reference``, with how many real ones they were compared, ``<extractor>_pairs`` and
+    ``<extractor>_version``.
     """
     columns: dict[str, Any] = {}
     for extractor, quality in record.quality.items():
         columns |= {f"{name}_{extractor}": v for name, v in quality.samples.metrics.items()}
-        columns[f"{extractor}_extractor"] = quality.checksum
-        columns[f"{extractor}_samples"] = quality.samples.images
+        columns |= {
+            f"{extractor}_extractor": quality.checksum,
+            f"{extractor}_samples": quality.samples.images,
+            f"{extractor}_reference": quality.reference,
+            f"{extractor}_pairs": quality.pairs,
+            f"{extractor}_version": quality.version,
+        }
     return columns
 
 

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from benchmark.analysis.frame import kd_loss_variance
 from benchmark.analysis.side_table import SideTable
 from benchmark.analysis.statistics import t_interval
-from benchmark.records import ImageQuality, Measured
+from benchmark.records import FEW_IMAGES, ImageQuality, Measured, Record
 
 if TYPE_CHECKING:
     from benchmark.analysis.tables import Table
@@ -28,9 +29,15 @@ METRICS = {
     "lpips_across": ("LPIPS across", "{:.3f}"),
 }
 """Metric key to heading and format."""
-TEACHERS = {"class_balance": "balance", "confidence": "confidence"}
-"""What the teacher says of the same images, from the record's own metrics."""
-HEADINGS = ["images of", "n", *(heading for heading, _ in METRICS.values()), *TEACHERS.values()]
+OWN = {
+    "class_balance": ("balance", "{:.3f}"),
+    "confidence": ("confidence", "{:.3f}"),
+    "agreement": ("agreement", "{:.3f}"),
+    "kd_loss_variance": ("loss variance", "{:.2g}"),
+}
+"""What the run itself tells: what the teacher says of its images, and how its student learnt."""
+HEADINGS = ["images of", "n", *(heading for heading, _ in (METRICS | OWN).values())]
+FEW = f"Fewer than {FEW_IMAGES:,} images: FID is biased."
 
 Measurement = tuple[str, str, int, int, int, int]
 """Extractor, its checksum, images, reference images, pairs, version: what is never mixed."""
@@ -41,23 +48,21 @@ def quality_tables(table: Table) -> list[SideTable]:
 
     Real images come first and noise last, between them the rows in the ranked table's order.
     """
-    found: dict[Measurement, dict[int, list[tuple[ImageQuality, dict[str, float]]]]]
-    found = defaultdict(lambda: defaultdict(list))
+    found: dict[Measurement, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for place, row in enumerate(table.rows):
         for record in row.records:
             for extractor, quality in record.quality.items():
-                key = measurement(extractor, quality)
-                found[key][place].append((quality, record.metrics))
+                found[measurement(extractor, quality)][place].append(record)
     result = []
     for key, rows in sorted(found.items(), key=lambda item: (item[0][0] != "task", item[0])):
-        first = next(iter(rows.values()))[0][0]
-        body = [["Real test images", "–", *_cells([first.real_test]), "–", "–"]]
-        for place, measured in sorted(rows.items()):
-            cells = _cells([quality.samples for quality, _ in measured])
-            told = [_mean([m[name] for _, m in measured if name in m]) for name in TEACHERS]
-            body.append([table.rows[place].label, str(len(measured)), *cells, *told])
-        body.append(["Normal noise", "–", *_cells([first.noise]), "–", "–"])
-        result.append(SideTable(HEADINGS, body, _caption(key, first)))
+        every = [record.quality[key[0]] for records in rows.values() for record in records]
+        nothing = ["–"] * len(OWN)
+        body = [["Real test images", "–", *_cells([every[0].real_test]), *nothing]]
+        for place, records in sorted(rows.items()):
+            cells = _cells([record.quality[key[0]].samples for record in records])
+            body.append([table.rows[place].label, str(len(records)), *cells, *_told(records)])
+        body.append(["Normal noise", "–", *_cells([every[0].noise]), *nothing])
+        result.append(SideTable(HEADINGS, body, _caption(key, every)))
     return result
 
 
@@ -67,16 +72,21 @@ def measurement(extractor: str, quality: ImageQuality) -> Measurement:
     return (extractor, q.checksum, q.samples.images, q.reference, q.pairs, q.version)
 
 
-def _caption(key: Measurement, first: ImageQuality) -> str:
+def _caption(key: Measurement, every: Sequence[ImageQuality]) -> str:
+    first = every[0]
     images = f"{first.samples.images:,} images"
     held_out = first.real_test.images
     fewer = f" (real test images: {held_out:,})" if held_out != first.samples.images else ""
+    batches = " or ".join(str(batch) for batch in sorted({quality.batch for quality in every}))
+    few = f" {FEW}" if min(first.samples.images, held_out) < FEW_IMAGES else ""
     return (
         f"Image quality, extractor `{key[0]}`: {first.extractor} (`{first.checksum}`, "
-        f"{first.dtype}); {images}{fewer}, compared with {first.reference:,} real training "
-        f"images. LPIPS: mean distance of {first.pairs:,} pairs of one class, and of different "
-        "classes. Balance and confidence are the teacher's opinion of the same images. Mean over "
-        "n runs, FID ± half-width of the 95 % t-interval."
+        f"{first.dtype}, batches of {batches}); {images}{fewer}, compared with "
+        f"{first.reference:,} real training images.{few} LPIPS: mean distance of {first.pairs:,} "
+        "pairs of one class, and of different classes. Balance and confidence are the teacher's "
+        "opinion of the same images, agreement is the share of them, kept from training, that its "
+        "student puts into the same class; loss variance is that of the student's loss over the "
+        "second half of its steps. Mean over n runs, FID ± half-width of the 95 % t-interval."
     )
 
 
@@ -90,5 +100,10 @@ def _cells(measured: Sequence[Measured]) -> list[str]:
     return cells
 
 
-def _mean(values: Sequence[float]) -> str:
-    return f"{fmean(values):.3f}" if values else "–"
+def _told(records: Sequence[Record]) -> list[str]:
+    told = [{**r.metrics, "kd_loss_variance": kd_loss_variance(r)} for r in records]
+    cells = []
+    for name, (_, form) in OWN.items():
+        values = [value for own in told if (value := own.get(name)) is not None]
+        cells.append(form.format(fmean(values)) if values else "–")
+    return cells

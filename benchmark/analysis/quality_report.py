@@ -17,9 +17,9 @@ from rich.console import Console
 from benchmark.analysis.correlation import RankCorrelation, rank_correlation
 from benchmark.analysis.frame import METRIC_NAMES, load_results
 from benchmark.analysis.plots import style
-from benchmark.analysis.quality import METRICS
+from benchmark.analysis.quality import FEW, METRICS
 from benchmark.errors import UserError
-from benchmark.records import SCORED, Metric
+from benchmark.records import FEW_IMAGES, SCORED, Metric
 from benchmark.store import write_atomic
 
 EXTRACTORS = ("task", "inception")
@@ -110,8 +110,13 @@ def write(results: Path, output: Path, extractor: str, console: Console) -> None
             f"add them with: dfkd measure SUITE --extractor {extractor}"
         )
     parts = [INTRODUCTION]
+    names: list[str] = []
     for comparison in found:
-        plot = output.parent / f"{output.stem}-{comparison.name}.svg"
+        names.append(comparison.name)
+        # Measured in yet another way, the same experiments have the same name.
+        again = names.count(comparison.name)
+        number = f"-{again}" if again > 1 else ""
+        plot = output.parent / f"{output.stem}-{comparison.name}{number}.svg"
         write_atomic(plot, scatter(comparison))
         parts.append(section(comparison, plot.name))
     write_atomic(output, "\n".join(parts).encode())
@@ -125,30 +130,44 @@ def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[Comparison]:
         return
     runs = frame[frame["status"].isin(sorted(SCORED)) & frame[checksum].notna()]
     runs = runs.drop_duplicates("run_id").copy()
-    runs["row"] = [
-        _label(title, changed)
-        for title, changed in zip(runs["title"], runs["changed"], strict=True)
-    ]
-    keys = ["task", "budget", "teacher", checksum, images]
+    runs["row"] = _labels(runs)
+    ways = [f"{extractor}_{name}" for name in ("reference", "pairs", "version")]
+    keys = ["task", "budget", "teacher", checksum, images, *ways]
     for _, group in runs.groupby(keys, sort=True):
         yield Comparison(group, extractor)
 
 
-def _label(title: str, changed: str) -> str:
-    settings = ", ".join(f"{name}={value}" for name, value in json.loads(changed).items())
-    return f"{title} ({settings})" if settings else title
+def _labels(runs: pd.DataFrame) -> list[str]:
+    """What tells the rows of a table apart: title, version, settings, objective, proxy images."""
+    sources = runs[["proxy_name", "proxy"]].drop_duplicates()
+    shared = set(sources["proxy_name"][sources["proxy_name"].duplicated()])
+    labels = []
+    for row in runs.to_dict("records"):
+        settings = json.loads(row["changed"])
+        if row["objective"] != "kd":
+            settings["objective"] = row["objective"]
+        if row["proxy"]:
+            checksum = f" {row['proxy'][:6]}" if row["proxy_name"] in shared else ""
+            settings["proxy"] = f"{row['proxy_name']}{checksum}"
+        title = row["title"] + (f" v{row['version']}" if row["version"] != 1 else "")
+        text = ", ".join(f"{name}={value}" for name, value in settings.items())
+        labels.append(f"{title} ({text})" if text else title)
+    return labels
 
 
 def section(comparison: Comparison, plot: str) -> str:
     """Rank correlations of one comparison, in Markdown."""
-    runs, metric = comparison.runs, METRIC_NAMES[comparison.metric]
+    runs, metric, by = comparison.runs, METRIC_NAMES[comparison.metric], comparison.extractor
+    first = runs.iloc[0]
     rng = np.random.default_rng(0)
+    few = f" {FEW}" if first[f"{by}_samples"] < FEW_IMAGES else ""
     lines = [
         f"## {comparison.title}",
         "",
-        f"{len(runs)} runs of {runs['row'].nunique()} methods; extractor "
-        f"`{comparison.extractor}` (`{runs[f'{comparison.extractor}_extractor'].iloc[0]}`), "
-        f"teacher `{runs['teacher'].iloc[0]}`.",
+        f"{len(runs)} runs of {runs['row'].nunique()} methods; extractor `{by}` "
+        f"(`{first[f'{by}_extractor']}`, version {int(first[f'{by}_version'])} of the measures), "
+        f"compared with {int(first[f'{by}_reference']):,} real images, LPIPS of "
+        f"{int(first[f'{by}_pairs']):,} pairs; teacher `{first['teacher']}`.{few}",
         "",
         "| measure | " + " | ".join(f"{name} with {metric}" for name in KINDS.values()) + " | |",
         "|:--|--:|--:|:--|",

@@ -203,12 +203,15 @@ def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
     first: dict[TableKey, Record] = {}
     seen: set[str] = set()
     draws: dict[TableKey, list[Record]] = defaultdict(list)
+    measured = {record.run_id: record.quality for record in scan.records if record.quality}
     for record in scan.records:
         if record.spec.purpose == "draw":
             draws[_keys(record)[0]].append(record)
         if record.spec.purpose != purpose or record.run_id in seen:
             continue  # no row of these tables, or the same experiment, asked for by two suites
         seen.add(record.run_id)
+        if not record.quality and record.run_id in measured and record.status in SCORED:
+            record = record.model_copy(update={"quality": measured[record.run_id]})
         table, key = _keys(record)
         first.setdefault(table, record)
         row = groups[table].setdefault(

@@ -48,7 +48,11 @@ def measure(
     tasks_dir: TasksDir = None,
     synthesize: Synthesize = False,
     overwrite: Annotated[
-        str, typer.Option(help="never: only what is not measured yet; always: everything.")
+        str,
+        typer.Option(
+            help="never: only what is not measured yet, or with other --images, another critic or "
+            "older definitions; always: everything."
+        ),
     ] = "never",
     device: Device = "auto",
 ) -> None:
@@ -56,9 +60,10 @@ def measure(
 
     Exit code 1 when the images of a run that made some could not be measured.
     """
-    from benchmark import measure as measuring
+    from benchmark.measure import measure_runs
+    from benchmark.measuring import MeasureRequest
 
-    request = measuring.MeasureRequest(
+    request = MeasureRequest(
         target=target,
         extractors=tuple(extractor or ["task"]),
         results=results,
@@ -72,7 +77,7 @@ def measure(
         overwrite=overwrite,
         device=device,
     )
-    raise typer.Exit(measuring.measure_runs(request, console))
+    raise typer.Exit(measure_runs(request, console))
 
 
 @app.command(rich_help_panel=PANEL)

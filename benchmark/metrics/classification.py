@@ -18,11 +18,14 @@ CHUNK_PIXELS = CHUNK * 32 * 32
 """Most that goes through a network at once: so many images, and of large ones so many pixels."""
 
 
+def chunk_size(height: int, width: int) -> int:
+    """How many images of so many pixels may go through a network at once."""
+    return max(1, min(CHUNK, CHUNK_PIXELS // (height * width)))
+
+
 def chunks(images: Tensor) -> tuple[Tensor, ...]:
     """Images in parts that may go through a network at once."""
-    parts: tuple[Tensor, ...] = images.split(
-        max(1, min(CHUNK, CHUNK_PIXELS // images[0, 0].numel()))
-    )
+    parts: tuple[Tensor, ...] = images.split(chunk_size(*images.shape[2:]))
     return parts
 
 

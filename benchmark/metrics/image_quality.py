@@ -8,6 +8,7 @@ images, and framed by two sets that bound what can be reached: real images held 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,14 @@ from torch_fidelity.metric_prc import prc_features_to_metric as precision_recall
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
 from benchmark.data.base import Dataset
 from benchmark.metrics.extractors import Extractor
-from benchmark.metrics.images import ImageProgress, LabelledImages, Unmeasurable, label_images
+from benchmark.metrics.images import (
+    ImageProgress,
+    LabelledImages,
+    Unmeasurable,
+    gathered,
+    label_images,
+    part_size,
+)
 from benchmark.metrics.perceptual import draw_pairs, mean_distance
 from benchmark.records import ImageQuality, Measured, TeacherInfo, digest
 from benchmark.tasks.base import Task
@@ -36,8 +44,6 @@ PAIRS = 2000
 """Pairs of images for a mean perceptual distance."""
 REFERENCE_IMAGES = 10_000
 """Real training images to compare with, or all where there are fewer."""
-FEW_IMAGES = 2048
-"""With fewer images than features, FID's covariance is singular and its bias dominates."""
 KID_SUBSET = 1000
 LEAST_IMAGES = 8
 VERSION = 1
@@ -50,7 +56,10 @@ def inception_score(logits: Tensor) -> float:
     Over all images at once: the customary mean over ten parts depends on how they are cut and is
     biased (Barratt & Sharma, 2018).
     """
-    return float(isc_features_to_metric(logits, splits=1, shuffle=False)[KEY_METRIC_ISC_MEAN])
+    below = logits.double() - logits.double().amax(dim=1, keepdim=True)
+    # A class that no image has a chance of would be 0 · log 0; e⁻⁷⁰⁰ is a double still.
+    found = isc_features_to_metric(below.clamp(min=-700), splits=1, shuffle=False)
+    return float(found[KEY_METRIC_ISC_MEAN])
 
 
 def frechet_distance(features: Tensor, real: Tensor) -> float:
@@ -174,24 +183,28 @@ def _make_reference(
     count: int,
     progress: ImageProgress,
 ) -> Reference:
+    size = part_size(task.image_shape)
+
+    def labelled(images: Iterable[Tensor]) -> LabelledImages:
+        return gathered(label_images(part, teacher, task.normalization) for part in images)
+
     def some(images: Tensor, most: int, name: str) -> LabelledImages:
         stream = torch.Generator().manual_seed(derive_seed(0, name))
         chosen = torch.randperm(len(images), generator=stream)[:most]
-        return label_images(task.preprocess(images[chosen]), teacher, task.normalization)
+        return labelled(task.preprocess(images[part]) for part in chosen.split(size))
 
     train = some(dataset.train.images, REFERENCE_IMAGES, "reference-train")
     features = extractor.extract(train.pixels, progress).features
     test = some(dataset.test.images, count, "reference-test")
-    noise = torch.randn(
-        count,
-        *task.image_shape,
-        generator=torch.Generator().manual_seed(derive_seed(0, "reference-noise")),
+    stream = torch.Generator().manual_seed(derive_seed(0, "reference-noise"))
+    noise = labelled(
+        torch.randn(len(part), *task.image_shape, generator=stream)
+        for part in torch.empty(count).split(size)
     )
-    drawn = label_images(noise, teacher, task.normalization)
     return Reference(
         features,
         measure(test, features, extractor, progress),
-        measure(drawn, features, extractor, progress),
+        measure(noise, features, extractor, progress),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics.classification import chunks, predictions
+from benchmark.errors import UserError
+from benchmark.metrics.classification import chunk_size, chunks, predictions
 from methods.base import Normalization
 from methods.losses import IGNORE_INDEX
 from methods.sources import ImageBank, SampleSource
@@ -21,11 +24,46 @@ class Unmeasurable(Exception):
     """There is nothing here whose quality could be measured; the message says why."""
 
 
+CHUNKS = 16
+"""So much of a set is held as floats at once; torch's normal noise, which fills sixteens, is the
+same whether it is drawn at once or so."""
+
+
 class LabelledImages(NamedTuple):
     """Pixels, uint8, N×3×H×W, and the teacher's class of each, int64, N."""
 
     pixels: Tensor
     labels: Tensor
+
+
+def gathered(parts: Iterable[LabelledImages]) -> LabelledImages:
+    """Several sets in one, whose pixels lie in a file without a name, mapped into memory.
+
+    Pairs may be of any two images, so that all pixels have to be at hand; in memory they would be
+    gigabytes where images are large.
+
+    Raises:
+        UserError: when the folder of temporary files is full.
+    """
+    labels, shape = [], torch.Size()
+    try:
+        with tempfile.TemporaryFile() as file:
+            for part in parts:
+                file.write(part.pixels.contiguous().numpy().data)
+                labels.append(part.labels)
+                shape = part.pixels.shape[1:]
+            file.flush()
+            found = torch.cat(labels)
+            pixels = np.memmap(file, np.uint8, "c", shape=(len(found), *shape))
+    except OSError as error:
+        folder = tempfile.gettempdir()
+        raise UserError(f"cannot keep pixels in '{folder}': {error.strerror}; set TMPDIR") from None
+    return LabelledImages(torch.from_numpy(pixels), found)
+
+
+def part_size(image_shape: Sequence[int]) -> int:
+    """How many images C×H×W are held as floats at once."""
+    return CHUNKS * chunk_size(*image_shape[1:])
 
 
 def to_pixels(images: Tensor, normalization: Normalization) -> Tensor:
@@ -94,17 +132,26 @@ def draw_images(
         Unmeasurable: when there are none, or not finite ones.
     """
     if isinstance(source, ImageBank):
-        # A permutation's first batch has no image twice; the next one would start another.
-        batch = count = min(count, len(source))
+        count = min(count, len(source))
     if count < 1:
         raise Unmeasurable("there are no images")
-    parts: list[LabelledImages] = []
-    batches = source.batches(min(batch, count), stream)
-    for left in range(count, 0, -min(batch, count)):
-        images = next(batches).images[:left]
-        parts.append(label_images(images, teacher, normalization))
-    pixels, labels = zip(*parts, strict=True)
-    return LabelledImages(torch.cat(pixels), torch.cat(labels))
+    return gathered(
+        label_images(images, teacher, normalization)
+        for images in _drawn(source, count, min(batch, count), stream)
+    )
+
+
+def _drawn(
+    source: SampleSource, count: int, batch: int, stream: torch.Generator
+) -> Iterator[Tensor]:
+    if isinstance(source, ImageBank):
+        order = torch.randperm(len(source), generator=stream)[:count]
+        for chosen in order.split(part_size(source.images.shape[1:])):
+            yield source.take(chosen).images
+        return
+    batches = source.batches(batch, stream)
+    for left in range(count, 0, -batch):
+        yield next(batches).images[:left]
 
 
 @torch.no_grad()

@@ -1,35 +1,39 @@
 """Time `dfkd leaderboard` and `dfkd report` on ten thousand made-up records.
 
-``python -m benchmark.speed.tables [RECORDS]`` writes the records into a temporary folder, runs
-each command in a process of its own, and exits with 1 when one takes longer, or more memory, than
-it may. Seconds are of the clock, so that they are only worth something on an idle machine;
-processor seconds are beside them.
+``python -m benchmark.speed.tables [RECORDS] [--output docs/tables.md]`` writes the records into a
+temporary folder, runs each command in a process of its own, and exits with 1 when one takes longer,
+or more memory, than it may. Seconds are of the clock, so that they are only worth something on an
+idle machine; processor seconds are beside them.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
-import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from benchmark.records import Environment, LedgerInfo, MethodInfo, Record, Spec, TeacherInfo
-from benchmark.store import Store
-from methods.budget import Budget
+import typer
+
+from benchmark.analysis.side_table import markdown_grid
+from benchmark.speed.made_up import synthetic_records
+from benchmark.store import Store, write_atomic
 
 RECORDS = 10_000
 MIB_ALLOWED = 1000
 SECONDS_ALLOWED = {"leaderboard": 3.0, "report": 10.0}
-TASKS = ("mnist", "svhn", "cifar10", "cifar10-wrn", "digits")
-BUDGETS = ("cpu", "gpu")
-METHODS, SETTINGS = 20, 5
-CURVES = ("distillation/loss", "synthesis/loss", "synthesis/one_hot", "synthesis/entropy")
+PAGE = """# Time of the tables
+
+Written by `python -m benchmark.speed.tables --output docs/tables.md`. Machine: {machine}.
+
+{records:,} made-up records: runs like those of twenty methods, a tenth of them with measured
+images, a tenth of sweeps and random draws on two tasks, a tenth of segmentation. Each command is a
+process of its own, from reading the records to writing its file.
+
+{table}
+"""
 
 
 class Spent(NamedTuple):
@@ -40,88 +44,9 @@ class Spent(NamedTuple):
     processor: float
     memory: float
 
-
-def synthetic_records(count: int) -> Iterator[Record]:
-    """Records like those of real runs, tasks × budgets × methods × settings × as many seeds."""
-    cells = list(itertools.product(TASKS, BUDGETS, range(METHODS), range(SETTINGS)))
-    for number in range(count):
-        seed, cell = divmod(number, len(cells))
-        task, budget, method, setting = cells[cell]
-        yield _record(seed, task, budget, f"method-{method:02}", round(0.001 * 3**setting, 3))
-
-
-def _record(seed: int, task: str, budget: str, method: str, rate: float) -> Record:
-    rng = random.Random(f"{task} {budget} {method} {rate} {seed}")
-    level = 0.4 + 0.5 * random.Random(f"{task} {method} {rate}").random()
-    score = max(0.1, level + rng.gauss(0, 0.03))
-    failed = rng.random() < 0.02
-    spec = Spec(
-        suite=f"suite-{budget}",
-        task=task,
-        task_version=1,
-        data="d" * 16,
-        method=method,
-        method_version=1,
-        params={
-            "generator_lr": rate,
-            "temperature": 10.0,
-            **{f"weight_{i}": 0.1 * i for i in range(10)},
-        },
-        budget=Budget(
-            name=budget,
-            synthesis_steps=400,
-            synthesis_batch=128,
-            epoch_steps=20,
-            images=20480,
-            validation_images=2048,
-            student_steps=4000,
-            student_batch=256,
-            student_optimizer="adam",
-            student_lr=0.004,
-        ),
-        seed=seed,
-    )
-    teacher = "0123456789abcdef"
-    names = ("accuracy", "accuracy_oracle", "accuracy_agreement", "agreement", "confidence")
-    return Record(
-        run_id=spec.run_id(teacher),
-        spec=spec,
-        status="diverged" if failed else "ok",
-        reason="the loss was not finite at step 17" if failed else "",
-        method=MethodInfo(
-            title=method.capitalize(),
-            paper="Nobody, Nowhere 2020",
-            access="data-free" if method < "method-16" else "train images",
-            changed={} if rate == 0.001 else {"generator_lr": rate},
-        ),
-        metrics={} if failed else {name: score + 0.01 * i for i, name in enumerate(names)},
-        ledger=LedgerInfo(
-            teacher_forward=100_000,
-            teacher_backward=51_200,
-            synthetic_images=71_680,
-            student_steps=4000,
-            seconds={"synthesis": 60 + 40 * rng.random(), "distillation": 100.0},
-            peak_memory_mib=700,
-        ),
-        curves={
-            name: {
-                "step": [8.0 * i for i in range(51)],
-                "value": [round(math.exp(-i / 9) + 0.1 * rng.random(), 7) for i in range(51)],
-            }
-            for name in CURVES
-        },
-        teacher=TeacherInfo(checksum=teacher, accuracy=0.99, chance=0.1, recipe={"epochs": 10}),
-        environment=Environment(
-            python="3.12",
-            torch="2.9",
-            device="cpu",
-            processor="x86_64",
-            threads=1,
-            precision="fp32",
-            code_version="0" * 12,
-        ),
-        created="2026-01-01T00:00:00+00:00",
-    )
+    def within(self, seconds: float) -> bool:
+        """Whether it succeeded within so many seconds and the memory it may take."""
+        return self.code == 0 and self.wall < seconds and self.memory < MIB_ALLOWED
 
 
 def measure(command: str, results: Path, output: Path) -> Spent:
@@ -140,9 +65,14 @@ def measure(command: str, results: Path, output: Path) -> Spent:
     )
 
 
-def main(count: int = RECORDS) -> int:
-    """Make records, measure, print; 1 when a limit was not kept."""
-    missed = False
+def main(count: int = RECORDS, page: Path | None = None) -> int:
+    """Make records, measure, print; 1 when a limit was not kept.
+
+    Args:
+        count: of records.
+        page: where the figures are written too, in Markdown.
+    """
+    missed, rows = False, []
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "results")
         for record in synthetic_records(count):
@@ -152,15 +82,47 @@ def main(count: int = RECORDS) -> int:
             output = Path(folder) / "output" / command
             spent = measure(command, store.root, output)
             size = output.stat().st_size / 1e6 if output.exists() else 0.0
-            kept = spent.code == 0 and spent.wall < allowed and spent.memory < MIB_ALLOWED
+            kept = spent.within(allowed)
             missed |= not kept
             print(
                 f"dfkd {command}: {spent.wall:.1f} s (may take {allowed:g}; processors "
                 f"{spent.processor:.1f} s), {spent.memory:.0f} MiB (may take {MIB_ALLOWED}), "
                 f"a file of {size:.1f} MB{'' if kept else '  <- missed'}"
             )
+            rows.append(_cells(command, allowed, spent, size))
+    if page is not None:
+        write_atomic(page, page_text(count, rows).encode())
     return int(missed)
 
 
+def _cells(command: str, allowed: float, spent: Spent, size: float) -> list[str]:
+    numbers = [f"{spent.wall:.1f}", f"{allowed:g}", f"{spent.processor:.1f}"]
+    numbers += [f"{spent.memory:.0f}", f"{MIB_ALLOWED:,}", f"{size:.1f}"]
+    return [f"`dfkd {command}`", *numbers, "yes" if spent.within(allowed) else "**no**"]
+
+
+def page_text(count: int, rows: list[list[str]]) -> str:
+    """The figures and the limits as a document."""
+    import torch
+
+    from benchmark.device import environment, pick_precision
+
+    cpu = torch.device("cpu")
+    machine = f"{environment(cpu, pick_precision(cpu)).processor}, {os.cpu_count()} cores"
+    names = ["command", "seconds", "at most", "of processors", "MiB", "at most", "MB written"]
+    table = markdown_grid([*names, "kept"], rows)
+    return PAGE.format(machine=machine, records=count, table=table)
+
+
+def command(
+    records: Annotated[int, typer.Argument(min=1, help="Made-up records.")] = RECORDS,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the figures are written too, as docs/tables.md.")
+    ] = None,
+) -> None:
+    """Time the tables; needs an idle machine."""
+    raise typer.Exit(main(records, output))
+
+
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    typer.run(command)

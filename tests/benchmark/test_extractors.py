@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from torch.testing import assert_close
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from benchmark.errors import UserError
 from benchmark.metrics.extractors import inception_extractor
-from benchmark.metrics.perceptual import alexnet_lpips, lpips_distance
+from benchmark.metrics.perceptual import alexnet_lpips, lpips_distance, mean_distance
 from benchmark.metrics.weights import ALEXNET, INCEPTION, find_weights, load_weights
 from tests.helpers import one_line
 
@@ -59,6 +61,19 @@ def test_dropping_in_the_two_files_is_all_a_user_does(
     assert distances.shape == (2,)
     assert distances[0] > 0
     assert extractor.checksum == inception_extractor(weights_dir).checksum
+
+
+def test_the_published_networks_numbers_do_not_depend_on_the_batch_size(weights_dir: Path) -> None:
+    extractor = inception_extractor(weights_dir)
+    whole = extractor.extract(images(4))
+    by_three = dataclasses.replace(extractor, batch=3).extract(images(4))
+    assert_close(by_three.features, whole.features, rtol=1e-4, atol=1e-5)
+    assert_close(by_three.logits, whole.logits, rtol=1e-4, atol=1e-5)
+    assert whole.features.std() > 0
+    pairs = torch.combinations(torch.arange(4))
+    found = [mean_distance(extractor.distance, images(4), pairs, n, "cpu") for n in (2, 6)]
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert found[0] > 0
 
 
 def test_lpips_has_the_trunk_of_the_file(weights_dir: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from benchmark.analysis.formats import csv_text, escaped, latex
 from benchmark.analysis.leaderboard import published
 from benchmark.analysis.tables import tables
 from benchmark.cli import app
+from benchmark.records import ImageQuality, Measured, Record
 from benchmark.store import Scan, Store
 from tests.helpers import failed_record, make_record, one_line
 
@@ -36,9 +39,14 @@ def board(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, ["leaderboard", *map(str, arguments)])
 
 
+def lines(records: Sequence[Record], task: str = "") -> list[dict[str, str]]:
+    """Of the CSV, those of a task; without one, those of all tasks but not of their overall."""
+    found = csv.DictReader(io.StringIO(csv_text(Scan(list(records)))))
+    return [row for row in found if (row["task"] == task if task else row["task"] != "overall")]
+
+
 def test_csv_has_every_row_with_numbers_as_fractions() -> None:
-    rows = list(csv.DictReader(io.StringIO(csv_text(Scan(RECORDS)))))
-    by_method = {row["method"]: row for row in rows}
+    by_method = {row["method"]: row for row in lines(RECORDS)}
     a = by_method["a"]
     assert float(a["mean"]) == pytest.approx(0.92)
     assert float(a["half_width"]) == pytest.approx(4.302653 * 0.02 / 3**0.5, rel=1e-5)
@@ -53,8 +61,79 @@ def test_csv_quotes_published_numbers_as_fractions() -> None:
     records = [make_record(method="rdskd", task="mnist", seed=seed) for seed in range(2)]
     (table,) = tables(Scan(records))
     ((cell,), _) = published(table)
-    (row,) = csv.DictReader(io.StringIO(csv_text(Scan(records))))
+    (row,) = lines(records)
     assert float(row["published"]) == pytest.approx(float(cell.split()[0]) / 100)
+
+
+def test_csv_counts_collapsed_runs_and_says_how_sure_a_robustness_is() -> None:
+    draws = [
+        make_record(accuracy=a, params={"temperature": t}, purpose="draw")
+        for t, a in ((1.0, 0.99), (2.0, 0.545), (3.0, 0.1))
+    ]
+    runs = [make_record(seed=0), make_record(seed=1, accuracy=0.1, status="collapsed")]
+    (row,) = lines([*runs, *draws, failed_record(seed=2)])
+    assert (row["collapsed"], row["n_ok"], row["n_planned"]) == ("1", "2", "3")
+    assert (float(row["robustness"]), row["robustness_draws"]) == (pytest.approx(0.5), "3")
+    # 1, 0.5 and 0: t(0.975, 2) · 0.5 / √3
+    assert float(row["robustness_half_width"]) == pytest.approx(4.302653 * 0.5 / 3**0.5, rel=1e-5)
+    assert lines(runs)[0]["robustness_draws"] == ""
+
+
+def with_images(record: Record, fid: float, extractor: str = "task", images: int = 5000) -> Record:
+    found = Measured(images=images, metrics={"fid": fid, "inception_score": 2.5})
+    quality = ImageQuality(
+        version=1,
+        extractor="a critic",
+        checksum="c" * 16,
+        dtype="float32",
+        batch=250,
+        reference=10000,
+        pairs=2000,
+        samples=found,
+        real_test=found,
+        noise=found,
+    )
+    return record.model_copy(update={"quality": {**record.quality, extractor: quality}})
+
+
+def test_csv_has_the_image_metrics_of_most_runs() -> None:
+    runs = [with_images(make_record(seed=seed), 10.0 + seed) for seed in range(2)]
+    runs += [with_images(make_record(seed=7), 99.0, images=50)]
+    first, other = lines([*runs, make_record(method="unmeasured", accuracy=0.5)])
+    assert (first["task_n"], first["task_samples"], first["task_extractor"]) == (
+        *("2", "5000"),
+        "c" * 16,
+    )
+    assert float(first["fid_task"]) == pytest.approx(10.5)
+    # t(0.975, 1) · 0.7071 / √2
+    assert float(first["fid_task_half_width"]) == pytest.approx(12.7062 / 2, rel=1e-4)
+    assert float(first["inception_score_task"]) == 2.5
+    assert (first["kid_task"], first["fid_inception"], other["fid_task"]) == ("", "", "")
+
+
+def test_csv_begins_with_the_methods_over_all_tasks() -> None:
+    records = [
+        make_record(task=task, method=method, seed=seed, accuracy=accuracy)
+        for task in ("x", "y")
+        for method, accuracy in (("a", 0.99), ("b", 0.545))
+        for seed in (0, 1)
+    ]
+    best, worse = lines([*records, failed_record(task="x", method="b", seed=2)], "overall")
+    assert (best["method"], best["rank"], best["budget"]) == ("a", "1.0", "tiny")
+    assert float(best["mean_failures_at_chance"]) == pytest.approx(1)
+    assert float(worse["mean_failures_at_chance"]) == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert (worse["n_ok"], worse["n_planned"], worse["collapsed"]) == ("4", "5", "0")
+    assert best["metric"] == "normalised score"
+    assert len(lines(records, "x")) == 2
+
+
+def test_latex_has_the_image_metrics_below_their_table() -> None:
+    text = latex(Scan([with_images(make_record(seed=seed), 10.0 + seed) for seed in range(2)]))
+    assert r"FID $\downarrow$" in text
+    assert r"10.50 $\pm$ 6.35" in text
+    assert text.index("budget tiny") < text.index("Image quality, extractor task")
+    labels = re.findall(r"label\{(.*?)\}", text)
+    assert len(labels) == len(set(labels)) == 3
 
 
 def test_latex_escapes_and_keeps_access_classes_apart() -> None:

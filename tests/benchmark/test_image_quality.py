@@ -12,7 +12,8 @@ from torch import Tensor
 
 from benchmark.artifacts import cache_dir
 from benchmark.critics import critic_task
-from benchmark.metrics import image_quality
+from benchmark.errors import UserError
+from benchmark.metrics import classification, image_quality
 from benchmark.metrics.extractors import Extractor, task_extractor
 from benchmark.metrics.image_quality import (
     frechet_distance,
@@ -27,6 +28,8 @@ from benchmark.metrics.images import (
     Unmeasurable,
     class_of_images,
     draw_images,
+    gathered,
+    part_size,
     sample_statistics,
     to_pixels,
 )
@@ -106,6 +109,15 @@ def test_inception_score_is_1_without_and_k_with_perfect_classes() -> None:
     certain = 200.0 * torch.eye(7).repeat(9, 1)
     assert inception_score(certain) == pytest.approx(7)
     assert inception_score(certain[:, :1].repeat(1, 7)) == pytest.approx(1)
+
+
+def test_inception_score_of_predictions_that_leave_nothing_to_other_classes() -> None:
+    assert inception_score(torch.tensor([[800.0, 0, 0]] * 20)) == pytest.approx(1)
+    assert inception_score(4000 * torch.eye(7).repeat(9, 1)) == pytest.approx(7)
+    usual = 5 * torch.randn(40, 7, generator=stream())
+    shares = usual.double().softmax(dim=1)
+    expected = (shares * (shares / shares.mean(dim=0)).log()).sum(dim=1).mean().exp()
+    assert inception_score(usual) == pytest.approx(float(expected), rel=1e-12)
 
 
 def test_class_balance_and_confidence_of_known_predictions() -> None:
@@ -196,6 +208,49 @@ def test_an_online_source_is_asked_in_the_student_s_batches() -> None:
     )
     assert asked == [4, 4, 4]
     assert len(drawn.pixels) == len(drawn.labels) == 10
+
+
+def test_images_are_drawn_part_by_part_and_are_those_drawn_at_once(
+    extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_quality, "PAIRS", 20)
+    bank = ImageBank(torch.randn(90, 1, 8, 8, generator=stream(5)), held_out=20)
+    normalization = Normalization((0.5,), (0.25,))
+    real = extractor.extract(tiny_images(80, 3).pixels).features
+    asked: list[int] = []
+    take = bank.take
+    monkeypatch.setattr(bank, "take", lambda chosen: asked.append(len(chosen)) or take(chosen))
+
+    def of(chunk: int) -> tuple[LabelledImages, dict[str, float]]:
+        monkeypatch.setattr(classification, "CHUNK", chunk)
+        drawn = draw_images(bank, 65, 6, tiny_network(), normalization, stream())
+        return drawn, measure(drawn, real, extractor).metrics
+
+    (at_once, numbers), (in_parts, same) = of(250), of(1)
+    assert asked == [65, 16, 16, 16, 16, 1]
+    assert torch.equal(at_once.pixels, in_parts.pixels)
+    assert torch.equal(at_once.labels, in_parts.labels)
+    assert numbers == same
+    (batch,) = itertools.islice(bank.batches(65, stream()), 1)
+    assert torch.equal(at_once.pixels, to_pixels(batch.images, normalization))
+
+
+def test_noise_in_parts_is_the_noise_drawn_at_once() -> None:
+    for shape in ((1, 28, 28), (3, 45, 61), (3, 7, 5)):
+        size = part_size(shape)
+        whole = torch.randn(size + 7, *shape, generator=stream(3))
+        parted = stream(3)
+        parts = [torch.randn(n, *shape, generator=parted) for n in (size, 7)]
+        assert torch.equal(whole, torch.cat(parts))
+
+
+def test_a_full_disk_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(UserError, match="No space left on device; set TMPDIR"):
+        gathered([tiny_images()])
 
 
 # Pairs

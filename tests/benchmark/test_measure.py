@@ -7,15 +7,22 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
+from benchmark import judges, measuring
+from benchmark.analysis.quality import quality_tables
+from benchmark.analysis.report import render
+from benchmark.analysis.tables import tables
 from benchmark.cache import cache_dir, sheet_path
 from benchmark.cli import app
 from benchmark.contact_sheet import GAP, HEAD, MARGIN, contact_sheet
+from benchmark.critics import obtain_critic
+from benchmark.measure import _shown
 from benchmark.metrics import image_quality
 from benchmark.metrics.images import Unmeasurable
 from benchmark.plan import plan
-from benchmark.records import Record
+from benchmark.records import ImageQuality, LedgerInfo, Record
 from benchmark.recover import Recovered
 from benchmark.run import Context, Job, execute
 from benchmark.store import Store
@@ -24,7 +31,7 @@ from benchmark.tasks.digits import Digits
 from benchmark.tasks.scenes import Scenes
 from benchmark.teachers import TrainedTeacher
 from methods.registry import discover
-from tests.helpers import one_line, write_file
+from tests.helpers import failed_record, make_record, one_line, tiny_budget, write_file
 
 NANS = """
 import torch
@@ -192,6 +199,162 @@ def test_nan_images_are_a_reason_not_a_number(
         Recovered(record, job, context, synthesize=False).draw(20)
 
 
+def test_other_images_definitions_or_critics_than_measured_are_measured_again(
+    tmp_path: Path,
+    context: Context,
+    digits_teacher: TrainedTeacher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, *_ = finished(context, digits_teacher, "noise")
+    results = stored(tmp_path, made)
+    path = Store(results).path(made.spec, made.run_id)
+
+    def measured(*options: Any) -> ImageQuality | None:
+        """What was written, None when nothing was."""
+        before = path.stat().st_mtime_ns
+        done = dfkd("measure", made.run_id, "--results", results, "--device", "cpu", *options)
+        assert done.exit_code == 0, done.output
+        changed = path.stat().st_mtime_ns != before
+        return Store(results).find(made.run_id).quality["task"] if changed else None
+
+    first = measured("--images", 20)
+    assert first is not None
+    assert first.samples.images == 20
+    assert measured() is None
+    more = measured("--images", 30)
+    assert more is not None
+    assert more.samples.images == more.real_test.images == 30
+    # The bank of this budget has fewer; all of them are all there are.
+    everything = measured("--images", 10_000)
+    assert everything is not None
+    assert 30 < everything.samples.images < 10_000
+    assert measured("--images", 10_000) is None
+    monkeypatch.setattr(image_quality, "VERSION", 77)
+    monkeypatch.setattr(judges, "VERSION", 77)
+    newer = measured()
+    assert newer is not None
+    assert newer.version == 77
+    another = Digits.critic_recipe.model_copy(update={"seed": 5})
+    for kept in (results / "teachers").iterdir():
+        kept.unlink()
+    monkeypatch.setattr(Digits, "critic_recipe", another)
+    assert measured() is None, "no critic is trained to see whether it is another one"
+    obtain_critic(Digits(), Digits().load(None), results)
+    judged = measured()
+    assert judged is not None
+    assert judged.checksum != newer.checksum
+
+
+def test_every_suite_s_copy_of_a_run_gets_the_numbers(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    made, *_ = finished(context, digits_teacher, "noise")
+    twin = made.model_copy(update={"spec": made.spec.model_copy(update={"suite": "aa"})})
+    results = stored(tmp_path, made, twin)
+    done = dfkd("measure", "mine", "--results", results, "--device", "cpu", "--images", 40)
+    assert done.exit_code == 0, done.output
+    store = Store(results)
+    found = {record.spec.suite: record for record in store.scan().records}
+    assert found["aa"].quality == found["mine"].quality != {}
+    (table,) = tables(store.scan())
+    assert len(quality_tables(table)) == 1
+    # A copy that was never measured takes the numbers there are.
+    store.put(twin)
+    empty_sample_cache()
+    done = dfkd("measure", "aa", "--results", results, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert {record.spec.suite: record for record in store.scan().records} == found
+
+
+def test_a_collapsed_run_without_its_images_is_a_failure_too(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    record, *_ = finished(context, digits_teacher, "noise", {"temperature": 5.0})
+    collapsed = record.model_copy(update={"status": "collapsed"})
+    diverged = record.model_copy(update={"status": "diverged", "metrics": {}})
+    for status, code in ((collapsed, 1), (diverged, 0)):
+        results = stored(tmp_path, status)
+        empty_sample_cache()
+        done = dfkd("measure", record.run_id, "--results", results, "--device", "cpu")
+        assert done.exit_code == code, done.output
+        assert "not measured" in done.output
+
+
+def test_what_one_run_lacks_does_not_keep_the_others_from_being_measured(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    made, *_ = finished(context, digits_teacher, "noise")
+    ledger = LedgerInfo(synthetic_images=9)
+    maps = make_record(suite="mine", task="scenes", metric="miou")
+    elsewhere = make_record(suite="mine", task="digits", teacher="f" * 16)
+    results = stored(
+        tmp_path, *(r.model_copy(update={"ledger": ledger}) for r in (maps, elsewhere)), made
+    )
+    done = dfkd("measure", "mine", "--results", results, "--device", "cpu", "--images", 40)
+    assert done.exit_code == 1
+    assert "there is no critic of 'scenes'" in done.output
+    assert "not the record's" in done.output
+    assert "Real test images" in done.output
+    assert "task" in Store(results).find(made.run_id).quality
+
+
+def test_the_first_seed_of_every_row_gets_a_sheet_for_the_report(
+    tmp_path: Path, context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    made, *_ = finished(context, digits_teacher, "noise")
+    other = make_record(method="rdskd", suite="mine", seed=0)
+    results = stored(tmp_path, made, other)
+    done = dfkd("measure", "mine", "--results", results, "--device", "cpu", "--images", 40)
+    assert done.exit_code == 0, done.output
+    with Image.open(sheet_path(cache_dir(), made.run_id)) as sheet:
+        assert sheet.size[1] == HEAD + 10 * (64 + GAP)
+    assert not sheet_path(cache_dir(), other.run_id).exists()
+    page = render(Store(results).scan(), results, cache_dir())
+    assert page.count("data:image/png") == 1
+
+
+def test_only_the_lowest_finished_seed_of_a_row_is_shown() -> None:
+    records = [make_record(seed=seed) for seed in (2, 1, 3)]
+    records += [failed_record(seed=0), make_record(method="b", seed=7)]
+    assert _shown(records) == {records[1].run_id, records[-1].run_id}
+
+
+@pytest.mark.parametrize(
+    ("budget", "images", "expected"),
+    [
+        ("smoke", None, 5_000),
+        ("cpu", None, 5_000),
+        ("gpu", None, 10_000),
+        ("paper", None, 10_000),
+        ("cpu", 64, 64),
+        ("paper", 64, 64),
+    ],
+)
+def test_how_many_images_are_judged_depends_on_the_budget(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    budget: str,
+    images: int | None,
+    expected: int,
+) -> None:
+    class Enough(Exception):
+        pass
+
+    class Fake:
+        def __init__(self, *arguments: object) -> None:
+            pass
+
+        def draw(self, count: int) -> None:
+            raise Enough(str(count))
+
+    monkeypatch.setattr(measuring, "Recovered", Fake)
+    monkeypatch.setattr(measuring, "revive", lambda *arguments, **options: (None, None))
+    request = measuring.MeasureRequest("mine", ("task",), tmp_path, images=images, device="cpu")
+    record = make_record(budget=tiny_budget(name=budget))
+    with pytest.raises(Enough, match=f"^{expected}$"):
+        measuring.Measuring(request, Console(quiet=True)).measure(record)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -204,8 +367,6 @@ def test_nan_images_are_a_reason_not_a_number(
     ],
 )
 def test_bad_input_is_answered_in_one_line(tmp_path: Path, arguments: list[str], says: str) -> None:
-    from tests.helpers import make_record
-
     results = stored(tmp_path, make_record(suite="mine"))
     done = dfkd(*arguments, "--results", results)
     assert done.exit_code == 2, done.output
@@ -222,8 +383,8 @@ def test_maps_have_no_critic_but_a_sheet(tmp_path: Path, monkeypatch: pytest.Mon
     )
     assert ran.exit_code == 0, ran.output
     refused = dfkd("measure", "custom", "--results", results)
-    assert refused.exit_code == 2
-    assert "--extractor inception" in one_line(refused.output.splitlines()[-1])
+    assert refused.exit_code == 1
+    assert "--extractor inception" in one_line(refused.output)
     (record,) = Store(results).scan().records
     drawn = dfkd("images", record.run_id, "--results", results, "--output", tmp_path / "sheet.png")
     assert drawn.exit_code == 0, drawn.output

@@ -11,10 +11,10 @@ from benchmark.analysis.correlation import rank_correlation
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.markdown import markdown
 from benchmark.analysis.quality import quality_tables
-from benchmark.analysis.quality_report import write
+from benchmark.analysis.quality_report import comparisons, section, write
 from benchmark.analysis.tables import tables
 from benchmark.errors import UserError
-from benchmark.records import ImageQuality, Measured, Record
+from benchmark.records import ImageQuality, Measured, ObjectiveSpec, Record
 from benchmark.store import Scan, Store
 from tests.helpers import make_record
 
@@ -94,8 +94,12 @@ def test_a_quality_table_is_framed_and_says_what_it_was_measured_with() -> None:
     (table,) = tables(Scan(records=records))
     (quality,) = quality_tables(table)
     assert [row[0] for row in quality.body] == ["Real test images", "RDSKD", "Normal noise"]
-    for part in ("extractor `task`: a critic", "c" * 16, "5,000 images", "10,000 real", "2,000"):
+    for part in (
+        *("extractor `task`: a critic", "c" * 16, "float32, batches of 250", "5,000 images"),
+        *("10,000 real", "2,000 pairs"),
+    ):
         assert part in quality.caption
+    assert "biased" not in quality.caption
     fid = quality.body[1][3]
     # t(0.975, 1) · 0.7071 / √2
     assert fid == "10.50 ± 6.35"
@@ -103,6 +107,50 @@ def test_a_quality_table_is_framed_and_says_what_it_was_measured_with() -> None:
     assert "0.500" in quality.body[1]
     text = markdown(Scan(records=records))
     assert text.index("| rank |") < text.index("Image quality, extractor") < text.index("987.00")
+
+
+def test_few_images_are_said_to_bias_fid() -> None:
+    def of(count: int) -> Measured:
+        return Measured(images=count, metrics={"fid": 9.0})
+
+    few = measured(make_record(), 9.0, samples=of(2047), real_test=of(2047))
+    fewer_real = measured(make_record(method="dafl"), 9.0, samples=of(2048), real_test=of(297))
+    (table,) = tables(Scan(records=[few, fewer_real]))
+    for quality in quality_tables(table):
+        assert "Fewer than 2,048 images: FID is biased." in quality.caption
+
+
+def test_batches_of_several_sizes_are_all_named() -> None:
+    records = [measured(make_record(seed=0), 9.0), measured(make_record(seed=1), 9.0, batch=50)]
+    (table,) = tables(Scan(records=records))
+    (quality,) = quality_tables(table)
+    assert "batches of 50 or 250" in quality.caption
+
+
+def test_how_the_student_learnt_stands_beside_its_images() -> None:
+    curves = {"distillation/loss": {"step": [0.0, 1.0, 2.0, 3.0], "value": [9.0, 5.0, 1.0, 2.0]}}
+    told = {"class_balance": 0.5, "confidence": 0.75, "agreement": 0.8125}
+    records = [
+        measured(make_record(seed=0, metrics=told, curves=curves), 9.0),
+        # No curve, and an older record without what the teacher says.
+        measured(make_record(seed=1, curves={"a/b": {"step": [], "value": []}}), 9.0),
+    ]
+    (table,) = tables(Scan(records=records))
+    (quality,) = quality_tables(table)
+    assert list(quality.headings[-4:]) == ["balance", "confidence", "agreement", "loss variance"]
+    assert quality.body[1][-4:] == ["0.500", "0.750", "0.812", "0.5"]
+    assert {len(row) for row in quality.body} == {len(quality.headings)}
+    assert "loss variance" in quality.caption
+
+
+def test_whichever_suite_s_record_of_a_run_was_measured_its_numbers_are_shown() -> None:
+    seeds = range(2)
+    aa = [make_record(suite="aa", seed=seed) for seed in seeds]
+    bb = [measured(make_record(suite="bb", seed=seed), 10.0 + seed) for seed in seeds]
+    for records in ([*aa, *bb], [*bb, *aa]):
+        (table,) = tables(Scan(records=records))
+        (quality,) = quality_tables(table)
+        assert quality.body[1][1:3] == ["2", "9.00"]
 
 
 @pytest.mark.parametrize("changes", [{"checksum": "d" * 16}, {"reference": 500}, {"pairs": 7}])
@@ -199,6 +247,59 @@ def test_the_page_says_what_may_be_claimed_and_is_the_same_each_time(tmp_path: P
     before = (text, plot.read_bytes())
     write(results, page, "task", Console(quiet=True))
     assert (page.read_text(encoding="utf-8"), plot.read_bytes()) == before
+
+
+@pytest.mark.parametrize("changes", [{"reference": 500}, {"pairs": 7}, {"version": 2}])
+def test_images_measured_otherwise_never_share_a_section(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    for record in [*suite(), *(measured(r, 3.0, **changes) for r in suite()[:3])]:
+        Store(tmp_path / "results").put(record)
+    write(tmp_path / "results", tmp_path / "page.md", "task", Console(quiet=True))
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "15 runs of 5 methods" in text
+    assert "3 runs of 1 methods" in text
+    plots = sorted(path.name for path in tmp_path.glob("*.svg"))
+    assert len(plots) == 2
+    assert all(text.count(f"({plot})") == 1 for plot in plots)
+    few = measured(make_record(), 3.0, samples=Measured(images=9, metrics={"fid": 9.0}))
+    (comparison,) = comparisons(to_frame([few]), "task")
+    assert "Fewer than 2,048 images: FID is biased." in section(comparison, "x.svg")
+    assert "biased" not in text
+
+
+def test_objectives_and_proxy_images_are_rows_of_their_own() -> None:
+    def changed(record: Record, name: str, proxy: str = "", objective: str = "") -> Record:
+        spec = record.spec.model_copy(
+            update={
+                "proxy": proxy,
+                "objective": ObjectiveSpec(name=objective, version=1, params={})
+                if objective
+                else None,
+            }
+        )
+        method = record.method.model_copy(update={"proxy": name})
+        run_id = spec.run_id(record.teacher.checksum)
+        return measured(
+            record.model_copy(update={"spec": spec, "method": method, "run_id": run_id}), 9.0
+        )
+
+    plain = make_record()
+    records = [
+        changed(plain, ""),
+        changed(plain, "", objective="structured"),
+        changed(plain, "usps", proxy="1" * 16),
+        changed(plain, "svhn", proxy="2" * 16),
+        changed(plain, "svhn", proxy="3" * 16),
+    ]
+    (comparison,) = comparisons(to_frame(records), "task")
+    assert set(comparison.runs["row"]) == {
+        "RDSKD",
+        "RDSKD (objective=structured)",
+        "RDSKD (proxy=usps)",
+        "RDSKD (proxy=svhn 222222)",
+        "RDSKD (proxy=svhn 333333)",
+    }
 
 
 def test_the_page_needs_measured_runs(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from benchmark.analysis.reproduction import (
     compare,
     further_mean_interval,
 )
+from benchmark.cli import program
 from benchmark.records import ObjectiveSpec, Record
+from benchmark.reproduce import WIDE
 from benchmark.store import Store
 from tests.helpers import failed_record, make_record, tiny_budget
 
@@ -275,6 +277,21 @@ def test_a_table_is_printed_beside_the_records(results: Path) -> None:
     assert teacher.split() == ["teacher", "97.50", "97.94"]
     assert "not run" in done.output
     assert "beside budget paper" in done.output
+
+
+def test_a_narrow_terminal_says_which_columns_it_does_not_show(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = "IS, FID, LPIPS, as published; a wider terminal (COLUMNS=140) shows them"
+    for width, said in ((WIDE, False), (80, True)):
+        monkeypatch.setattr(program.console, "width", width)
+        output = " ".join(
+            reproduce("rdskd-table2", "--no-run", "--results", results).output.split()
+        )
+        assert (note in output) == said
+        assert ("0.057" in output) != said
+    without = " ".join(reproduce("dafl-ablation", "--no-run", "--results", results).output.split())
+    assert "Not shown" not in without
 
 
 def test_unverified_numbers_are_marked_and_one_task_can_be_asked_for(results: Path) -> None:

@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli import app
+from benchmark.store import Store
 from benchmark.suite import suite_names
 from benchmark.tasks.registry import all_tasks
 from methods.params import format_value
 from methods.registry import discover
+from tests.helpers import make_record
 
 
 def dfkd(*arguments: str):
@@ -54,7 +56,7 @@ def test_show_prints_a_task_with_its_budgets() -> None:
 
 def test_show_prints_every_recipe_with_its_budgets() -> None:
     output = " ".join(dfkd("show", "cifar10").output.split())
-    for words in ("ResNet-34 → ResNet-18", "budgets smoke, cpu", "budgets gpu, paper"):
+    for words in ("ResNet-34 → ResNet-18", "(budgets cpu)", "(budgets gpu, paper)"):
         assert words in output
     assert "name=paper" in output
     assert "budgets" not in dfkd("show", "mnist").output.split("recipe")[1].splitlines()[0]
@@ -65,6 +67,15 @@ def test_show_prints_a_record_and_how_to_run_it_again(finished) -> None:
     output = dfkd("show", path.stem[:6], "--results", str(results)).output
     assert path.stem in output
     assert f"dfkd replay {path.stem}" in output
+
+
+def test_show_tells_how_restless_the_student_s_loss_was(tmp_path: Path) -> None:
+    curves = {"distillation/loss": {"step": [0.0, 1.0, 2.0, 3.0], "value": [9.0, 5.0, 1.0, 2.0]}}
+    for record in (make_record(curves=curves), make_record(seed=1)):
+        Store(tmp_path).put(record)
+        output = dfkd("show", record.run_id, "--results", str(tmp_path)).output
+        told = "0.5 over the second half of the student's steps" in output
+        assert told == (record.spec.seed == 0), "two points are no curve"
 
 
 def test_doctor_names_what_is_missing_and_where_it_looked(tmp_path: Path) -> None:

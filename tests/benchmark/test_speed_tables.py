@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
 
+from benchmark.analysis.class_tables import class_tables
+from benchmark.analysis.quality import quality_tables
+from benchmark.analysis.tables import tables as grouped
 from benchmark.records import Record
-from benchmark.speed import tables
-from benchmark.store import Store
+from benchmark.speed import made_up, tables
+from benchmark.store import Scan, Store
 
 
-def test_made_up_records_are_records_of_many_cells(tmp_path: Path) -> None:
-    records = list(itertools.islice(tables.synthetic_records(3000), 0, 3000, 7))
+def test_made_up_records_are_records_of_many_cells() -> None:
+    records = list(made_up.synthetic_records(3300))[::7]
     assert len({record.run_id for record in records}) == len(records)
-    assert {record.spec.task for record in records} == set(tables.TASKS)
+    assert {record.spec.task for record in records} == {*made_up.TASKS, made_up.SEGMENTED}
     assert {"ok", "diverged"} == {record.status for record in records}
-    again = [Record.from_json(record.to_json()) for record in records[:5]]
-    assert again == records[:5]
+    again = [Record.from_json(record.to_json()) for record in records[:9]]
+    assert again == records[:9]
+
+
+def test_some_of_them_are_swept_drawn_segmented_and_have_measured_images() -> None:
+    records = list(made_up.synthetic_records(1100))
+    purposes = [record.spec.purpose for record in records]
+    assert {"table", "sweep", "draw"} == set(purposes)
+    for share in (
+        len(purposes) - purposes.count("table"),
+        sum(bool(record.quality) for record in records),
+        sum(record.segmentation is not None for record in records),
+    ):
+        assert 0.07 < share / len(records) < 0.12
+
+
+def test_their_tables_have_all_that_is_to_be_timed() -> None:
+    records = [r for r in made_up.synthetic_records(2000) if r.spec.budget.name == "cpu"]
+    chosen = [r for r in records if r.spec.task in ("mnist", made_up.SEGMENTED)]
+    found = {table.task: table for table in grouped(Scan(chosen))}
+    assert quality_tables(found["mnist"])
+    assert found["mnist"].robustness
+    assert class_tables(found[made_up.SEGMENTED])
+    assert found[made_up.SEGMENTED].metric == "miou"
+    own = [r for r in chosen if r.spec.task == "mnist" and r.spec.method in ("method-01",)]
+    temperatures = {r.spec.params["temperature"] for r in own if r.spec.purpose == "sweep"}
+    assert temperatures == {5.0, 20.0}
 
 
 def test_their_number_is_the_one_asked_for() -> None:
-    assert len(list(tables.synthetic_records(1234))) == 1234
+    assert len(list(made_up.synthetic_records(1234))) == 1234
 
 
 def test_limits_decide_the_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def measured(command: str, results: Path, output: Path) -> tables.Spent:
         assert len(Store(results).scan().records) == 20
@@ -38,11 +65,17 @@ def test_limits_decide_the_exit_code(
     spent["report"] = 10.1
     assert tables.main(20) == 1
     assert "missed" in capsys.readouterr().out
+    tables.main(20, tmp_path / "docs" / "tables.md")
+    rows = (tmp_path / "docs" / "tables.md").read_text(encoding="utf-8").splitlines()
+    (leaderboard,) = [row for row in rows if "dfkd leaderboard" in row]
+    (report,) = [row for row in rows if "dfkd report" in row]
+    assert leaderboard == "| `dfkd leaderboard` | 2.9 | 3 | 1.0 | 300 | 1,000 | 0.0 | yes |"
+    assert report.endswith("| **no** |")
 
 
 def test_a_command_is_measured(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    for record in tables.synthetic_records(3):
+    for record in made_up.synthetic_records(3):
         store.put(record)
     spent = tables.measure("leaderboard", store.root, tmp_path / "leaderboard.md")
     assert spent.code == 0
