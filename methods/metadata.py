@@ -23,11 +23,11 @@ from methods.activation_records import (
     ActivationRecords,
     GraphRecord,
     LayerRecord,
-    listening,
 )
 from methods.base import Access, Method, Problem, Run
 from methods.optimizers import Adam
 from methods.params import MethodParams, param
+from methods.pre_activations import listening
 from methods.sources import ImageBank, SampleSource
 
 Sampling = Literal["cholesky", "legacy"]
