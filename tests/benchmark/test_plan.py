@@ -337,6 +337,33 @@ def test_a_suite_can_be_cut_down_to_one_task() -> None:
         whole.only_task("mnost")
 
 
+def test_another_task_of_the_family_may_stand_in_a_suites_place() -> None:
+    whole = load_suite("degan-table1")
+    usual = plan(whole, discover(), seeds=[0])
+    runs = plan(whole.only_task("camvid"), discover(), budget="paper", seeds=[0])
+    assert {(run.task.name, run.budget.name, run.suite) for run in runs} == {
+        ("camvid", "paper", "degan-table1")
+    }
+    assert [(run.method, run.params) for run in runs] == [(r.method, r.params) for r in usual]
+
+
+def test_entries_meant_for_the_task_that_is_replaced_are_for_its_substitute() -> None:
+    whole = load_suite("rdskd-table2")
+    runs = plan(whole.only_task("cifar10-wrn"), discover(), budget="cpu", seeds=[0])
+    usual = plan(whole.only_task("cifar10"), discover(), budget="cpu", seeds=[0])
+    assert {run.task.name for run in runs} == {"cifar10-wrn"}
+    assert [run.params for run in runs] == [run.params for run in usual]
+
+
+def test_a_task_of_another_family_is_refused() -> None:
+    with pytest.raises(UserError) as error:
+        load_suite("degan-table1").only_task("mnist")
+    message = one_line(str(error.value))
+    assert "'degan-table1'" in message
+    assert "family 'mnist'" in message
+    assert "camvid-lite" in message
+
+
 # Sweeps and draws
 
 
