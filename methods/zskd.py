@@ -76,6 +76,15 @@ class ZSKDParams(MethodParams):
         tune=(0, 7),
         ge=0,
     )
+    flip: bool = param(
+        False,
+        "mirror half of the views, left to right",
+        source="paper: the student's images are flipped, too; off because digits have sides",
+        phase="distillation",
+        tune=(True, False),
+        needs=("views",),
+        added=True,
+    )
     legacy: bool = param(
         False,
         "as released: rows normalised once more, so that β has no effect; a batch starts where "
@@ -125,7 +134,8 @@ class ZSKD(Method):
 
     def distill(self, problem: Problem, samples: SampleSource, run: Run) -> nn.Module:
         assert isinstance(samples, ImageBank)
-        return super().distill(problem, with_views(samples, self.params.views, run), run)
+        views = with_views(samples, self.params.views, run, self.params.flip)
+        return super().distill(problem, views, run)
 
     def _concentrations(self, problem: Problem) -> Tensor:
         """2×K×K: a Dirichlet for every class, spread and peaked."""
