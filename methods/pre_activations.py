@@ -121,7 +121,7 @@ class _Watch(TorchDispatchMode):
     """Notes which of the named tensors go into an activation function."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rectified: list[str] = []
         self._names: dict[int, tuple[Tensor, int, str]] = {}
 
