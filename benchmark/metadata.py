@@ -1,7 +1,9 @@
 """A teacher's metadata: collected once from its training data, kept beside it, verified.
 
 A file belongs to one teacher, by checksum. Methods that declare `Access.METADATA` see what it
-holds; when nobody does, it is not made.
+holds; when nobody does, it is not made. Where a planned method does, a grid collects it as soon as
+it has the teacher, before the first run. Not while the teacher is trained: the records are a
+function of the final weights and the training data, and shipped teachers are not trained here.
 """
 
 from __future__ import annotations
