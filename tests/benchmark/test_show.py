@@ -9,7 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli import app
-from benchmark.suite import suite_names
+from benchmark.plan import plan
+from benchmark.suite import load_suite, suite_names
 from benchmark.tasks.registry import all_tasks
 from methods.params import format_value
 from methods.registry import discover
@@ -34,6 +35,13 @@ def test_list_names_every_task_method_and_suite() -> None:
     output = dfkd("list").output
     for name in [*all_tasks(), *discover(), *suite_names()]:
         assert name in output
+
+
+def test_list_counts_the_runs_that_a_suite_plans() -> None:
+    words = [line.split() for line in dfkd("list").output.splitlines()]
+    counts = {row[0]: row[1] for row in words if len(row) > 1}
+    for name in ("quickstart", "rdskd-table2", "rdskd-table3", "inversion-variants"):
+        assert counts[name] == str(len(plan(load_suite(name), discover())))
 
 
 @pytest.mark.parametrize("name", sorted(discover()))
