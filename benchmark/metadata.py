@@ -1,7 +1,9 @@
 """A teacher's metadata: collected once from its training data, kept beside it, verified.
 
 A file belongs to one teacher, by checksum. Methods that declare `Access.METADATA` see what it
-holds; when nobody does, it is not made.
+holds; when nobody does, it is not made. Where a planned method does, a grid collects it as soon as
+it has the teacher, before the first run. Not while the teacher is trained: the records are a
+function of the final weights and the training data, and shipped teachers are not trained here.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from benchmark.data.base import Dataset
 from benchmark.tasks.base import Task
 from benchmark.teachers import SHIPPED_LIMIT, Say
 from methods.activation_records import FORMAT, ActivationRecords, collect_records
+from methods.pre_activations import ACTIVATIONS
 
 
 def metadata_file(task: Task, teacher: nn.Module) -> str:
@@ -23,18 +26,31 @@ def metadata_file(task: Task, teacher: nn.Module) -> str:
     return f"{task.name}-{checksum(teacher.state_dict())}.metadata.safetensors"
 
 
+def readable_formats(teacher: nn.Module) -> set[str]:
+    """Formats whose files describe this teacher as a file of today would.
+
+    Format 1 missed a BatchNorm that no convolution feeds, and heard what an in-place ReLU left.
+    """
+    concerned = (nn.BatchNorm2d, *ACTIVATIONS)
+    same = not any(isinstance(module, concerned) for module in teacher.modules())
+    return {str(FORMAT)} | ({"1"} if same else set())
+
+
 def find_metadata(
     task: Task, teacher: nn.Module, folders: Sequence[Path], say: Say = print
 ) -> ActivationRecords | None:
     """The teacher's metadata from the first folder that holds them undamaged; damage is said."""
-    belongs_to = {"teacher": checksum(teacher.state_dict()), "format": str(FORMAT)}
+    described = checksum(teacher.state_dict())
     for folder in folders:
         path = folder / metadata_file(task, teacher)
         try:
             tensors, header = load_tensors(path)
-            if belongs_to.items() <= header.items():
+            if header.get("teacher") != described:
+                reason = f"'{path}' describes another teacher"
+            elif header.get("format") not in readable_formats(teacher):
+                reason = f"'{path}' was written by another version"
+            else:
                 return ActivationRecords.from_tensors(tensors)
-            reason = f"'{path}' describes another teacher"
         except FileNotFoundError:
             continue
         except (Corrupted, KeyError) as error:

@@ -47,14 +47,14 @@ def overview(
     suites = _table("Suites", "suite", "runs", "what")
     for name in suite_names():
         suite = load_suite(name)
-        per_task = sum(
+        cells = sum(
             len(entry.variants())
             * len(entry.seeds or suite.seeds)
             * len(suite.objectives_of(entry))
+            * len(entry.tasks or suite.tasks)
             for entry in suite.methods
         )
-        settings = math.prod(map(len, suite.budget_axes.values())) * (suite.draws or 1)
-        runs = len(suite.tasks) * per_task * settings
+        runs = cells * math.prod(map(len, suite.budget_axes.values())) * (suite.draws or 1)
         suites.add_row(name, str(runs), suite.description)
     for table in (tasks, methods, objectives, suites):
         console.print(table)

@@ -157,20 +157,30 @@ class Suite(_Strict):
         return [entry.objective] if entry.objective else self.objectives
 
     def only_task(self, task: str) -> Suite:
-        """This suite without its other tasks.
+        """This suite on one task alone: one of its own, or another of the same family in its place.
 
         Raises:
-            UserError: when it has no such task.
+            UserError: when it has neither.
         """
-        from methods.params import nearest
-
-        if task not in self.tasks:
-            raise UserError(
-                f"suite '{self.name}' has no task '{task}'; {nearest(task, self.tasks)}"
-            )
-        mine = [entry for entry in self.methods if entry.tasks is None or task in entry.tasks]
+        own = task if task in self.tasks else self._relative(task)
+        mine = [entry for entry in self.methods if entry.tasks is None or own in entry.tasks]
         alike = [entry.model_copy(update={"tasks": None}) for entry in mine]
         return self.model_copy(update={"tasks": [task], "methods": alike})
+
+    def _relative(self, task: str) -> str:
+        """The suite's first task of the family of ``task``, whose settings are the same."""
+        from benchmark.tasks.registry import all_tasks
+        from methods.params import nearest
+
+        known = all_tasks()
+        refusal = f"suite '{self.name}' has no task '{task}'"
+        if task not in known:
+            raise UserError(f"{refusal}; {nearest(task, self.tasks)}")
+        family = known[task].family
+        for own in self.tasks:
+            if own in known and known[own].family == family:
+                return own
+        raise UserError(f"{refusal} and none of its family '{family}'; {nearest(task, self.tasks)}")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -231,9 +231,7 @@ def _trained(
             batch, wanted = scale_crop_flip(batch, wanted, crops)
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=reduced):
             logits = network(task.preprocess(batch))
-        loss = F.cross_entropy(
-            logits.float(), wanted.long(), class_weights, ignore_index=IGNORE_INDEX
-        )
+        loss = teacher_loss(logits.float(), wanted.long(), class_weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -243,6 +241,24 @@ def _trained(
         if device == "cpu" or done % 50 == 0 or done == total:
             progress("teacher", done, total, loss.item())
     return network.eval()
+
+
+def teacher_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy with the true labels, a mean over samples, in which void pixels do not count.
+
+    Args:
+        logits: B×K or B×K×H×W.
+        labels: B, or B×H×W with `IGNORE_INDEX` where a pixel is of no class.
+        class_weights: K, or None for equal ones.
+
+    Returns:
+        A scalar in [0, ∞); 0 when every pixel is void.
+    """
+    if labels.ndim == 1:  # where 255 is a class like any other
+        return F.cross_entropy(logits, labels, class_weights)
+    if (labels == IGNORE_INDEX).all():
+        return 0.0 * logits.sum()
+    return F.cross_entropy(logits, labels, class_weights, ignore_index=IGNORE_INDEX)
 
 
 class _Batches:

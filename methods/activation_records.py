@@ -9,15 +9,16 @@ far below that of a mean over some thousand images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FORMAT = 1
+from methods.pre_activations import hidden_layers, listening
+
+FORMAT = 2
 """Raised when the same tensors start to mean something else."""
 
 TEMPERATURE = 8.0
@@ -28,6 +29,9 @@ COVARIANCE_LIMIT = 256
 
 GRAPH_UNITS = 1024
 """Units of a graph over all layers, at most."""
+
+DEAD = 1e-4
+"""A unit whose standard deviation is below this share of the largest counts as constant."""
 
 ENERGY = 0.9
 """Share of a graph's variance that the kept eigenvectors explain."""
@@ -60,7 +64,7 @@ class GraphRecord:
     Attributes:
         layers: positions of the layers in the records.
         center: U, mean of every unit over the training set.
-        scale: U, its standard deviation (1 where it is constant).
+        scale: U, its standard deviation (1 where it is all but constant).
         basis: U×D, orthonormal: the leading eigenvectors of the correlations.
         mean: K×D, mean coefficients of a class.
         covariance: K×D×D, their covariance.
@@ -167,76 +171,6 @@ def _graph_units(activations: Tensor, large: bool, layers: int) -> Tensor:
     return F.adaptive_avg_pool1d(units, share) if units.shape[1] > share else units
 
 
-@contextmanager
-def listening(
-    network: nn.Module, names: Sequence[str], masks: Mapping[str, Tensor] | None = None
-) -> Iterator[dict[str, Tensor]]:
-    """Within the block the outputs of the named modules appear in the yielded dictionary.
-
-    A ReLU that works in place rectifies what is heard, when records are collected and afterwards.
-
-    Args:
-        network: its hooks are removed at the end of the block, whatever happens there.
-        names: of modules.
-        masks: U by name; the module's output is multiplied by it, for this listener and for the
-            layers behind.
-    """
-    heard: dict[str, Tensor] = {}
-
-    def hear(name: str, output: Tensor) -> Tensor:
-        if masks is not None and name in masks:
-            output = output * masks[name].to(output).view(1, *output.shape[1:])
-        heard[name] = output
-        return output
-
-    handles = []
-    try:
-        for name in names:
-            handles.append(
-                network.get_submodule(name).register_forward_hook(
-                    lambda module, inputs, output, name=name: hear(name, output)
-                )
-            )
-        yield heard
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@torch.no_grad()
-def hidden_layers(network: nn.Module, image: Tensor) -> list[str]:
-    """Modules whose outputs are pre-ReLU activations, in the order of the forward pass.
-
-    They are the convolutions and linear layers, or the BatchNorm that one of them feeds, without
-    the layer that makes the logits.
-
-    Args:
-        network: in eval mode.
-        image: 1×C×H×W.
-    """
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-    names: dict[nn.Module, str] = {
-        module: name for name, module in network.named_modules() if isinstance(module, kinds)
-    }
-    outputs: dict[str, Tensor] = {}
-
-    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        feeding = [name for name, before in outputs.items() if before is inputs[0]]
-        if isinstance(module, nn.BatchNorm2d):
-            if not feeding:
-                return
-            del outputs[feeding[0]]
-        outputs[names[module]] = output
-
-    handles = [module.register_forward_hook(note) for module in names]
-    try:
-        logits = network(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [name for name, output in outputs.items() if output is not logits]
-
-
 @torch.no_grad()
 def collect_records(
     network: nn.Module,
@@ -340,7 +274,8 @@ def _graph_of(
 ) -> GraphRecord:
     signal = torch.cat([units[layer] for layer in among], dim=1).double()
     center, scale = signal.mean(0), signal.std(0, correction=0)
-    scale[scale == 0] = 1
+    # Float16 would round the scale of a unit that hardly changes to zero.
+    scale[scale <= DEAD * scale.max()] = 1
     standard = (signal - center) / scale
     values, vectors = torch.linalg.eigh(standard.t() @ standard / len(standard))
     variance = values.flip(0).clamp(min=0).cumsum(0)

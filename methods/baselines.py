@@ -20,7 +20,10 @@ from methods.objectives import Objective, Supervised
 from methods.params import MethodParams, param
 from methods.sources import ImageBank, SampleSource
 
-PER_PIXEL: Mapping[str, Mapping[str, Any]] = {"camvid": {"temperature": 1.0}}
+PER_PIXEL: Mapping[str, Mapping[str, Any]] = {
+    "camvid": {"temperature": 1.0},
+    "voc2012": {"temperature": 1.0},
+}
 """DeGAN for segmentation distils per pixel at τ = 1; its table's other rows must do so as well."""
 
 

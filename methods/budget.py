@@ -43,9 +43,10 @@ class Budget(BaseModel):
     student_optimizer: Literal["adam", "sgd"] = Field(description="student optimiser")
     student_lr: float = Field(gt=0, description="initial student learning rate")
     student_weight_decay: float = Field(0.0, ge=0, description="student weight decay")
-    student_schedule: Literal["constant", "cosine", "step"] = Field(
+    student_schedule: Literal["constant", "cosine", "step", "thirds"] = Field(
         "cosine",
-        description="student learning-rate schedule; step is a tenth of it after four fifths",
+        description="student learning-rate schedule; step is a tenth of it after four fifths, "
+        "thirds a tenth after each third",
     )
     evaluations: int = Field(10, ge=1, description="evenly spaced checkpoints, the last included")
     variant: str = Field(

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.base import Access, Method, Problem, Run
-from methods.baselines import shuffled_proxies
+from methods.baselines import PER_PIXEL, shuffled_proxies
 from methods.generators import draw_latents, samples_from
 from methods.losses import entropy_loss, information_entropy_loss, weighted_diversity_loss
 from methods.networks import DCGANDiscriminator, DCGANGenerator, dcgan_widths
@@ -87,7 +87,7 @@ class DCGAN(Method):
     paper = "ablation of DeGAN: no teacher in the generator's loss; Radford et al., ICLR 2016"
     access = Access.PROXY_IMAGES
     Params = DCGANParams
-    settings = {"camvid": {"temperature": 1.0}}
+    settings = PER_PIXEL
 
     def teacher_weights(self) -> dict[str, float]:
         """Weights of the teacher's terms in the generator's loss, by name in `TEACHER_TERMS`."""
@@ -212,6 +212,10 @@ class DeGANParams(DCGANParams):
     )
 
 
+SEGMENTATION = {"temperature": 1.0, "entropy_weight": 10.0, "diversity": "none"}
+"""Table 1's row "DeGAN" of the segmentation report, (λ_e, λ_d) = (10, 0)."""
+
+
 class DeGAN(DCGAN):
     """A GAN on proxy images that is drawn towards what the teacher knows."""
 
@@ -219,8 +223,7 @@ class DeGAN(DCGAN):
     title = "DeGAN"
     paper = "Addepalli et al., AAAI 2020"
     Params = DeGANParams
-    # Table 1's row "DeGAN" of the segmentation report, (λ_e, λ_d) = (10, 0).
-    settings = {"camvid": {"temperature": 1.0, "entropy_weight": 10.0, "diversity": "none"}}
+    settings = {"camvid": SEGMENTATION, "voc2012": SEGMENTATION}
 
     def teacher_weights(self) -> dict[str, float]:
         p = self.params

@@ -23,11 +23,11 @@ from methods.activation_records import (
     ActivationRecords,
     GraphRecord,
     LayerRecord,
-    listening,
 )
 from methods.base import Access, Method, Problem, Run
 from methods.optimizers import Adam
 from methods.params import MethodParams, param
+from methods.pre_activations import listening
 from methods.sources import ImageBank, SampleSource
 
 Sampling = Literal["cholesky", "legacy"]
@@ -188,6 +188,10 @@ class Spectral(Reconstruction):
         return spectral_distance(targets, [graph.coefficients(units) for graph in self.graphs])
 
 
+PHOTOGRAPHS = {"initial_mean": 0.44, "initial_std": 0.29}
+"""What the released code starts from on CelebA."""
+
+
 class MetadataParams(MethodParams):
     """Hyper-parameters."""
 
@@ -224,7 +228,8 @@ class MetadataParams(MethodParams):
     )
     batch: int = param(
         512,
-        "images optimised at a time; they do not influence each other, so it only sets the speed",
+        "images optimised at a time; apart from the masks of all-layers-dropout, which a batch "
+        "shares, they do not influence each other",
         source="released code: 64",
         tune=(16, 512),
         ge=1,
@@ -271,6 +276,7 @@ class Metadata(Method):
     access = Access.METADATA
     inverts_pixels = True
     Params = MetadataParams
+    settings = {"cifar10": PHOTOGRAPHS, "svhn": PHOTOGRAPHS}
 
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":

@@ -43,6 +43,8 @@ def student_optimizer(
             return 1.0
         if budget.student_schedule == "step":
             return 1.0 if step < 0.8 * steps else 0.1
+        if budget.student_schedule == "thirds":
+            return float(0.1 ** min(3 * step // steps, 2))
         return 0.5 * (1 + math.cos(math.pi * step / steps))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

@@ -40,6 +40,7 @@ SCHEDULES = {
     "cosine": "cosine decay",
     "constant": "constant rate",
     "step": "a tenth of it after four fifths",
+    "thirds": "a tenth of it after each third",
 }
 
 

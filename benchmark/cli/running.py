@@ -31,7 +31,10 @@ def run(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Instead of a suite: one task; with one: only this task of it."),
+        typer.Option(
+            help="Instead of a suite: one task; with one: only this task of it, or another of the "
+            "same family in its place."
+        ),
     ] = None,
     method: Annotated[
         list[str] | None,

@@ -61,6 +61,7 @@ PAPER = Budget(
     student_optimizer="adam",
     student_lr=1e-3,
     student_weight_decay=5e-4,
+    student_schedule="thirds",
     evaluations=20,
 )
 

@@ -34,6 +34,7 @@ class SVHN(Task):
     name = "svhn"
     title = "SVHN, 32×32"
     family = "svhn"
+    proxy = "tiny-imagenet-32"
     pair = "WRN-40-2 → WRN-16-1"
     image_shape = (3, 32, 32)
     num_classes = 10

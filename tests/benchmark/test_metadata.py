@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from benchmark.artifacts import checksum, load_tensors
+from benchmark.artifacts import checksum, load_tensors, save_tensors
 from benchmark.commands import compare, replay
 from benchmark.data.digits import read_digits
 from benchmark.device import pick_precision
@@ -28,11 +28,13 @@ from benchmark.run import Context, pose
 from benchmark.store import Store
 from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.digits import Digits
+from benchmark.tasks.mnist import MNIST
 from benchmark.teachers import SHIPPED_LIMIT, TrainedTeacher
 from methods.activation_records import ActivationRecords
 from methods.base import AccessError
 from methods.baselines import Noise
 from methods.metadata import Metadata
+from methods.pre_activations import hidden_layers
 from methods.registry import discover
 from methods.teacher import Teacher
 from tests.benchmark.test_grid import Watcher
@@ -106,6 +108,32 @@ def test_metadata_of_another_teacher_are_not_taken(
     said: list[str] = []
     assert find_metadata(Digits(), network, [tmp_path], said.append) is None
     assert "another teacher" in one_line(said[0])
+
+
+def test_the_committed_metadata_of_mnist_describe_its_teacher() -> None:
+    shipped = Path(__file__).parents[2] / "results" / "teachers"
+    teacher = MNIST().make_teacher()
+    teacher.load_state_dict(load_tensors(shipped / "mnist-6f02223511b691d9.safetensors")[0])
+    said: list[str] = []
+    records = find_metadata(MNIST(), teacher.eval(), [shipped], said.append)
+    assert records is not None, said
+    assert records.hidden == hidden_layers(teacher, torch.zeros(1, 1, 32, 32))
+
+
+def test_metadata_of_format_1_are_taken_only_where_format_2_would_be_the_same(
+    network: nn.Module, records: ActivationRecords, tmp_path: Path
+) -> None:
+    def written(teacher: nn.Module, name: str) -> None:
+        header = {"teacher": checksum(teacher.state_dict()), "format": "1"}
+        save_tensors(tmp_path / name, records.to_tensors(), header)
+
+    lenet = MNIST().make_teacher()
+    written(lenet, metadata_file(MNIST(), lenet))
+    written(network, metadata_file(Digits(), network))
+    said: list[str] = []
+    assert find_metadata(MNIST(), lenet, [tmp_path], said.append) is not None
+    assert find_metadata(Digits(), network, [tmp_path], said.append) is None
+    assert "another version" in one_line(said[0])
 
 
 def test_small_metadata_are_kept_beside_the_records_and_mended_there(

@@ -110,6 +110,32 @@ def test_shipped_suites_plan_without_complaint() -> None:
         assert plan(load_suite(name), methods)
 
 
+@pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar10-wrn", "cifar10-lite"])
+def test_the_suite_of_a_colour_task_runs_every_classification_method_on_it(name: str) -> None:
+    methods = discover()
+    runs = plan(load_suite(name), methods)
+    assert {run.task.name for run in runs} == {name}
+    assert {run.method.name for run in runs} == set(methods)
+    assert len(runs) == 3 * len(methods)
+    assert runs[0].task.proxy == "tiny-imagenet-32"
+
+
+def test_the_variants_of_inversion_are_rows_of_the_table() -> None:
+    runs = plan(load_suite("inversion-variants"), discover(), seeds=[0])
+    assert {run.task.name for run in runs} == {"mnist", "cifar10-lite"}
+    assert {run.purpose for run in runs} == {"table"}
+    settings = [(r.method.name, dict(r.changed)) for r in runs if r.task.name == "mnist"]
+    assert settings == [
+        ("deep-inversion", {}),
+        ("deep-inversion", {"adaptive": True}),
+        ("metadata", {"variant": "top-layer"}),
+        ("metadata", {}),
+        ("metadata", {"variant": "all-layers-dropout"}),
+        ("metadata", {"variant": "spectral-all"}),
+        ("metadata", {"variant": "spectral-pairs"}),
+    ]
+
+
 def test_a_suite_file_is_read_and_named_after_itself(tmp_path: Path) -> None:
     loaded = load_suite(str(write_file(tmp_path / "mine.toml", GOOD)))
     assert loaded.name == "mine"
@@ -296,6 +322,12 @@ def test_the_papers_tables_have_all_their_rows(name: str, task: str, expected: i
     assert len({run.spec("data").run_id("teacher") for run in mine}) == expected
 
 
+def test_rdskds_table_2_runs_zskd_at_the_rates_of_the_paper() -> None:
+    runs = plan(load_suite("rdskd-table2"), discover(), seeds=[0], only=["zskd"])
+    rates = {run.task.name: run.params.model_dump()["learning_rate"] for run in runs}
+    assert rates == {"mnist": 3.0, "svhn": 0.01, "cifar10": 0.01}
+
+
 def test_a_suite_can_be_cut_down_to_one_task() -> None:
     whole = load_suite("rdskd-table2")
     runs = plan(whole.only_task("mnist"), discover(), budget="cpu", seeds=[0])
@@ -303,6 +335,33 @@ def test_a_suite_can_be_cut_down_to_one_task() -> None:
     assert len(runs) == 11
     with pytest.raises(UserError, match="'mnost'"):
         whole.only_task("mnost")
+
+
+def test_another_task_of_the_family_may_stand_in_a_suites_place() -> None:
+    whole = load_suite("degan-table1")
+    usual = plan(whole, discover(), seeds=[0])
+    runs = plan(whole.only_task("camvid"), discover(), budget="paper", seeds=[0])
+    assert {(run.task.name, run.budget.name, run.suite) for run in runs} == {
+        ("camvid", "paper", "degan-table1")
+    }
+    assert [(run.method, run.params) for run in runs] == [(r.method, r.params) for r in usual]
+
+
+def test_entries_meant_for_the_task_that_is_replaced_are_for_its_substitute() -> None:
+    whole = load_suite("rdskd-table2")
+    runs = plan(whole.only_task("cifar10-wrn"), discover(), budget="cpu", seeds=[0])
+    usual = plan(whole.only_task("cifar10"), discover(), budget="cpu", seeds=[0])
+    assert {run.task.name for run in runs} == {"cifar10-wrn"}
+    assert [run.params for run in runs] == [run.params for run in usual]
+
+
+def test_a_task_of_another_family_is_refused() -> None:
+    with pytest.raises(UserError) as error:
+        load_suite("degan-table1").only_task("mnist")
+    message = one_line(str(error.value))
+    assert "'degan-table1'" in message
+    assert "family 'mnist'" in message
+    assert "camvid-lite" in message
 
 
 # Sweeps and draws

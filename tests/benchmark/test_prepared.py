@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.artifacts import cache_dir
+from benchmark.artifacts import cache_dir, checksum
 from benchmark.data import prepared as module
 from benchmark.data.base import Dataset, Split
 from benchmark.data.mnist import read_mnist
@@ -95,6 +95,45 @@ def test_a_damaged_file_is_made_again_and_said(
     assert "preparing Some-Data again" in said
     source.read()
     assert source.decoded == 2
+
+
+def test_a_flipped_byte_is_noticed_before_the_data_are_used(
+    source: Source, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source.read()
+    content = bytearray(source.cached.read_bytes())
+    content[-20] ^= 1
+    source.cached.write_bytes(content)
+    os.utime(source.cached, ns=(1, 1))  # clocks of file systems are coarse
+    fresh = source._decode(lambda done, total: None)
+    again = source.read()
+    for split in ("train", "test"):
+        assert torch.equal(getattr(again, split).images, getattr(fresh, split).images)
+        assert torch.equal(getattr(again, split).labels, getattr(fresh, split).labels)
+    assert "damaged" in capfd.readouterr().err
+
+
+def test_arrays_are_compared_with_their_checksum_once_and_not_in_a_worker(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.read()
+    computed: list[int] = []
+
+    def counted(tensors: dict[str, torch.Tensor]) -> str:
+        computed.append(len(tensors))
+        return checksum(tensors)
+
+    monkeypatch.setattr(module, "checksum", counted)
+    source.read()
+    assert computed == []
+    monkeypatch.setattr(module, "_compared", set())
+    with monkeypatch.context() as worker:
+        worker.setattr("multiprocessing.parent_process", lambda: object())
+        source.read()
+    assert computed == []
+    source.read()
+    source.read()
+    assert len(computed) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_done_without(

@@ -224,3 +224,10 @@ def test_every_crop_and_both_mirrors_occur() -> None:
     assert results.dtype == torch.uint8
     assert results.shape == images.shape
     assert len(results.flatten(1).unique(dim=0)) == 9 * 9 * 2
+
+
+@pytest.mark.parametrize("name", ["camvid", "camvid-lite", "camvid-void", "voc2012"])
+def test_the_segmentation_paper_s_student_has_its_falling_rate(name: str) -> None:
+    budgets = get_task(name).budgets
+    assert budgets["paper"].student_schedule == "thirds"
+    assert {budgets[preset].student_schedule for preset in ("smoke", "cpu", "gpu")} == {"cosine"}

@@ -17,7 +17,11 @@ from benchmark.analysis.reproduction import (
     compare,
     further_mean_interval,
 )
+<<<<<<< HEAD
 from benchmark.cli import program
+=======
+from benchmark.commands import _asked_for
+>>>>>>> field
 from benchmark.records import ObjectiveSpec, Record
 from benchmark.reproduce import WIDE
 from benchmark.store import Store
@@ -325,6 +329,22 @@ def test_without_no_run_the_suite_is_run_first(
     wanted = (request.suite, request.budget, request.seeds, request.results)
     assert wanted == ("dafl-mnist", "cpu", "0-1", results)
     assert "DAFL, Table 1, beside budget cpu" in done.output
+
+
+def test_a_table_can_be_run_on_the_papers_own_task_in_place_of_its_stand_in(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = []
+
+    def run(request: Any, console: Any) -> int:
+        tasks.extend(planned.task.name for planned in _asked_for(request))
+        return 0
+
+    monkeypatch.setattr("benchmark.commands.run", run)
+    done = reproduce("degan-table1", "--task", "camvid", "--budget", "paper", "--results", results)
+    assert done.exit_code == 0
+    assert set(tasks) == {"camvid"}
+    assert "beside budget paper" in done.output
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from benchmark.tasks.scenes import Scenes
 from benchmark.teachers import TrainedTeacher, train_teacher
 from methods.losses import IGNORE_INDEX as VOID
 from methods.registry import discover
+from methods.student import train_student
 from tests.helpers import make_record, one_line
 
 DATA = Dataset(draw_scenes(40, 0, TOWN), draw_scenes(12, 1, TOWN))
@@ -221,15 +222,40 @@ def test_a_student_that_says_one_class_everywhere_is_collapsed(
 # Pictures
 
 
-def test_every_run_of_maps_leaves_a_picture(run_of) -> None:
+def test_every_run_of_maps_leaves_a_picture(
+    run_of, teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    students = []
+
+    def remembered(*args, **kwargs):
+        students.append(train_student(*args, **kwargs))
+        return students[-1]
+
+    monkeypatch.setattr("methods.base.train_student", remembered)
     record = run_of("kd-real")
     path = picture_path(run_of.context.cache, record.run_id)
     picture = Image.open(io.BytesIO(path.read_bytes())).convert("RGB")
     assert picture.width == 6 * 128 + 5 * 4
-    # The first test image's true map, in the second column, enlarged four times.
-    tile = np.asarray(picture)[16 + 2 : 16 + 128 : 4, 132 + 2 : 132 + 128 : 4]
-    assert np.array_equal(tile, np.asarray(maps(FewScenes(), DATA.test.labels[:1])[0]))
-    assert {tuple(colour) for colour in tile.reshape(-1, 3)} <= {*PALETTE, (0, 0, 0)}
+
+    def tile(row: int, column: int) -> np.ndarray:
+        """Of the sheet, in which images are enlarged four times."""
+        top, left = 16 + 132 * row, 132 * column
+        return np.asarray(picture)[top + 2 : top + 128 : 4, left + 2 : left + 128 : 4]
+
+    (student,) = students
+    last = len(DATA.test.images) - 1
+    shown = torch.tensor([0, last])
+    inputs = FewScenes().preprocess(DATA.test.images[shown])
+    with torch.no_grad():
+        seen = [net.eval()(inputs).argmax(1) for net in (teacher.build(FewScenes()), student)]
+    for column, labels in enumerate((DATA.test.labels[shown], *seen), start=1):
+        for row, true in zip((0, 5), labels, strict=True):
+            drawn = tile(row, column)
+            assert np.array_equal(drawn, np.asarray(maps(FewScenes(), true[None])[0]))
+            assert {tuple(colour) for colour in drawn.reshape(-1, 3)} <= {*PALETTE, (0, 0, 0)}
+    assert not torch.equal(*seen)
+    photograph = FewScenes().normalization.denormalize(inputs)[1].mul(255).round()
+    assert np.array_equal(tile(5, 0), photograph.permute(1, 2, 0).numpy().astype(np.uint8))
 
 
 def test_a_picture_that_cannot_be_written_costs_no_run(run_of, tmp_path: Path) -> None:

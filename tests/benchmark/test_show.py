@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli import app
+from benchmark.plan import plan
 from benchmark.store import Store
-from benchmark.suite import suite_names
+from benchmark.suite import load_suite, suite_names
 from benchmark.tasks.registry import all_tasks
 from methods.params import format_value
 from methods.registry import discover
@@ -38,6 +39,13 @@ def test_list_names_every_task_method_and_suite() -> None:
         assert name in output
 
 
+def test_list_counts_the_runs_that_a_suite_plans() -> None:
+    words = [line.split() for line in dfkd("list").output.splitlines()]
+    counts = {row[0]: row[1] for row in words if len(row) > 1}
+    for name in ("quickstart", "rdskd-table2", "rdskd-table3", "inversion-variants"):
+        assert counts[name] == str(len(plan(load_suite(name), discover())))
+
+
 @pytest.mark.parametrize("name", sorted(discover()))
 def test_show_prints_every_parameter_with_its_default_and_source(name: str) -> None:
     cls = discover()[name]
@@ -56,7 +64,7 @@ def test_show_prints_a_task_with_its_budgets() -> None:
 
 def test_show_prints_every_recipe_with_its_budgets() -> None:
     output = " ".join(dfkd("show", "cifar10").output.split())
-    for words in ("ResNet-34 → ResNet-18", "(budgets cpu)", "(budgets gpu, paper)"):
+    for words in ("ResNet-34 → ResNet-18", "budgets smoke)", "budgets gpu, paper"):
         assert words in output
     assert "name=paper" in output
     assert "budgets" not in dfkd("show", "mnist").output.split("recipe")[1].splitlines()[0]

@@ -18,6 +18,7 @@ from benchmark.teachers import (
     keep_teacher,
     obtain_teacher,
     teacher_file,
+    teacher_loss,
     train_teacher,
     weight_bytes,
 )
@@ -231,3 +232,33 @@ def test_a_recipe_may_use_some_of_the_images(task: Digits, monkeypatch: pytest.M
     few = train_teacher(task, DATA, lambda phase, step, total, loss: steps.append(total))
     assert steps == [2, 2]
     assert few.info.recipe["images"] == 128
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """−log softmax at the label, worked out in float64, for logits N×K."""
+    shares = logits.double().exp()
+    return -(shares[range(len(labels)), labels] / shares.sum(1)).log()
+
+
+def test_class_255_of_a_classifier_is_a_class_like_any_other() -> None:
+    stream = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 300, generator=stream)
+    for labels in (torch.tensor([255, 3, 255, 0]), torch.full((4,), 255)):
+        expected = cross_entropy(logits, labels).mean()
+        torch.testing.assert_close(teacher_loss(logits, labels).double(), expected)
+
+
+def test_void_pixels_do_not_count_and_a_batch_of_void_alone_costs_nothing() -> None:
+    stream = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 2, 2, generator=stream, requires_grad=True)
+    labels = torch.tensor([[[0, 255], [2, 1]], [[255, 255], [255, 0]]])
+    flat, chosen = logits.movedim(1, -1).reshape(-1, 3), labels.flatten()
+    seen = chosen != 255
+    expected = cross_entropy(flat[seen].detach(), chosen[seen]).mean()
+    loss = teacher_loss(logits, labels)
+    torch.testing.assert_close(loss.detach().double(), expected)
+    nothing = teacher_loss(logits, torch.full_like(labels, 255))
+    nothing.backward()
+    assert nothing.item() == 0
+    assert logits.grad is not None
+    assert logits.grad.count_nonzero() == 0

@@ -13,11 +13,8 @@ from methods.activation_records import (
     GRAPH_UNITS,
     ActivationRecords,
     collect_records,
-    hidden_layers,
-    listening,
 )
-from methods.networks import has_hooks
-from tests.helpers import one_line, tiny_network
+from tests.helpers import one_line
 
 Array = np.ndarray
 NUM_CLASSES = 3
@@ -121,11 +118,6 @@ def test_a_class_without_images_is_named(case: Case) -> None:
     one_line(str(error.value))
 
 
-def test_a_batch_norm_stands_for_the_convolution_that_feeds_it() -> None:
-    assert hidden_layers(tiny_network().eval(), torch.zeros(1, 1, 8, 8)) == ["norm"]
-    assert hidden_layers(small_network(), torch.zeros(1, 1, 6, 6).double()) == ["conv", "fc"]
-
-
 # Graphs
 
 
@@ -175,6 +167,21 @@ def test_a_graph_of_wide_layers_averages_neighbours_and_a_constant_unit_does_no_
     assert all(value.isfinite().all() for value in records.to_tensors().values())
 
 
+def test_a_unit_that_hardly_changes_does_no_harm_either() -> None:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double().eval()
+        network[0].weight[1] *= 1e-9
+    images = torch.randn(30, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    records = collect_records(network, images, torch.arange(30) % 2, 2)
+    assert records.joint.scale[1] == 1
+    hidden = network[0](images)
+    units = records.graph_units([hidden, network(images) / 8])
+    for graph in (records.joint, *records.pairs):
+        coefficients = graph.coefficients(units)
+        assert coefficients.mean(0).abs().max() < 0.01
+
+
 # Files
 
 
@@ -197,39 +204,3 @@ def test_a_value_too_large_for_float16_is_kept() -> None:
     records = collect_records(network, images, torch.tensor([0, 0, 1, 1]), 2)
     expected = network[0](images[[0, 2]])
     torch.testing.assert_close(records.layers[0].mean, expected)
-
-
-# Hooks
-
-
-def test_a_listener_hears_only_within_its_block_and_leaves_nothing(case: Case) -> None:
-    with listening(case.network, ["conv", "fc"]) as heard:
-        case.network(case.images[:5])
-        assert {name: tuple(value.shape) for name, value in heard.items()} == {
-            "conv": (5, 2, 4, 4),
-            "fc": (5, 5),
-        }
-    assert not has_hooks(case.network)
-
-
-def test_hooks_are_removed_when_the_network_fails(case: Case) -> None:
-    wrong = torch.zeros(1, 3, 6, 6).double()
-    with pytest.raises(RuntimeError), listening(case.network, ["conv"]):
-        case.network(wrong)
-    with pytest.raises(AttributeError), listening(case.network, ["conv", "absent"]):
-        pass
-    with pytest.raises(RuntimeError):
-        hidden_layers(case.network, wrong)
-    with pytest.raises(RuntimeError):
-        collect_records(case.network, wrong, torch.tensor([0]), 1)
-    assert not has_hooks(case.network)
-
-
-def test_a_mask_silences_units_for_the_listener_and_the_layers_behind(case: Case) -> None:
-    mask = torch.tensor([0.0, 2.0, 0.0, 2.0, 1.0])
-    with listening(case.network, ["fc"]) as plain:
-        case.network(case.images[:4])
-    with listening(case.network, ["fc"], {"fc": mask}) as masked:
-        logits = case.network(case.images[:4])
-    torch.testing.assert_close(masked["fc"], plain["fc"] * mask)
-    torch.testing.assert_close(logits, case.network.classifier(F.relu(plain["fc"] * mask)))

@@ -68,6 +68,16 @@ def test_a_view_is_scaled_within_its_reach(still: Any) -> None:
     assert 0.75 < length.min() < 0.85
 
 
+def test_half_of_the_views_are_mirrored_where_that_is_asked_for(still: Any) -> None:
+    images = torch.randn(200, 1, 5, 8, generator=torch.Generator().manual_seed(1))
+    views = random_views(images, torch.Generator().manual_seed(0), flip=True)
+    same = ((views - images).abs().amax(dim=(1, 2, 3)) < 1e-4).float()
+    mirrored = ((views - images.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-4).float()
+    assert torch.equal(same + mirrored, torch.ones(200))
+    assert 70 < mirrored.sum() < 130
+    torch.testing.assert_close(views_of(images), images, rtol=1e-4, atol=1e-5)
+
+
 def test_noise_has_its_standard_deviation(still: Any) -> None:
     still.setattr(augmentation, "NOISE", 0.1)
     assert views_of(torch.zeros(50, 1, 16, 16)).std().item() == pytest.approx(0.1, rel=0.05)

@@ -372,3 +372,9 @@ def test_seeds_with_a_mixture_are_still_trained_together() -> None:
     samples = degan(mix=0.5).synthesize(problem, run)
     assert isinstance(degan(mix=0.5).student_samples(problem, samples, run), MixedSource)
     assert degan().student_samples(problem, samples, run) is samples
+
+
+def test_on_segmentation_the_row_called_degan_has_entropy_and_no_diversity() -> None:
+    for family in ("camvid", "voc2012"):
+        method = DeGAN(DeGAN.build_params({}, family))
+        assert method.teacher_weights() == {"entropy": 10.0}

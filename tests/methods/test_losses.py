@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from torch import Tensor
+from torch import Tensor, nn
 
+from methods.batch_norm import watch_batch_norms
 from methods.losses import (
     IGNORE_INDEX,
     LayerStatistics,
@@ -21,6 +22,7 @@ from methods.losses import (
     competition_loss,
     dirichlet_concentration,
     diversity_seeking_loss,
+    entropy_loss,
     increment_penalty,
     information_entropy_loss,
     kd_loss,
@@ -264,6 +266,10 @@ PER_SAMPLE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "one-hot": lambda a, b: one_hot_loss(a),
     "entropy": lambda a, b: information_entropy_loss(a),
     "activation": lambda a, b: activation_loss(a.flatten(1)),
+    "weighted-diversity": lambda a, b: weighted_diversity_loss(a),
+    "mean-entropy": lambda a, b: entropy_loss(a),
+    "labels": lambda a, b: label_loss(a, b.argmax(1)),
+    "pixelwise": lambda a, b: pixelwise_loss(a, b),
 }
 
 
@@ -274,6 +280,57 @@ def test_duplicating_the_batch_leaves_a_mean_loss_unchanged(
 ) -> None:
     a, b = random(*shape, seed=1), random(*shape, seed=2)
     torch.testing.assert_close(PER_SAMPLE[name](twice(a), twice(b)), PER_SAMPLE[name](a, b))
+
+
+def test_void_pixels_do_not_change_what_duplicating_the_batch_does() -> None:
+    logits, labels = random(*SEGMENTATION), random(*SEGMENTATION, seed=1).argmax(1)
+    labels[0, 0] = IGNORE_INDEX
+    torch.testing.assert_close(label_loss(twice(logits), twice(labels)), label_loss(logits, labels))
+
+
+def test_pixelwise_as_released_doubles_with_the_batch() -> None:
+    a, b = random(*SEGMENTATION, seed=1), random(*SEGMENTATION, seed=2)
+    doubled = pixelwise_loss(twice(a), twice(b), batch="sum")
+    torch.testing.assert_close(doubled, 2 * pixelwise_loss(a, b, batch="sum"))
+
+
+def test_duplicating_the_batch_leaves_the_batch_norm_loss_unchanged() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.BatchNorm2d(3)).eval()
+    images = random(4, 3, 2, 2).float()
+
+    def loss(batch: Tensor) -> Tensor:
+        with watch_batch_norms(network) as statistics:
+            network(batch)
+        assert len(statistics) == 2
+        return batch_norm_statistics_loss(statistics)
+
+    torch.testing.assert_close(loss(twice(images)), loss(images))
+
+
+REPEATED = {
+    "kd": (1.0, 0.0),
+    "pixelwise": (1.0, 0.0),
+    "one-hot": (1.0, 1.0),
+    "labels": (1.0, 1.0),
+    "entropy": (1.0, -1.0),
+    "mean-entropy": (1.0, 1.0),
+    "weighted-diversity": (0.5, 0.0),
+}
+"""Factor on a loss, and how many times log 2 is added, when every class becomes two equal ones."""
+
+
+@SHAPES
+@pytest.mark.parametrize("name", REPEATED)
+def test_twice_as_many_classes_change_a_loss_as_its_formula_says(
+    name: str, shape: tuple[int, ...]
+) -> None:
+    losses = PER_SAMPLE | {
+        "weighted-diversity": lambda a, b: weighted_diversity_loss(a, epsilon=0.0)
+    }
+    a, b = random(*shape, seed=1), random(*shape, seed=2)
+    factor, logs = REPEATED[name]
+    split = losses[name](torch.cat([a, a], dim=1), torch.cat([b, b], dim=1))
+    torch.testing.assert_close(split, factor * losses[name](a, b) + logs * math.log(2))
 
 
 def test_duplicating_the_batch_leaves_the_diversity_ratios_unchanged() -> None:

@@ -82,3 +82,11 @@ def test_dropout_in_a_student_draws_from_the_run_s_seed() -> None:
         first = fit(0)
         torch.manual_seed(2)
         assert torch.equal(fit(0), first)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "kd-real", "alternative-data", "noise", "degan"])
+def test_both_segmentation_datasets_have_the_settings_of_the_report(name: str) -> None:
+    cls = discover()[name]
+    params = cls.build_params({}, "voc2012")
+    assert params == cls.build_params({}, "camvid")
+    assert params.model_dump()["temperature"] == 1.0

@@ -151,6 +151,21 @@ def test_a_step_schedule_falls_to_a_tenth_after_four_fifths() -> None:
     assert rates == pytest.approx([1e-2] * 8 + [1e-3] * 2)
 
 
+@pytest.mark.parametrize(("steps", "lengths"), [(12, (4, 4, 4)), (10, (4, 3, 3)), (2, (1, 1, 0))])
+def test_a_schedule_of_thirds_falls_to_a_tenth_after_each(
+    steps: int, lengths: tuple[int, int, int]
+) -> None:
+    budget = tiny_budget(student_schedule="thirds")
+    optimizer, schedule = student_optimizer(tiny_network().parameters(), budget, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    first, second, third = lengths
+    assert rates == pytest.approx([1e-2] * first + [1e-3] * second + [1e-4] * third)
+
+
 def test_student_batches_do_not_depend_on_what_the_method_drew_before() -> None:
     def seen(prelude: bool) -> list[torch.Tensor]:
         batches: list[torch.Tensor] = []
