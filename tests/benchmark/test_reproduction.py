@@ -17,11 +17,8 @@ from benchmark.analysis.reproduction import (
     compare,
     further_mean_interval,
 )
-<<<<<<< HEAD
 from benchmark.cli import program
-=======
 from benchmark.commands import _asked_for
->>>>>>> field
 from benchmark.records import ObjectiveSpec, Record
 from benchmark.reproduce import WIDE
 from benchmark.store import Store
