@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmark.analysis.beside import print_quality
 from benchmark.analysis.correlation import rank_correlation
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.markdown import markdown
@@ -151,6 +153,22 @@ def test_whichever_suite_s_record_of_a_run_was_measured_its_numbers_are_shown() 
         (table,) = tables(Scan(records=records))
         (quality,) = quality_tables(table)
         assert quality.body[1][1:3] == ["2", "9.00"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 250])
+def test_a_terminal_shows_whole_columns_and_says_which_it_has_no_room_for(width: int) -> None:
+    title = "A method (generator_lr=0.02, temperature=10.0)"
+    records = [measured(make_record(seed=s, title=title), 1234.5 + s) for s in (0, 1)]
+    (table,) = tables(Scan(records=records))
+    console = Console(file=io.StringIO(), width=width)
+    print_quality(table, console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    words = " ".join(text.split())
+    assert "1235.00 ± 6.35" in text
+    assert "…" not in text
+    assert ("loss variance; set COLUMNS=180" in words) == (width < 200)
+    assert max(map(len, text.splitlines())) <= width
 
 
 @pytest.mark.parametrize("changes", [{"checksum": "d" * 16}, {"reference": 500}, {"pairs": 7}])
