@@ -22,6 +22,7 @@ from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval, wil
 from benchmark.analysis.statistics.paired import (
     EXACT_UP_TO,
     Pair,
+    Question,
     Scores,
     compare,
     holm,
@@ -238,8 +239,46 @@ def test_correction_runs_over_all_pairs() -> None:
     assert [p.claim.p for p in pairs] == pytest.approx(expected)
 
 
+def test_with_unequal_numbers_of_seeds_what_can_be_shown_steps_down() -> None:
+    many = {"a": by_seed(*range(20, 29)), "b": by_seed(*range(9))}
+    few = {"c": by_seed(*[9.0, 8.0, 7.0, 6.0, 5.0, 4.0]), "d": by_seed(*[1.0] * 6)}
+    questions = [
+        Question(*pair, *map(both.__getitem__, pair))
+        for pair, both in ((("a", "b"), many), (("c", "d"), few))
+    ]
+    clear, sixth = compare(questions, rng())
+    # 2 / 2⁹ · 2, then 2 / 2⁶ · 1: Bonferroni's 2 / 2⁶ · 2 is no bound on what Holm's can give.
+    assert clear.claim.p == pytest.approx(2 / 2**8)
+    assert sixth.claim.p == pytest.approx(2 / 2**6)
+    assert sixth.claim.shown
+    few["c"][0] = -9.0
+    assert compare(questions, rng())[1].claim.verdict == "not shown"
+
+
+def test_equally_few_seeds_of_everybody_remain_insufficient() -> None:
+    scores = rng(2).normal(size=(2, 6))
+    pairs = [Question(name, "b", by_seed(*scores[0]), by_seed(*scores[1])) for name in "ac"]
+    assert {p.claim.verdict for p in compare(pairs, rng())} == {"insufficient"}
+
+
+def test_the_signed_rank_test_is_corrected_over_the_same_questions() -> None:
+    scores = rng(4).normal(0, 1, size=(3, 9))
+    names = [*"abc", "few"]
+    pairs = all_pairs(
+        {m: by_seed(*row) for m, row in zip(names, [*scores, [1, 2, 3]], strict=True)}
+    )
+    by_pair = {(p.first, p.second): p for p in pairs}
+    able = list(itertools.combinations("abc", 2))
+    alone = [
+        float(stats.wilcoxon(scores["abc".index(a)] - scores["abc".index(b)]).pvalue)
+        for a, b in able
+    ]
+    assert [by_pair[pair].p_wilcoxon for pair in able] == pytest.approx(holm(alone))
+    assert by_pair["a", "few"].p_wilcoxon >= smallest_p(3)
+
+
 def test_equal_scores_need_no_number_of_seeds() -> None:
-    claim = paired_claim([0.0] * 10, 1.0)
+    claim = paired_claim([0.0] * 10, 1.0, 0.0)
     assert (claim.verdict, claim.seeds_needed) == ("not shown", None)
 
 
@@ -271,8 +310,15 @@ def test_effect_size_is_corrected_for_few_seeds() -> None:
     mean = sum(d) / 4
     deviation = math.sqrt(sum((x - mean) ** 2 for x in d) / 3)
     assert paired_effect_size(d) == pytest.approx(mean / deviation * (1 - 3 / 11))
-    assert paired_effect_size([0.1]) is None
-    assert paired_effect_size([0.1, 0.1]) is None
+
+
+@pytest.mark.parametrize(
+    "differences", [[0.1], [0.1, 0.4], [0.1, 0.1, 0.1], [0.9 - 0.8, 0.8 - 0.7, 0.3 - 0.2]]
+)
+def test_two_differences_and_differences_all_alike_have_no_effect_size(
+    differences: list[float],
+) -> None:
+    assert paired_effect_size(differences) is None
 
 
 # Variances
@@ -318,6 +364,23 @@ def test_a_clear_difference_of_spread_is_shown() -> None:
     assert spread.ratio.high < 1
     many = compare_spread(a, b, rng(), questions=10**9)
     assert not many.claim.shown
+
+
+def test_the_seeds_for_a_ratio_are_more_than_there_were_and_than_for_one_question() -> None:
+    a, b = rng(4).normal(0, 1, 12).tolist(), rng(9).normal(0, 1.6, 12).tolist()
+    one, ten = (compare_spread(a, b, rng(), questions).claim for questions in (1, 10))
+    assert (one.verdict, ten.verdict) == ("not shown", "not shown")
+    assert one.seeds_needed is not None
+    assert ten.seeds_needed is not None
+    assert 12 < one.seeds_needed < ten.seeds_needed
+    assert ten.seeds_needed == seeds_for_ratio(a, b, ALPHA / 10)
+    # Equal deviations from the median but for one: the variances differ more than the test sees.
+    outlier = [0.0, 0.1, -0.1, 0.1, -0.1, 0.1, -0.1, 9.0]
+    claim = compare_spread(outlier, [x / 9 for x in outlier[:-1]] + [0.1], rng()).claim
+    assert not claim.shown
+    assert claim.seeds_needed == 9
+    alike = compare_spread([1.0, 2.0, 3.0], [1.0, 2.0, 3.001], rng()).claim
+    assert (alike.verdict, alike.seeds_needed) == ("insufficient", None)
 
 
 def test_seeds_for_a_ratio_suffice_for_normal_scores() -> None:

@@ -27,6 +27,11 @@ class Interval(NamedTuple):
     method: Literal["t", "BCa", "Wilson", "percentile bootstrap"]
 
 
+def all_alike(values: Array) -> bool:
+    """Whether values differ by rounding alone; of no values it is true."""
+    return not values.size or bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
+
+
 def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | None:
     """Half-width of Student's t-interval of the mean; None when n < 2 cannot give one.
 
@@ -75,7 +80,7 @@ def mean_interval(
     if half is None:
         return None
     mean = float(values.mean())
-    if len(values) < BCA_FROM or np.ptp(values) == 0:
+    if len(values) < BCA_FROM or all_alike(values):
         return Interval(mean, mean - half, mean + half, "t")
     found = stats.bootstrap(
         (values,),
