@@ -166,10 +166,15 @@ def _candidates(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Settings with more than one value, and the methods they vary in."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
     rows = frame[frame["status"].isin(SCORED | FAILED) & (frame["purpose"] != "draw")]
+    rows = rows[rows["objective"] == "kd"]
     settings = rows[["method", "budget_numbers", "params"]].drop_duplicates()
+    by_method: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for method, numbers, params in settings.itertuples(index=False):
-        for name, value in {**json.loads(numbers), **json.loads(params)}.items():
-            values[name, method].add(canonical(value))
+        by_method[method].append({**json.loads(numbers), **json.loads(params)})
+    for method, known in by_method.items():
+        # A record without a parameter that others have is one at its default.
+        for name in set().union(*known):
+            values[name, method] = {canonical(own.get(name)) for own in known}
     found: dict[str, list[str]] = defaultdict(list)
     for (name, method), different in sorted(values.items()):
         if len(different) > 1:

@@ -99,12 +99,7 @@ def robustness(
 
 def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -> list[str]:
     """Settings of which two of the methods have several values in common, all else being equal."""
-    names = set(BUDGET_NUMBERS)
-    shared = [
-        set().union(*(json.loads(text) for text in frame.loc[frame["method"] == m, "params"]))
-        for m in methods
-    ]
-    names |= set.intersection(*shared)
+    names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(frame, m) for m in methods))
     return [
         name
         for name in sorted(names)
@@ -115,6 +110,13 @@ def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -
     ]
 
 
+def _settings(frame: pd.DataFrame, method: str) -> set[str]:
+    """Parameters that a method's records name; of a swept one some always do."""
+    own = frame[(frame["method"] == method) & (frame["purpose"] != "draw")]
+    own = own[own["objective"] == "kd"]
+    return set().union(*(json.loads(text) for text in own["params"]))
+
+
 def _alone(
     frame: pd.DataFrame, methods: Sequence[str], place: Place, shared: Sequence[str]
 ) -> list[str]:
@@ -122,7 +124,7 @@ def _alone(
     lines = []
     for method in methods:
         own = frame[(frame["method"] == method) & (frame["teacher"] == place.teacher)]
-        names = set().union(*(json.loads(text) for text in own["params"])) - set(shared)
+        names = _settings(own, method) - set(shared)
         for name in sorted(names):
             _, (series,) = select(own, [method], place.task, place.budget, name)
             if len(series.points) < 2:

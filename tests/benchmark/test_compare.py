@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.analysis.compare import Comparison, compare_series, in_words
+from benchmark.analysis.figures import robustness_plots
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.in_short import in_short
 from benchmark.analysis.leaderboard import cells
@@ -28,7 +29,7 @@ from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.records import Record
+from benchmark.records import ObjectiveSpec, Record
 from benchmark.store import Scan, Store
 from methods.registry import discover
 from tests.helpers import failed_record, make_record, one_line, tiny_budget
@@ -45,6 +46,14 @@ def runs(method: str, *accuracies: float, lr: float = 0.01, **options: Any) -> l
         )
         for seed, accuracy in enumerate(accuracies)
     ]
+
+
+def with_objective(record: Record) -> Record:
+    """The same run with another student objective, which scored better."""
+    objective = ObjectiveSpec(name="fitnets", version=1, params={})
+    spec = record.spec.model_copy(update={"objective": objective})
+    found = {"spec": spec, "run_id": spec.run_id(record.teacher.checksum)}
+    return record.model_copy(update={**found, "status": "ok", "metrics": {"accuracy": 0.95}})
 
 
 def noisy(method: str, mean: float, n: int = 10, scale: float = 0.01, **options: Any) -> Any:
@@ -139,6 +148,51 @@ def test_teachers_are_never_mixed() -> None:
     place, (first, second) = select(to_frame(records), (STEADY, SHAKY), "digits")
     assert place.teacher == "0123456789abcdef"
     assert (first.points, second.points) == ({None: {0: 0.9}}, {None: {0: 0.8}})
+
+
+def test_students_with_another_objective_take_no_part() -> None:
+    own = [*runs(STEADY, 0.1, 0.1, status="collapsed"), *runs(SHAKY, 0.1, 0.1, status="collapsed")]
+    other = [with_objective(record) for record in own]
+    first, second = series_of([*other, *own, *other])
+    assert first.points == second.points == {None: {0: 0.1, 1: 0.1}}
+    assert first.run_ids == {record.run_id for record in own[:2]}
+    assert "100 % (34 to 100) | 2 |" in in_words(answer([*other, *own], STEADY, SHAKY))
+    with pytest.raises(UserError, match="own objective"):
+        series_of(other)
+
+
+def proxy_runs(method: str, *accuracies: float, **added: Any) -> list[Record]:
+    """Records of DeGAN or DCGAN, which leave out what was added while it has its default."""
+    options = {"params": {"width": 32, **added}, "changed": added, "purpose": "sweep"}
+    return [
+        make_record(method=method, seed=i, accuracy=a, **options) for i, a in enumerate(accuracies)
+    ]
+
+
+def test_a_record_without_an_added_parameter_is_one_at_its_default() -> None:
+    records = [
+        *proxy_runs("degan", 0.6, 0.7),
+        *proxy_runs("degan", 0.8, 0.8, mix=0.5),
+        *proxy_runs("degan", 0.5, diversity="none"),
+        *proxy_runs("dcgan", 0.4, 0.5),
+        *proxy_runs("dcgan", 0.9, 0.9, mix=0.5),
+    ]
+    degan, dcgan = series_of(records, ("degan", "dcgan"), over="mix")
+    assert degan.points == {0.0: {0: 0.6, 1: 0.7}, 0.5: {0: 0.8, 1: 0.8}}
+    assert dcgan.points == {0.0: {0: 0.4, 1: 0.5}, 0.5: {0: 0.9, 1: 0.9}}
+    degan, dcgan = series_of(records[:-2], ("degan", "dcgan"), over="mix")
+    assert (list(degan.points), list(dcgan.points)) == ([0.0, 0.5], [0.0])
+    (alone,) = series_of(records, ["degan"], over="diversity")
+    assert list(alone.points) == ["none", "plain"]
+    assert swept(to_frame(records), ("degan", "dcgan"), "digits", "tiny") == ["mix"]
+    drawn = [plot.caption for plot in robustness_plots(records, to_frame(records))]
+    assert [caption.split(",")[0] for caption in drawn] == ["Over diversity", "Over mix"]
+
+
+def test_a_parameter_that_a_version_does_not_know_has_no_value_there() -> None:
+    records = [*runs(STEADY, 0.9), *runs(STEADY, 0.8, 0.8, params={"fresh": 1})]
+    (series,) = series_of(records, [STEADY], over="fresh")
+    assert series.points == {1: {0: 0.8, 1: 0.8}}
 
 
 @pytest.mark.parametrize(
