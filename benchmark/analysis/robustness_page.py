@@ -197,6 +197,7 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
     if not terms:
         return "## Stability of the generator's loss\n\nNo record has curves of a generator's loss."
     titles = {own.method: own.title for own in series}
+    dead = {own.method for own in series if own.at_chance(list(own.points))}
     asked = [
         (term, Question(a, b, seeds[a], seeds[b]))
         for term, seeds in sorted(terms.items())
@@ -227,9 +228,12 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
         first, second = titles[pair.first], titles[pair.second]
         if pair.better is None:
             lines.append(f"- `{term}`, {first} or {second}: {pair.claim.words}")
+            continue
+        calmer = pair.second if pair.better == pair.first else pair.first
+        if calmer in dead:
+            lines.append(f"- `{term}`, {first} or {second}: {titles[calmer]} is at chance")
         else:
-            calmer = second if pair.better == pair.first else first
-            lines.append(f"- `{term}`: **{calmer} fluctuates less**, {pair.claim.words}")
+            lines.append(f"- `{term}`: **{titles[calmer]} fluctuates less**, {pair.claim.words}")
     return "\n".join(lines)
 
 

@@ -222,20 +222,74 @@ def test_the_better_and_the_steadier_are_named() -> None:
     (sensitivity,) = found.sensitivity
     assert sensitivity.claim.shown
     text = in_words(found)
+    assert at_worst.p_wilcoxon == pytest.approx(3 * 2 / 2**10)
+    assert "; Wilcoxon's p = 0.006; a run of RDSKD beats" in text
     assert "generator_lr = 0.2: **RDSKD is better than DAFL**, shown" in text
     assert "**RDSKD is less sensitive to `generator_lr` than DAFL**, shown" in text
 
 
-def test_sensitivity_is_the_range_over_values_seed_by_seed() -> None:
+def test_sensitivity_is_the_variance_of_means_over_values_without_that_of_seeds() -> None:
+    table = [[0.90, 0.60], [0.80, 0.70], [0.70, 0.65], [0.95, 0.50]]
     records = [
-        *runs(STEADY, 0.90, 0.80, lr=0.1),
-        *runs(STEADY, 0.85, 0.85, lr=0.2),
-        *runs(SHAKY, 0.90, 0.80, lr=0.1),
-        *runs(SHAKY, 0.60, 0.70, lr=0.2),
+        *runs(STEADY, *[0.5] * 4, lr=0.1),
+        *runs(STEADY, *[0.5] * 4, lr=0.2),
+        *runs(SHAKY, *[row[0] for row in table], lr=0.1),
+        *runs(SHAKY, *[row[1] for row in table], lr=0.2),
+        *runs(SHAKY, *[0.1] * 9, lr=0.3),
     ]
-    (pair,) = answer(records, STEADY, SHAKY, over="generator_lr").sensitivity
-    assert pair.difference is not None
-    assert pair.difference.estimate == pytest.approx((0.05 + 0.05) / 2 - (0.30 + 0.10) / 2)
+    (found,) = answer(records, STEADY, SHAKY, over="generator_lr").sensitivity
+    halves = [(a - b) / 2 for a, b in table]  # deviations are ± half of the difference
+    pairs = [2 * a * b for i, a in enumerate(halves) for j, b in enumerate(halves) if i != j]
+    assert found.deviations == (0.0, pytest.approx(math.sqrt(sum(pairs) / len(pairs))))
+    assert found.claim.n == 4
+
+
+def test_noise_over_seeds_is_no_sensitivity() -> None:
+    records = [
+        record
+        for lr in (0.001, 0.01, 0.2)
+        for method, scale in ((STEADY, 0.002), (SHAKY, 0.1))
+        for record in noisy(method, 0.7 + lr / 1000, scale=scale, lr=lr, purpose="sweep")
+    ]
+    (found,) = answer(records, STEADY, SHAKY, over="generator_lr").sensitivity
+    assert not found.claim.shown
+    assert found.winner is None
+
+
+def test_a_method_at_chance_is_never_called_steady() -> None:
+    dead = [
+        record
+        for lr in (0.001, 0.01, 0.2)
+        for record in runs(STEADY, *[0.1] * 10, lr=lr, purpose="sweep", status="collapsed")
+    ]
+    alive = [record for record in sweep() if record.spec.method == SHAKY]
+    found = answer([*dead, *alive], STEADY, SHAKY, over="generator_lr")
+    (sensitivity,) = found.sensitivity
+    (spread,) = found.spreads[0.01]
+    assert sensitivity.claim.shown
+    assert spread.claim.shown
+    assert sensitivity.less == spread.less == STEADY
+    assert sensitivity.winner is spread.winner is None
+    text = in_words(found)
+    assert "RDSKD is at chance, where nothing varies" in text
+    assert "**RDSKD" not in text
+    assert "**DAFL is better than RDSKD**" in text
+    short = in_short([found], {}, {})
+    assert "| less sensitive to `generator_lr` | RDSKD is at chance |" in short
+    assert "**RDSKD**" not in short
+
+
+@pytest.mark.parametrize(
+    ("scores", "collapsed", "lost"),
+    [((0.05, 0.15), 0, True), ((0.2, 0.2, 0.9), 2, True), ((0.2, 0.9), 1, False)],
+)
+def test_at_chance_are_means_of_guesses_and_mostly_collapsed_runs(
+    scores: tuple[float, ...], collapsed: int, lost: bool
+) -> None:
+    points = {None: dict(enumerate(scores))}
+    series = Series("a", "A", {}, points, {None: collapsed}, frozenset(), chance=0.1)
+    assert series.at_chance([None]) == lost
+    assert not series.at_chance([])
 
 
 def test_correction_runs_over_all_values_and_pairs() -> None:
@@ -311,12 +365,27 @@ def test_what_one_method_alone_was_swept_over_is_shown_and_not_compared(tmp_path
     assert "RDSKD | `generator_lr`" not in text
 
 
+def test_over_a_setting_a_seed_is_one_block_however_many_values_there_are() -> None:
+    records = [
+        record
+        for i, lr in enumerate((0.001, 0.01, 0.2))
+        for j, name in enumerate("abc")
+        for record in noisy(name, 0.5 + 0.2 * ((i + j) % 3), 12, lr=lr, purpose="sweep")
+    ]
+    found = answer(records, *"abc", over="generator_lr").agreement
+    assert found is not None
+    assert found.claim.n == 12
+    alone = answer([*records, *runs("a", 0.9, lr=0.5)], *"abc", over="generator_lr").agreement
+    assert alone is not None
+    assert alone.mean_ranks == found.mean_ranks
+
+
 def test_three_methods_are_also_ranked_together() -> None:
     records = [*noisy("a", 0.9), *noisy("b", 0.7), *noisy("c", 0.5)]
     found = answer(records, "a", "b", "c")
     assert found.agreement is not None
     assert found.agreement.claim.shown
-    assert "all together (Friedman): shown" in in_words(found)
+    assert "all together (Friedman, over seeds): shown" in in_words(found)
 
 
 # Robustness

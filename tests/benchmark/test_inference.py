@@ -46,6 +46,7 @@ from benchmark.analysis.statistics.variance import (
     brown_forsythe_test,
     compare_spread,
     seeds_for_ratio,
+    value_variances,
     variance_ratio,
 )
 
@@ -392,6 +393,23 @@ def test_seeds_for_a_ratio_suffice_for_normal_scores() -> None:
     logs = np.log(draws[0].var(1, ddof=1)) - np.log((k * draws[1]).var(1, ddof=1))
     shown = np.abs(logs) > 1.959964 * 2 / math.sqrt(n - 1)
     assert np.mean(shown) == pytest.approx(POWER, abs=0.05)
+
+
+def test_the_variance_over_values_is_that_of_different_seeds_products() -> None:
+    table = rng(5).normal(size=(5, 3))
+    centred = table - table.mean(axis=1, keepdims=True)
+
+    def unbiased(rows: list[int]) -> float:
+        pairs = itertools.permutations(rows, 2)
+        return float(np.mean([centred[a] @ centred[b] / 2 for a, b in pairs]))
+
+    everybody = list(range(5))
+    expected = [
+        5 * unbiased(everybody) - 4 * unbiased([i for i in everybody if i != left_out])
+        for left_out in everybody
+    ]
+    assert value_variances(table.tolist()) == pytest.approx(expected)
+    assert np.mean(expected) == pytest.approx(unbiased(everybody))
 
 
 # Ranks

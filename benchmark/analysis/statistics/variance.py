@@ -125,3 +125,26 @@ def seeds_for_ratio(
     if abs(logarithm) < 2 * quantiles / math.sqrt(MOST_SEEDS):
         return None
     return math.ceil(1 + 4 * (quantiles / logarithm) ** 2)
+
+
+def value_variances(table: Sequence[Sequence[float]]) -> list[float]:
+    """How much means vary over the columns of a table, by row: pseudo-values of the jackknife.
+
+    Their mean is the variance over columns of the expected scores. It is made of products of two
+    different rows' deviations only, so that noise, which rows do not share, adds nothing to it; the
+    range or the variance of plain means grows with their noise. So it may come out below zero.
+    Pseudo-values are compared like independent scores (Arvesen, "Jackknifing U-Statistics", Ann.
+    Math. Statist. 1969).
+
+    Args:
+        table: rows (seeds), at least three, of scores at the same columns (values of a setting), at
+            least two.
+    """
+    scores = np.asarray(table, dtype=float)
+    n, k = scores.shape
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    products = centred @ centred.T / (k - 1)
+    np.fill_diagonal(products, 0.0)
+    total = products.sum()
+    without = (total - 2 * products.sum(axis=1)) / (n - 2)
+    return [float(value) for value in total / (n - 1) - without]
