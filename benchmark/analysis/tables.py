@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_scores
-from benchmark.analysis.statistics import t_interval
-from benchmark.records import SCORED, Metric, PlannedEntry, Purpose, Record, Spec, canonical
+from benchmark.analysis.statistics import Interval, mean_interval
+from benchmark.records import FAILED, SCORED, Metric, PlannedEntry, Purpose, Record, Spec, canonical
 from benchmark.store import Scan
 from methods.budget import Budget
 
@@ -58,6 +58,8 @@ class Row:
     records: list[Record] = field(default_factory=list)
     planned: dict[str, int] = field(default_factory=dict)
     """Seed of every planned run, by the run's id."""
+    provisional: bool = False
+    """Whether runs that have not ended are no failures yet."""
 
     @property
     def scored(self) -> list[Record]:
@@ -70,15 +72,26 @@ class Row:
         return fmean(values) if values else None
 
     @property
-    def interval(self) -> float | None:
-        """Half-width of the metric's t-interval."""
-        return t_interval([record.metrics[self.metric] for record in self.scored])
+    def interval(self) -> Interval | None:
+        """Of the metric's mean over the finished runs."""
+        return mean_interval([record.metrics[self.metric] for record in self.scored])
+
+    @property
+    def judged(self) -> dict[str, int]:
+        """The planned runs that count: all, or those that ended while others still run."""
+        ended = {r.run_id for r in self.records if r.status in SCORED | FAILED}
+        waiting = self.provisional and ended
+        return {
+            run_id: seed
+            for run_id, seed in sorted(self.planned.items())
+            if not waiting or run_id in ended
+        }
 
     @property
     def score(self) -> float:
         """Mean of the metric with every failed or missing run at chance level."""
         got = [record.metrics[self.metric] for record in self.scored]
-        values = got + [self.chance] * (len(self.planned) - len(got))
+        values = got + [self.chance] * (len(self.judged) - len(got))
         return fmean(values) if values else 0.0
 
     @property
@@ -86,7 +99,7 @@ class Row:
         """The metric by seed, every failed or missing run at chance level."""
         got = {record.run_id: record.metrics[self.metric] for record in self.scored}
         runs: dict[int, list[float]] = defaultdict(list)
-        for run_id, seed in sorted(self.planned.items()):
+        for run_id, seed in self.judged.items():
             runs[seed].append(got.get(run_id, self.chance))
         return {seed: fmean(values) for seed, values in sorted(runs.items())}
 
@@ -197,8 +210,14 @@ RowKey = tuple[str, int, str, str, str]
 """Method, its version, parameters (canonical), proxy images and objective (canonical)."""
 
 
-def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
-    """Group a scan's records of one purpose into tables, rows in order of rank."""
+def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) -> list[Table]:
+    """Group a scan's records of one purpose into tables, rows in order of rank.
+
+    Args:
+        scan: the records and the plans.
+        purpose: of the runs.
+        provisional: rank by the runs that have ended, because others are still to come.
+    """
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
     seen: set[str] = set()
@@ -222,6 +241,7 @@ def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
                 record.teacher.chance,
                 record.teacher.metric,
                 record.method.proxy,
+                provisional=provisional,
             ),
         )
         row.records.append(record)

@@ -416,7 +416,8 @@ def test_the_variance_over_values_is_that_of_different_seeds_products() -> None:
 
 
 def test_ranks_of_well_separated_methods_are_certain() -> None:
-    assert rank_intervals([[0.9, 0.91], [0.1, 0.11], [0.5, 0.51]], rng()) == [
+    scores = [by_seed(0.9, 0.91), by_seed(0.1, 0.11), by_seed(0.5, 0.51)]
+    assert rank_intervals(scores, rng()) == [
         (1, 1),
         (3, 3),
         (2, 2),
@@ -427,13 +428,21 @@ def test_rank_intervals_hold_the_true_rank_at_three_seeds() -> None:
     held = []
     for i in range(200):
         scores = rng(i).normal([[0.0], [1.0], [2.0]], 1.0, size=(3, 3))
-        found = rank_intervals(scores.tolist(), rng(i))
+        found = rank_intervals([by_seed(*row) for row in scores], rng(i))
         held += [low <= rank <= high for rank, (low, high) in zip((3, 2, 1), found, strict=True)]
     assert np.mean(held) > 0.95
 
 
+def test_what_a_seed_does_to_everybody_moves_no_rank() -> None:
+    luck = rng(2).normal(0, 1, 5)
+    scores = [dict(enumerate(luck + shift)) for shift in (0.02, 0.01, 0.0)]
+    assert rank_intervals(scores, rng()) == [(1, 1), (2, 2), (3, 3)]
+    others = {seed + 1: score for seed, score in scores[1].items()}
+    assert rank_intervals([scores[0], others], rng()) == [(1, 2), (1, 2)]
+
+
 def test_equal_generators_give_equal_ranks() -> None:
-    scores = rng(1).random((4, 5)).tolist()
+    scores = [by_seed(*row) for row in rng(1).random((4, 5))]
     assert rank_intervals(scores, rng(9)) == rank_intervals(scores, rng(9))
 
 
@@ -520,23 +529,31 @@ def test_critical_difference_is_demsars() -> None:
 
 
 def test_profile_is_the_share_of_runs_above_each_threshold() -> None:
-    profile = performance_profile([0.2, 0.5, 0.5, 0.9], [0.0, 0.2, 0.5, 0.9], rng())
+    profile = performance_profile([[0.2, 0.5, 0.5, 0.9]], [0.0, 0.2, 0.5, 0.9], rng())
     assert profile.share.tolist() == [1, 0.75, 0.25, 0]
     assert all(profile.low <= profile.share)
     assert all(profile.share <= profile.high)
+
+
+def test_every_task_weighs_the_same_in_a_profile_and_is_resampled_alone() -> None:
+    strata = [[0.2, 0.4], [0.6] * 8]
+    profile = performance_profile(strata, [0.1, 0.3, 0.5], rng())
+    assert profile.share.tolist() == [1, 0.75, 0.5]
+    assert (profile.low[1], profile.high[1]) == (0.5, 1)
+    assert profile.low[2] == profile.high[2] == 0.5
 
 
 def test_area_under_the_profile_is_the_mean_normalised_score() -> None:
     scores = normalised([0.05, 0.3, 0.55, 0.99], worst=0.1, best=0.9)
     assert scores == pytest.approx([0, 0.25, 0.5625, 1])
     thresholds = np.linspace(0, 1, 2001)
-    profile = performance_profile(scores, thresholds.tolist(), rng())
+    profile = performance_profile([scores], thresholds.tolist(), rng())
     assert profile.share[:-1].mean() == pytest.approx(np.mean(scores), abs=1e-3)
 
 
 def test_band_of_the_profile_covers() -> None:
     draws = rng(6).random((200, 20))
-    bands = [performance_profile(row.tolist(), [0.5], rng(i)) for i, row in enumerate(draws)]
+    bands = [performance_profile([row.tolist()], [0.5], rng(i)) for i, row in enumerate(draws)]
     assert np.mean([b.low[0] <= 0.5 <= b.high[0] for b in bands]) > 0.9
 
 

@@ -26,6 +26,14 @@ class Interval(NamedTuple):
     high: float
     method: Literal["t", "BCa", "Wilson", "percentile bootstrap"]
 
+    @property
+    def beside(self) -> str:
+        """What stands beside the estimate, in percentage points: `` ± 1.20``, or its ends where
+        they are not equally far."""
+        if self.method == "t":
+            return f" ± {100 * (self.high - self.estimate):.2f}"
+        return f" ({100 * self.low:.2f} to {100 * self.high:.2f})"
+
 
 def all_alike(values: Array) -> bool:
     """Whether values differ by rounding alone; of no values it is true."""
@@ -69,11 +77,16 @@ def stratified_interval(
 
 
 def mean_interval(
-    scores: Sequence[float], rng: np.random.Generator, confidence: float = 0.95
+    scores: Sequence[float], rng: np.random.Generator | None = None, confidence: float = 0.95
 ) -> Interval | None:
     """Confidence interval of the mean: Student's below `BCA_FROM` scores, BCa from there on.
 
     Efron, "Better Bootstrap Confidence Intervals", JASA 1987. None when n < 2.
+
+    Args:
+        scores: of seeds.
+        rng: of the bootstrap; a fresh one, so that equal scores give equal intervals, when None.
+        confidence: of the interval.
     """
     values = np.asarray(scores, dtype=float)
     half = t_interval(scores, confidence)
@@ -88,7 +101,7 @@ def mean_interval(
         n_resamples=RESAMPLES,
         confidence_level=confidence,
         method="BCa",
-        rng=rng,
+        rng=rng or np.random.default_rng(0),
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high), "BCa")
 
