@@ -93,7 +93,7 @@ def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Com
         better,
         spreads,
         _sensitivity(pairs, rng) if place.over else [],
-        block_agreement(_blocks(series)) if len(series) > 2 else None,
+        block_agreement(seed_blocks(series)) if len(series) > 2 else None,
     )
 
 
@@ -130,7 +130,7 @@ def _variances(own: Series, both: Sequence[Series], values: Sequence[Any]) -> di
     return dict(zip(seeds, value_variances(table), strict=True)) if len(seeds) > 2 else {}
 
 
-def _blocks(series: Sequence[Series]) -> dict[str, list[float]]:
+def seed_blocks(series: Sequence[Series]) -> dict[str, list[float]]:
     """Each method's means by seed. Values would be no blocks of their own: they share the seeds,
     and where one method does well says nothing of where another does."""
     values = [v for v in series[0].points if all(v in own.points for own in series)]

@@ -196,7 +196,7 @@ def draw_critical_difference(agreement: Agreement, path: Path) -> None:
     critical_difference_diagram(
         agreement.mean_ranks, agreement.nemenyi, ax=axes, color_palette=colours
     )
-    axes.set_title(f"Mean ranks over n = {agreement.claim.n} blocks (Nemenyi, 5 %)")
+    axes.set_title(f"Mean ranks over n = {agreement.claim.n} seeds (Nemenyi, 5 %)")
     _save(figure, path)
 
 

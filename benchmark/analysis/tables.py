@@ -222,8 +222,14 @@ def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) ->
     first: dict[TableKey, Record] = {}
     seen: set[str] = set()
     draws: dict[TableKey, list[Record]] = defaultdict(list)
+    draws_planned: dict[TableKey, list[tuple[str, str, str]]] = defaultdict(list)
+    ended = {r.run_id for r in scan.records if r.status in SCORED | FAILED}
+    for run_id, _, table, (method, _, params, _, objective) in _planned(scan, "draw"):
+        if not objective and (run_id in ended or not provisional):
+            draws_planned[table].append((run_id, method, params))
+    drawn = {run_id for own in draws_planned.values() for run_id, _, _ in own}
     for record in scan.records:
-        if record.spec.purpose == "draw":
+        if record.spec.purpose == "draw" or record.run_id in drawn:
             draws[_keys(record)[0]].append(record)
         if record.spec.purpose != purpose or record.run_id in seen:
             continue  # no row of these tables, or the same experiment, asked for by two suites
@@ -262,7 +268,7 @@ def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) ->
             dict(missing[table]),
             first[table].data_note,
             first[table].teacher.metric,
-            robustness_scores(draws[table]),
+            robustness_scores(draws[table], draws_planned[table]),
         )
         for table, rows in sorted(groups.items())
     ]

@@ -20,16 +20,18 @@ from benchmark.analysis.plots import style
 from benchmark.analysis.robustness import (
     fluctuation,
     loss_stability,
+    planned_draws,
     robustness_scores,
     score_claims,
 )
 from benchmark.analysis.robustness_page import swept
 from benchmark.analysis.series import Series, select
+from benchmark.analysis.statistics.claims import seeds_for_effect
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.records import ObjectiveSpec, Record
+from benchmark.records import ObjectiveSpec, PlannedEntry, Record
 from benchmark.store import Scan, Store
 from methods.registry import discover
 from tests.helpers import failed_record, make_record, one_line, tiny_budget
@@ -403,6 +405,36 @@ def test_robustness_is_the_mean_normalised_score_of_the_draws() -> None:
     assert robustness_scores([failed]) == {"b": [0.0]}
 
 
+def test_planned_draws_without_a_student_score_nothing() -> None:
+    draws = [*runs("a", 0.9, lr=0.1, purpose="draw"), *runs("a", 0.9, lr=0.2, purpose="draw")]
+    elsewhere = runs("a", 0.99, lr=0.3)[0]
+    skipped = failed_record("skipped", method="a", purpose="draw", params={"generator_lr": 0.4})
+    plan = {
+        r.run_id: PlannedEntry.of(r.spec.model_copy(update={"purpose": "draw"}), r.teacher.checksum)
+        for r in [*draws, elsewhere, skipped, *runs("b", 0.5)]
+    }
+    records = [draws[0], elsewhere, skipped, with_objective(draws[1])]
+    scan = Scan(records=records, planned={"draws": plan})
+    found = robustness_scores(records, planned_draws(scan, lambda entry: True))
+    assert found == {"a": pytest.approx([0.8 / 0.89, 0.0, 1.0])}
+    assert tables(scan)[0].robustness == found
+    assert tables(scan, provisional=True)[0].robustness == {"a": pytest.approx([0.8 / 0.89, 1.0])}
+
+
+def test_the_draws_that_are_asked_for_are_more_than_there_were() -> None:
+    scores = {"a": [0.1, 0.5, 0.9, 0.4], "b": [0.2, 0.6, 0.99, 0.5]}
+    wide = {name: [x + 0.1 * i for i, x in enumerate(own)] for name, own in scores.items()}
+    (claim,) = score_claims(wide).values()
+    effect = abs(np.mean(wide["a"]) - np.mean(wide["b"])) / math.sqrt(
+        np.var(wide["a"], ddof=1) + np.var(wide["b"], ddof=1)
+    )
+    assert claim.seeds_needed == seeds_for_effect(effect)
+    clear = {"a": [0.1, 0.2, 0.3, 0.9], "b": [0.5, 0.8, 0.85, 0.95]}
+    (claim,) = score_claims(clear).values()
+    assert claim.seeds_needed is not None
+    assert claim.seeds_needed > 4
+
+
 def test_two_draws_are_too_few_to_tell_robustness_apart() -> None:
     (claim,) = score_claims({"a": [0.9, 0.91], "b": [0.1, 0.11]}).values()
     assert (claim.verdict, claim.seeds_needed) == ("insufficient", 4)  # 2 / C(8, 4) = 0.029
@@ -457,6 +489,28 @@ def test_compare_answers_and_saves_the_plot(tmp_path: Path) -> None:
     assert b"<svg" in first
     assert dfkd("compare", STEADY, SHAKY, *arguments).output == done.output
     assert plot.read_bytes() == first
+
+
+def test_three_methods_are_also_drawn_at_their_mean_ranks(tmp_path: Path) -> None:
+    records = [*noisy("a", 0.9, 12), *noisy("b", 0.7, 12), *noisy("c", 0.5, 12)]
+    results, plot = stored(tmp_path / "results", records), tmp_path / "plots" / "all.svg"
+    arguments = ("compare", *"abc", "--task", "digits", "--results", results, "--plot", plot)
+    done = dfkd(*arguments)
+    assert done.exit_code == 0, done.output
+    ranks = plot.with_name("all-ranks.svg")
+    assert f"plot: {ranks}" in done.output
+    drawn = ranks.read_bytes()
+    assert b"<svg" in drawn
+    assert dfkd(*arguments).exit_code == 0
+    assert ranks.read_bytes() == drawn
+
+
+def test_too_few_seeds_draw_no_ranks(tmp_path: Path) -> None:
+    records = [*noisy("a", 0.9, 5), *noisy("b", 0.7, 5), *noisy("c", 0.5, 5)]
+    results, plot = stored(tmp_path / "results", records), tmp_path / "all.svg"
+    done = dfkd("compare", *"abc", "--task", "digits", "--results", results, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["all.svg"]
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def _letter(index: int) -> str:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether blocks (a task with a seed each) agree on an order of methods.
+    """Whether blocks (seeds) agree on an order of methods.
 
     Attributes:
         mean_ranks: by method, 1 the best; empty without blocks.
@@ -192,8 +192,16 @@ def kendalls_w(ranks: Array) -> float:
 
 def critical_difference(methods: int, blocks: int) -> float:
     """Nemenyi's: mean ranks further apart differ at `ALPHA`. q / √2 · √(k (k + 1) / 6 N)."""
-    quantile = float(stats.studentized_range.ppf(1 - ALPHA, methods, np.inf))
-    return quantile / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * blocks))
+    return (
+        _studentized_range(methods)
+        / math.sqrt(2)
+        * math.sqrt(methods * (methods + 1) / (6 * blocks))
+    )
+
+
+@cache
+def _studentized_range(methods: int) -> float:
+    return float(stats.studentized_range.ppf(1 - ALPHA, methods, np.inf))
 
 
 def blocks_needed(methods: int) -> int:
