@@ -228,7 +228,7 @@ def _drawn(compared: PairComparison, reasons: dict[str, int], width: int) -> Ric
 
 
 def _cells(row: Comparison, reasons: dict[str, int]) -> list[str]:
-    spread = "" if row.interval is None else f" ± {100 * row.interval:.2f}"
+    spread = "" if row.interval is None else row.interval.beside
     style = STYLES.get(row.verdict, "yellow")
     note = escape(f" [{reasons[row.reason]}]") if row.reason else ""
     return [
@@ -270,8 +270,8 @@ def _notes(
         f"{paper.paper}. {table.caption}".rstrip(),
         *table.notes,
         f"Published: {SELECTIONS[table.selection]}, {seeds}; ours: "
-        f"{'selected alike' if same else 'last step'}, mean ± half-width of the 95 % t-interval, "
-        "n finished of all runs.",
+        f"{'selected alike' if same else 'last step'}, mean ± half-width of the 95 % t-interval "
+        "(from 20 seeds on the ends of a BCa bootstrap's), n finished of all runs.",
         *(["?: not checked against the paper."] if unverified else []),
         *([] if table.budget else ["No budget here follows this paper's schedule."]),
         *(f"{verdict}: {LEGEND[verdict]}." for verdict in LEGEND if verdict in verdicts),

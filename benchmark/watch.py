@@ -70,11 +70,15 @@ def view(scan: Scan, suite: str | None) -> RenderableType:
     records = [r for r in scan.records if suite in (None, r.spec.suite)]
     planned = {name: runs for name, runs in scan.planned.items() if suite in (None, name)}
     own = Scan(records, planned=planned)
-    found = [table for purpose in get_args(Purpose) for table in tables(own, purpose)]
+    found = [
+        table for purpose in get_args(Purpose) for table in tables(own, purpose, provisional=True)
+    ]
     found.sort(
         key=lambda table: max(r.created for row in table.rows for r in row.records), reverse=True
     )
-    return Group(Text(progress(own)), *(drawn_table(table) for table in found))
+    waiting = any(len(row.judged) < len(row.planned) for table in found for row in table.rows)
+    note = [Text("ranked by the runs that have ended", style="dim")] if waiting else []
+    return Group(Text(progress(own)), *note, *(drawn_table(table) for table in found))
 
 
 def progress(scan: Scan) -> str:

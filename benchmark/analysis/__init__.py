@@ -1,1 +1,1 @@
-"""Records to tables. Imports no torch."""
+"""Records to tables. Imports no torch, but for `series` where records lack a swept setting."""

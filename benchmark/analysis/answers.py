@@ -17,7 +17,7 @@ from benchmark.analysis.plots import draw_comparison, draw_critical_difference
 from benchmark.analysis.series import select
 from benchmark.errors import UserError
 from benchmark.records import Record
-from benchmark.store import Store
+from benchmark.store import Scan, Store
 
 PLOTS = (".svg", ".png", ".pdf")
 
@@ -59,14 +59,21 @@ def draw(found: Comparison, path: Path) -> list[Path]:
 
 
 def read_records(results: Path) -> list[Record]:
-    """What can be read under a results folder.
+    """The records of `read_scan`."""
+    return read_scan(results).records
+
+
+def read_scan(results: Path) -> Scan:
+    """What lies under a results folder, all of it readable.
 
     Raises:
-        UserError: when there is no such folder.
+        UserError: when there is no such folder, or naming an unreadable file.
     """
     if not results.is_dir():
         raise UserError(f"results folder '{results}' does not exist; run a suite first")
-    return readable(Store(results).scan())
+    scan = Store(results).scan()
+    readable(scan)
+    return scan
 
 
 def at_least_two(methods: Sequence[str]) -> None:

@@ -10,17 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.analysis.sentences import (
+    Steadiness,
+    all_together,
+    points,
+    which_is_better,
+    which_is_less_sensitive,
+    which_spreads_less,
+)
 from benchmark.analysis.series import Place, Series
 from benchmark.analysis.statistics import (
     Agreement,
     Pair,
     Question,
-    Spread,
     block_agreement,
     compare,
     compare_spread,
     interquartile_mean,
     mean_interval,
+    value_variances,
     wilson_interval,
 )
 from methods.params import format_value
@@ -37,17 +45,18 @@ class Comparison:
         better: at each value, whether the mean scores of two methods differ that both have runs
             there.
         spreads: at each value, whether their spread over seeds differs.
-        sensitivity: whether the ranges of two methods' scores over the values differ, seed by seed;
-            scores at all values they have in common, at least two.
-        agreement: of all blocks (value and seed) that every method has; None for two methods.
+        sensitivity: whether two methods' means vary differently over the values they have in
+            common, at least two, seed noise taken out; of the seeds both have at all of them.
+        agreement: of the seeds that every method has, each scored by its mean over the values that
+            all of them have; None for two methods.
     """
 
     place: Place
     series: list[Series]
     values: list[Any]
     better: dict[Any, list[Pair]]
-    spreads: dict[Any, list[Spread]]
-    sensitivity: list[Pair]
+    spreads: dict[Any, list[Steadiness]]
+    sensitivity: list[Steadiness]
     agreement: Agreement | None
 
 
@@ -67,54 +76,83 @@ def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Com
         if not place.over or (value in a.points and value in b.points)
     ]
     better: dict[Any, list[Pair]] = {value: [] for value in values}
-    spreads: dict[Any, list[Spread]] = {value: [] for value in values}
+    spreads: dict[Any, list[Steadiness]] = {value: [] for value in values}
+    own = {one.method: one for one in series}
     for (value, question), pair in zip(asked, compare([q for _, q in asked], rng), strict=True):
         scores, others = list(question.scores.values()), list(question.others.values())
+        spread = compare_spread(scores, others, rng, len(asked))
+        dead = _at_chance([own[pair.first], own[pair.second]], [value])
         better[value].append(pair)
-        spreads[value].append(compare_spread(scores, others, rng, len(asked)))
-    ranges = [
-        Question(a.method, b.method, _ranges(a, b), _ranges(b, a)) for a, b in pairs if place.over
-    ]
+        spreads[value].append(
+            Steadiness(pair.first, pair.second, spread.claim, spread.deviations, dead, spread.ratio)
+        )
     return Comparison(
         place,
         list(series),
         values,
         better,
         spreads,
-        compare(ranges, rng),
-        block_agreement(_blocks(series, values)) if len(series) > 2 else None,
+        _sensitivity(pairs, rng) if place.over else [],
+        block_agreement(seed_blocks(series)) if len(series) > 2 else None,
     )
 
 
-def _ranges(own: Series, other: Series) -> dict[int, float]:
-    """By seed, highest minus lowest score over the values both methods have."""
-    values = [value for value in own.points if value in other.points]
+def _at_chance(series: Sequence[Series], values: Sequence[Any]) -> frozenset[str]:
+    return frozenset(own.method for own in series if own.at_chance(values))
+
+
+def _sensitivity(
+    pairs: Sequence[tuple[Series, Series]], rng: np.random.Generator
+) -> list[Steadiness]:
+    """Sign-flip tests of the jackknife's pseudo-values of two variances over common values."""
+    common = [[value for value in a.points if value in b.points] for a, b in pairs]
+    questions = [
+        Question(a.method, b.method, *(_variances(own, (a, b), values) for own in (a, b)))
+        for (a, b), values in zip(pairs, common, strict=True)
+    ]
+    found = []
+    for both, values, question, pair in zip(
+        pairs, common, questions, compare(questions, rng), strict=True
+    ):
+        variances = [list(own.values()) for own in (question.scores, question.others)]
+        first, second = (max(0.0, fmean(own)) ** 0.5 if own else None for own in variances)
+        dead = _at_chance(both, values)
+        found.append(Steadiness(pair.first, pair.second, pair.claim, (first, second), dead))
+    return found
+
+
+def _variances(own: Series, both: Sequence[Series], values: Sequence[Any]) -> dict[int, float]:
+    """Pseudo-values by seed of the variance of a method's means over values both methods have."""
     if len(values) < 2:
         return {}
-    seeds = set.intersection(*(set(own.points[value]) for value in values))
-    scores = {seed: [own.points[value][seed] for value in values] for seed in sorted(seeds)}
-    return {seed: max(row) - min(row) for seed, row in scores.items()}
+    seeds = sorted(set.intersection(*(set(s.points[value]) for s in both for value in values)))
+    table = [[own.points[value][seed] for value in values] for seed in seeds]
+    return dict(zip(seeds, value_variances(table), strict=True)) if len(seeds) > 2 else {}
 
 
-def _blocks(series: Sequence[Series], values: Sequence[Any]) -> dict[str, list[float]]:
-    """Scores of every method in the blocks that all of them have."""
-    blocks = [
-        (value, seed)
-        for value in values
-        for seed in sorted(set.intersection(*(set(s.points.get(value, {})) for s in series)))
-    ]
-    return {s.method: [s.points[value][seed] for value, seed in blocks] for s in series}
+def seed_blocks(series: Sequence[Series]) -> dict[str, list[float]]:
+    """Each method's means by seed. Values would be no blocks of their own: they share the seeds,
+    and where one method does well says nothing of where another does."""
+    values = [v for v in series[0].points if all(v in own.points for own in series)]
+    if not values:
+        return {own.method: [] for own in series}
+    seeds = sorted(set.intersection(*(set(own.points[v]) for own in series for v in values)))
+    return {
+        own.method: [fmean(own.points[value][seed] for value in values) for seed in seeds]
+        for own in series
+    }
 
 
 def in_words(comparison: Comparison) -> str:
     """The whole answer as Markdown: what was compared, the numbers, what they show."""
     place, titles = comparison.place, {s.method: s.title for s in comparison.series}
-    over = f", over `{place.over}`" if place.over else ""
+    over = place.over or ""
+    swept = f", over `{over}`" if over else ""
     compared = "; ".join(s.label for s in comparison.series)
     parts = [
-        f"{compared}. Task `{place.task}`, budget `{place.budget}`, teacher `{place.teacher}`{over}"
-        f". Points are percentage points of {place.metric}, intervals 95 %; failed runs count as "
-        "guesses.",
+        f"{compared}. Task `{place.task}`, budget `{place.budget}`, teacher `{place.teacher}`"
+        f"{swept}. Points are percentage points of {place.metric}, intervals 95 %; failed runs "
+        "count as guesses.",
         "",
         *_numbers(comparison),
         "",
@@ -123,9 +161,11 @@ def in_words(comparison: Comparison) -> str:
         at = f"{place.over} = {format_value(value)}: " if place.over else ""
         for pair, spread in zip(comparison.better[value], comparison.spreads[value], strict=True):
             parts.append(f"- {at}{which_is_better(pair, titles)}")
-            parts.append(f"  - {which_spreads_less(pair, spread, titles)}")
+            parts.append(f"  - {which_spreads_less(spread, titles)}")
     if place.over:
-        parts += ["", *(f"- {which_is_steadier(p, titles, place)}" for p in comparison.sensitivity)]
+        parts.append("")
+        for found in comparison.sensitivity:
+            parts.append(f"- {which_is_less_sensitive(found, titles, over)}")
     if comparison.agreement is not None:
         parts += ["", f"- {all_together(comparison.agreement, titles)}"]
     return "\n".join(parts)
@@ -154,87 +194,9 @@ def summary_cells(scores: Sequence[float], collapsed: int) -> list[str]:
     if not scores:
         return ["–"] * 4
     found = mean_interval(scores, np.random.default_rng(0))
-    span = "" if found is None else f" ({_points(found.low)} to {_points(found.high)})"
+    span = "" if found is None else f" ({points(found.low)} to {points(found.high)})"
     share = wilson_interval(collapsed, len(scores))
     assert share is not None
     rate = f"{100 * share.estimate:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
-    deviation = _points(float(np.std(scores, ddof=1))) if len(scores) > 1 else "–"
-    return [_points(fmean(scores)) + span, _points(interquartile_mean(scores)), deviation, rate]
-
-
-def which_is_better(pair: Pair, titles: dict[str, str]) -> str:
-    """One sentence on the means."""
-    first, second = titles[pair.first], titles[pair.second]
-    if pair.difference is None:
-        return f"{first} or {second}: {pair.claim.words}"
-    d = pair.difference
-    numbers = (
-        f"difference {_signed(d.estimate)} points, {_signed(d.low)} to {_signed(d.high)}"
-        + ("" if pair.effect is None else f"; effect size {pair.effect:+.2f}".replace("-", "−"))
-        + f"; a run of {first} beats one of {second} with probability {pair.improvement:.2f}"
-    )
-    if pair.better is None:
-        return f"{first} or {second}: {pair.claim.words}; {numbers}"
-    worse = second if pair.better == pair.first else first
-    return f"**{titles[pair.better]} is better than {worse}**, {pair.claim.words}; {numbers}"
-
-
-def which_spreads_less(pair: Pair, spread: Spread, titles: dict[str, str]) -> str:
-    """One sentence on the spread over seeds."""
-    first, second = titles[pair.first], titles[pair.second]
-    a, b = spread.deviations
-    if a is None or b is None:
-        return f"spread over seeds: {spread.claim.words}"
-    numbers = f"s.d. {_points(a)} against {_points(b)}"
-    if spread.ratio is not None:
-        r = spread.ratio
-        numbers += f", ratio of variances {r.estimate:.3g}, {r.low:.3g} to {r.high:.3g}"
-    if not spread.claim.shown:
-        return f"spread over seeds, {first} or {second}: {spread.claim.words}; {numbers}"
-    less, more = (first, second) if a < b else (second, first)
-    return f"**{less} spreads less over seeds than {more}**, {spread.claim.words}; {numbers}"
-
-
-def which_is_steadier(pair: Pair, titles: dict[str, str], place: Place) -> str:
-    """One sentence on the range of scores over the swept values."""
-    first, second = titles[pair.first], titles[pair.second]
-    if pair.difference is None:
-        return (
-            f"sensitivity to `{place.over}`, {first} or {second}: insufficient: fewer than two "
-            "common values with two common seeds each"
-        )
-    d = pair.difference
-    numbers = (
-        f"range of scores over the values, {first} less {second}: {_signed(d.estimate)} points, "
-        f"{_signed(d.low)} to {_signed(d.high)}"
-    )
-    if not pair.claim.shown:
-        return f"sensitivity to `{place.over}`, {first} or {second}: {pair.claim.words}; {numbers}"
-    less, more = (first, second) if d.estimate < 0 else (second, first)
-    return (
-        f"**{less} is less sensitive to `{place.over}` than {more}**, {pair.claim.words}; {numbers}"
-    )
-
-
-def all_together(agreement: Agreement, titles: dict[str, str]) -> str:
-    """One sentence on whether the blocks agree on an order of all methods."""
-    ranks = ", ".join(
-        f"{titles[name]} {rank:.2f}"
-        for name, rank in sorted(agreement.mean_ranks.items(), key=lambda item: item[1])
-    )
-    text = f"all together (Friedman): {agreement.claim.words.replace('seeds', 'blocks')}"
-    if agreement.concordance is not None:
-        text += f"; Kendall's W {agreement.concordance:.2f}"
-    if ranks:
-        text += f"; mean ranks {ranks}"
-    if agreement.nemenyi is not None:
-        text += f", which differ where they are {agreement.critical_difference:.2f} apart (Nemenyi)"
-    return text
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:.2f}"
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.2f}".replace("-", "−")
+    deviation = points(float(np.std(scores, ddof=1))) if len(scores) > 1 else "–"
+    return [points(fmean(scores)) + span, points(interquartile_mean(scores)), deviation, rate]

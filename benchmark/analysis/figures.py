@@ -15,16 +15,17 @@ import pandas as pd
 from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.analysis.overall import Overall
 from benchmark.analysis.plots import (
+    INTERVALS,
     LEGEND_COLUMNS,
     CostPoint,
     Size,
+    arms,
     comparison_figure,
     cost_figure,
     profiles_figure,
 )
 from benchmark.analysis.robustness import robustness_scores
 from benchmark.analysis.series import Series, select
-from benchmark.analysis.statistics import t_interval
 from benchmark.analysis.tables import DATA_FREE, Table
 from benchmark.errors import UserError
 from benchmark.records import FAILED, SCORED, Record, canonical
@@ -84,7 +85,7 @@ def cost_plot(table: Table) -> Plot | None:
             row.title,
             row.seconds,
             row.score,
-            t_interval(list(row.by_seed.values())) or 0.0,
+            arms(list(row.by_seed.values())),
             row.access == DATA_FREE,
         )
         for row in table.rows
@@ -98,28 +99,33 @@ def cost_plot(table: Table) -> Plot | None:
     return Plot(
         svg(figure, f"cost {table.task} {table.budget.title} {table.teacher}"),
         "Score, failures at chance, against the seconds of a method's own phases. Means with "
-        f"95 % t-intervals, n = {_span(counts)} seeds a point. Dashed: the Pareto front of the "
+        f"{INTERVALS}, n = {_span(counts)} seeds a point. Dashed: the Pareto front of the "
         "data-free rows; hollow: rows that saw more than the teacher.",
     )
 
 
 def overall_profiles(overall: Overall) -> Plot | None:
-    """Performance profiles of the data-free methods over all tasks and seeds of a budget."""
-    own = [standing for standing in overall.standings if standing.access == DATA_FREE]
+    """Performance profiles of the data-free methods that lack no task of a budget."""
+    free = [standing for standing in overall.standings if standing.access == DATA_FREE]
+    own = [standing for standing in free if standing.complete]
     scores = {
-        standing.method: (standing.title, [s for task in standing.scores.values() for s in task])
+        standing.method: (standing.title, list(standing.scores.values()))
         for standing in own[:MOST_LINES]
     }
     if not scores:
         return None
     left = f" The best {MOST_LINES} of {len(own)} are shown." if len(own) > MOST_LINES else ""
+    if len(own) < len(free):
+        lacking = ", ".join(standing.title for standing in free if not standing.complete)
+        left += f" Left out, for they lack a task: {lacking}."
     return Plot(
         svg(
             profiles_figure(scores, "runs", size_with_legend(len(scores))),
             f"profiles {overall.budget}",
         ),
-        "Performance profiles of the data-free methods: the share of runs, over all tasks and "
-        f"seeds, above each normalised score; failures at 0, bands 95 %, n runs.{left}",
+        "Performance profiles of the data-free methods: the share of runs above each normalised "
+        "score, mean over tasks; failures at 0, bands 95 % (bootstrap over the seeds of each "
+        f"task), n runs.{left}",
     )
 
 
@@ -149,12 +155,12 @@ def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator
                     comparison_figure(place, _values(lines), lines, size_with_legend(len(lines))),
                     f"{over} {name}",
                 ),
-                f"Over {over}, all else being equal: means with 95 % t-intervals, a faint point a "
+                f"Over {over}, all else being equal: means with {INTERVALS}, a faint point a "
                 f"seed, n seeds a value.{left}",
             )
     best = sorted(robustness_scores(records).items(), key=lambda item: -fmean(item[1]))
     if best:
-        scores = {method: (titles[method], draws) for method, draws in best[:MOST_LINES]}
+        scores = {method: (titles[method], [draws]) for method, draws in best[:MOST_LINES]}
         yield Plot(
             svg(profiles_figure(scores, size=size_with_legend(len(scores))), f"draws {name}"),
             "Performance profiles over random draws from each method's own tuning ranges: the area "
@@ -166,10 +172,15 @@ def _candidates(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Settings with more than one value, and the methods they vary in."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
     rows = frame[frame["status"].isin(SCORED | FAILED) & (frame["purpose"] != "draw")]
+    rows = rows[rows["objective"] == "kd"]
     settings = rows[["method", "budget_numbers", "params"]].drop_duplicates()
+    by_method: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for method, numbers, params in settings.itertuples(index=False):
-        for name, value in {**json.loads(numbers), **json.loads(params)}.items():
-            values[name, method].add(canonical(value))
+        by_method[method].append({**json.loads(numbers), **json.loads(params)})
+    for method, known in by_method.items():
+        # A record without a parameter that others have is one at its default.
+        for name in set().union(*known):
+            values[name, method] = {canonical(own.get(name)) for own in known}
     found: dict[str, list[str]] = defaultdict(list)
     for (name, method), different in sorted(values.items()):
         if len(different) > 1:

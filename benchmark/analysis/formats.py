@@ -35,6 +35,8 @@ CSV_COLUMNS = (
     "settings",
     "mean",
     "half_width",
+    "low",
+    "high",
     "mean_failures_at_chance",
     "oracle",
     "agreement",
@@ -98,7 +100,7 @@ def csv_text(scan: Scan) -> str:
     for table in found:
         beside = zip(table.rows, ranks(table), groups(table), published(table)[0], strict=True)
         for row, rank, group, quoted in beside:
-            draws = table.robustness.get(row.method)
+            draws, interval = table.robustness.get(row.method), row.interval
             writer.writerow(
                 [
                     table.task,
@@ -114,7 +116,9 @@ def csv_text(scan: Scan) -> str:
                     row.version,
                     row.settings,
                     row.mean(row.metric),
-                    row.interval,
+                    (interval.high - interval.low) / 2 if interval else None,
+                    interval.low if interval else None,
+                    interval.high if interval else None,
                     row.score,
                     row.mean(f"{row.metric}_oracle"),
                     row.mean(f"{row.metric}_agreement"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from benchmark.analysis.compare import Comparison
+from benchmark.analysis.sentences import Steadiness
 from benchmark.analysis.statistics import Claim
 from methods.params import format_value
 
@@ -59,40 +60,26 @@ def _rows(
             continue
         yield (
             f"better {at}",
-            _by_pair((p.first, p.second, p.claim, p.better, titles) for p in pairs),
+            {
+                frozenset((pair.first, pair.second)): _cell(pair.claim, pair.better, titles)
+                for pair in pairs
+            },
         )
-        spreads = comparison.spreads[value]
-        yield (
-            f"spreads less over seeds {at}",
-            _by_pair(
-                (p.first, p.second, s.claim, _lower(p.first, p.second, s.deviations), titles)
-                for p, s in zip(pairs, spreads, strict=True)
-            ),
-        )
+        yield f"spreads less over seeds {at}", _steadier(comparison.spreads[value], titles)
     if over:
-        yield (
-            f"less sensitive to `{over}`",
-            _by_pair(
-                (p.first, p.second, p.claim, p.second if p.better == p.first else p.first, titles)
-                for p in comparison.sensitivity
-            ),
-        )
+        yield f"less sensitive to `{over}`", _steadier(comparison.sensitivity, titles)
 
 
-def _by_pair(
-    answers: Iterable[tuple[str, str, Claim, str | None, Mapping[str, str]]],
+def _steadier(
+    answers: Sequence[Steadiness], titles: Mapping[str, str]
 ) -> dict[frozenset[str], str]:
-    return {
-        frozenset((first, second)): _cell(claim, winner, titles)
-        for first, second, claim, winner, titles in answers
-    }
-
-
-def _lower(first: str, second: str, of: tuple[float | None, float | None]) -> str | None:
-    a, b = of
-    if a is None or b is None:
-        return None
-    return first if a < b else second
+    found = {}
+    for own in answers:
+        cell = _cell(own.claim, own.winner, titles)
+        if own.less is not None and own.winner is None:
+            cell = f"{titles[own.less]} is at chance"
+        found[frozenset((own.first, own.second))] = cell
+    return found
 
 
 def _cell(claim: Claim, winner: str | None, titles: Mapping[str, str]) -> str:

@@ -23,9 +23,7 @@ def ranks(table: Table) -> list[str]:
     """For every row its rank within its access class, as the interval of a bootstrap over seeds."""
     shown = {id(row): "–" for row in table.rows}
     for peers in access_classes(table):
-        intervals = rank_intervals(
-            [list(row.by_seed.values()) for row in peers], np.random.default_rng(0)
-        )
+        intervals = rank_intervals([row.by_seed for row in peers], np.random.default_rng(0))
         scores = [row.score for row in peers]
         for row, score, (best, last) in zip(peers, scores, intervals, strict=True):
             position = 1 + sum(other > score for other in scores)
@@ -83,7 +81,7 @@ def cells(table: Table) -> list[list[str]]:
     for rank, group, row, number in beside:
         score, interval = row.mean(table.metric), row.interval
         mean = "–" if score is None else f"{100 * score:.2f}"
-        spread = "" if interval is None else f" ± {100 * interval:.2f}"
+        spread = "" if interval is None else interval.beside
         share = None if score is None else score / table.teacher_score
         done, seconds, queries = row.scored, row.seconds, row.queries
         body.append(

@@ -22,7 +22,8 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   the score there and, in brackets, the rank. A method that lacks a task stands below those that
   lack none, and its means, over the tasks it has, stand in brackets.
 - **accuracy**: of the student at its **last** step, mean over seeds ± half-width of the 95 %
-  t-interval. The table is ordered by the score with failures at chance (below).
+  t-interval; from 20 seeds on the ends of a BCa bootstrap's stand in brackets. The table is ordered
+  by the score with failures at chance (below).
 - **mIoU**: where maps are segmented, in the place of accuracy: intersection over union, averaged
   over the classes that the test images show. **pixel accuracy** stands beside it.
 - **rank**: within an access class, because a method that saw real data is no competitor of one

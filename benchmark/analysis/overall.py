@@ -132,7 +132,11 @@ def _standings(
         if not peers:
             continue
         means = [fmean(scores[method][task]) for method in peers]
-        drawn = rank_draws([scores[method][task] for method in peers], rng)
+        by_seed = [
+            dict(zip(methods[method][task].by_seed, scores[method][task], strict=True))
+            for method in peers
+        ]
+        drawn = rank_draws(by_seed, rng)
         for place, method in enumerate(peers):
             ranks[method][task] = 1 + sum(mean > means[place] for mean in means)
             draws[method].append(drawn[:, place])

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.analysis.compare import Comparison
 from benchmark.analysis.series import Place, Series
-from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval
 from benchmark.analysis.statistics.profiles import performance_profile
 from benchmark.analysis.statistics.ranks import Agreement
 from methods.params import format_value
@@ -25,6 +25,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SALT = 1040
 """With it no two of this package's methods look alike; another's method may look like one."""
+
+INTERVALS = f"95 % intervals (Student's t, BCa bootstrap from {BCA_FROM} seeds on)"
+"""Of means, for captions."""
 
 Size = tuple[float, float]
 """Inches."""
@@ -43,10 +46,10 @@ def style(method: str) -> dict[str, Any]:
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Mean scores with t-intervals, and every seed as a faint point."""
+    """Mean scores with intervals, and every seed as a faint point."""
     place = comparison.place
     figure = comparison_figure(place, comparison.values, comparison.series)
-    figure.axes[0].set_title(f"{place.task}, budget {place.budget}: means with 95 % t-intervals")
+    figure.axes[0].set_title(f"{place.task}, budget {place.budget}: means with 95 % intervals")
     _save(figure, path)
 
 
@@ -73,7 +76,7 @@ def comparison_figure(
         axes.errorbar(
             x,
             [100 * float(np.mean(own)) for own in scores],
-            yerr=[100 * (t_interval(own) or 0.0) for own in scores],
+            yerr=[[100 * side for side in sides] for sides in zip(*map(arms, scores), strict=True)],
             label=_literal(f"{series.label}, n = {_counts(scores)}"),
             capsize=3,
             linewidth=1.2,
@@ -86,20 +89,20 @@ def comparison_figure(
 
 def draw_profiles(scores: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
     """Performance profiles of normalised scores, with pointwise 95 % bands."""
-    figure = profiles_figure({name: (name, draws) for name, draws in scores.items()})
+    figure = profiles_figure({name: (name, [draws]) for name, draws in scores.items()})
     figure.axes[0].set_title(title)
     _save(figure, path)
 
 
 def profiles_figure(
-    scores: Mapping[str, tuple[str, Sequence[float]]],
+    scores: Mapping[str, tuple[str, Sequence[Sequence[float]]]],
     of: str = "random settings",
     size: Size = PAGE,
 ) -> Figure:
     """What `draw_profiles` draws, without a title.
 
     Args:
-        scores: by method, what it is called and its normalised scores.
+        scores: by method, what it is called and its normalised scores by stratum.
         of: what the scores are of.
         size: of the figure.
     """
@@ -108,7 +111,7 @@ def profiles_figure(
     for method, (title, own) in scores.items():
         profile = performance_profile(own, thresholds, np.random.default_rng(0))
         colour = style(method)["color"]
-        label = _literal(f"{title}, n = {len(own)}")
+        label = _literal(f"{title}, n = {sum(map(len, own))}")
         axes.step(profile.thresholds, profile.share, color=colour, label=label)
         axes.fill_between(profile.thresholds, profile.low, profile.high, color=colour, alpha=0.15)
     axes.set_xlabel("score: 0 is chance, 1 the teacher")
@@ -117,14 +120,22 @@ def profiles_figure(
     return figure
 
 
+def arms(scores: Sequence[float]) -> tuple[float, float]:
+    """How far the interval of the mean reaches below and above it; (0, 0) where there is none."""
+    found = mean_interval(scores)
+    return (
+        (0.0, 0.0) if found is None else (found.estimate - found.low, found.high - found.estimate)
+    )
+
+
 class CostPoint(NamedTuple):
-    """A row of a table: mean cost in seconds, mean score and half its interval, fractions."""
+    """A row of a table: mean cost in seconds, mean score and its interval's `arms`, fractions."""
 
     method: str
     title: str
     seconds: float
     score: float
-    half_width: float
+    arms: tuple[float, float]
     data_free: bool
 
 
@@ -138,7 +149,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
         axes.errorbar(
             [point.seconds for point in own],
             [100 * point.score for point in own],
-            yerr=[100 * point.half_width for point in own],
+            yerr=[[100 * point.arms[side] for point in own] for side in (0, 1)],
             label=_literal(own[0].title),
             linestyle="none",
             markerfacecolor=None if own[0].data_free else "none",
@@ -185,7 +196,7 @@ def draw_critical_difference(agreement: Agreement, path: Path) -> None:
     critical_difference_diagram(
         agreement.mean_ranks, agreement.nemenyi, ax=axes, color_palette=colours
     )
-    axes.set_title(f"Mean ranks over n = {agreement.claim.n} blocks (Nemenyi, 5 %)")
+    axes.set_title(f"Mean ranks over n = {agreement.claim.n} seeds (Nemenyi, 5 %)")
     _save(figure, path)
 
 

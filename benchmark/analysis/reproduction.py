@@ -16,8 +16,8 @@ import pandas as pd
 from scipy import stats
 
 from benchmark.analysis.published import SCORES, Pair, PublishedTable, Result
-from benchmark.analysis.statistics import t_interval
-from benchmark.records import SCORED
+from benchmark.analysis.statistics import Interval, mean_interval
+from benchmark.records import FAILED, SCORED
 
 Verdict = Literal[
     "agrees", "differs", "budgets differ", "not comparable", "insufficient seeds", "not run"
@@ -33,13 +33,15 @@ class Ours:
     """The runs here that stand beside one published row.
 
     ``extra`` are their settings that are neither the method's usual ones nor named by the row,
-    ``scores`` those of the finished ones by column of the frame, ``runs`` counts failed ones too.
+    ``scores`` those of the finished ones by column of the frame, ``runs`` counts all of them and
+    ``failed`` those that ended without a student.
     """
 
     task: str
     extra: dict[str, Any]
     scores: dict[str, list[float]]
     runs: int
+    failed: int
     teacher: float
 
 
@@ -47,7 +49,7 @@ class Ours:
 class Comparison:
     """One published score and ours.
 
-    ``mean``, ``interval`` (half-width of the 95 % t-interval) and ``difference`` (ours − published)
+    ``mean``, its 95 % ``interval`` and ``difference`` (ours − published)
     are fractions, None where there is nothing to compute them from. ``reason`` names whatever is
     not as in the paper, or why the verdict is no firmer.
     """
@@ -58,7 +60,7 @@ class Comparison:
     verdict: Verdict
     reason: str = ""
     mean: float | None = None
-    interval: float | None = None
+    interval: Interval | None = None
     n: int = 0
     runs: int = 0
 
@@ -173,6 +175,7 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
                 extra=extra,
                 scores=scores,
                 runs=len(group),
+                failed=int(group["status"].isin(FAILED).sum()),
                 teacher=float(group["teacher_score"].iloc[0]),
             )
         )
@@ -211,7 +214,8 @@ def _compare(
         missing: Verdict = "not comparable" if ours.scores.get(metric) else "not run"
         return Comparison(result, metric, published, missing, reason)
     verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
-    reasons = [*_departures(pair, result, ours), why]
+    failed = f"{ours.failed} of {ours.runs} failed" if ours.failed else ""
+    reasons = [*_departures(pair, result, ours), failed, why]
     return Comparison(
         result,
         metric,
@@ -219,7 +223,7 @@ def _compare(
         verdict,
         "; ".join(filter(None, reasons)),
         mean=fmean(scores),
-        interval=t_interval(scores),
+        interval=mean_interval(scores),
         n=len(scores),
         runs=ours.runs,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -15,39 +15,68 @@ from benchmark.analysis.statistics.claims import ALPHA, Claim, decide, seeds_for
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.statistics.profiles import normalised
-from benchmark.records import FAILED, SCORED, Record, canonical
+from benchmark.records import FAILED, SCORED, PlannedEntry, Record, canonical
+from benchmark.store import Scan
 
 ROBUSTNESS = "robustness"
 """The column's name."""
 
 
-def robustness_scores(records: Sequence[Record]) -> dict[str, list[float]]:
+def robustness_scores(
+    records: Sequence[Record], planned: Iterable[tuple[str, str, str]] = ()
+) -> dict[str, list[float]]:
     """Scores of random draws from each method's tuning ranges; their mean is its robustness.
 
     A score is (student's − chance) / (teacher's − chance), cut to [0, 1] and averaged over the
-    seeds of a draw; a failed run scores 0. The mean over draws is the area under their
-    performance profile.
+    seeds of a draw; a run that was planned and has no student scores 0, as in the tables, but for
+    one that the method said beforehand it does not support. The mean over draws is the area under
+    their performance profile. Students with another objective than their method's own do not count.
 
     Args:
         records: of one task, budget and teacher; only those of random draws count.
+        planned: those set out to be run: run id, method and its canonical parameters. A method
+            without a single run that ended has no score.
 
     Returns:
         By method, a score for every draw.
     """
     runs: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    asked = list(planned)
+    drawn = {run_id for run_id, _, _ in asked}
+    ended, skipped = set(), set()
     for record in records:
-        if record.spec.purpose != "draw" or record.status not in SCORED | FAILED:
+        # What another suite had run already counts too.
+        if record.spec.objective or not (record.spec.purpose == "draw" or record.run_id in drawn):
             continue
+        if record.status == "skipped":
+            skipped.add(record.run_id)
+            continue
+        if record.status in SCORED | FAILED:
+            ended.add(record.spec.method)
         chance = record.teacher.chance
         reached = record.score if record.status in SCORED else None
         (score,) = normalised(
             [chance if reached is None else reached], chance, record.teacher.score
         )
         runs[record.spec.method][canonical(record.spec.params)][record.run_id] = score
+    for run_id, method, params in asked:
+        if run_id not in skipped:
+            runs[method][params].setdefault(run_id, 0.0)
     return {
         method: [fmean(seeds.values()) for _, seeds in sorted(draws.items())]
         for method, draws in sorted(runs.items())
+        if method in ended
     }
+
+
+def planned_draws(
+    scan: Scan, wanted: Callable[[PlannedEntry], bool]
+) -> Iterator[tuple[str, str, str]]:
+    """Planned random draws, as `robustness_scores` takes them."""
+    for suite in sorted(scan.planned):
+        for run_id, entry in sorted(scan.planned[suite].items()):
+            if entry.purpose == "draw" and not entry.objective and wanted(entry):
+                yield run_id, entry.method, canonical(entry.params)
 
 
 def robustness_cell(draws: Sequence[float] | None) -> str:
@@ -66,10 +95,10 @@ def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str],
     """
     pairs = list(itertools.combinations(scores, 2))
     p_values = [float(stats.mannwhitneyu(scores[a], scores[b]).pvalue) for a, b in pairs]
+    sizes = [(len(scores[a]), len(scores[b])) for a, b in pairs]
+    attainable = holm([min(1.0, 2 / math.comb(n + m, n)) for n, m in sizes])
     claims = {}
-    for (a, b), p in zip(pairs, holm(p_values), strict=True):
-        n, m = len(scores[a]), len(scores[b])
-        smallest = min(1.0, 2 / math.comb(n + m, n)) * len(pairs)
+    for (a, b), (n, m), p, smallest in zip(pairs, sizes, holm(p_values), attainable, strict=True):
         claims[a, b] = decide(
             p, min(n, m), smallest, _draws_needed(scores[a], scores[b], len(pairs))
         )
@@ -79,7 +108,10 @@ def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str],
 def _draws_needed(first: Sequence[float], second: Sequence[float], questions: int) -> int | None:
     """Draws of each method that would show the observed difference, as for a t-test."""
     enough = next(n for n in itertools.count(2) if 2 / math.comb(2 * n, n) * questions <= ALPHA)
-    variance = (np.var(first) + np.var(second)) / 2
+    enough = max(enough, min(len(first), len(second)) + 1)
+    if min(len(first), len(second)) < 2:
+        return enough
+    variance = (np.var(first, ddof=1) + np.var(second, ddof=1)) / 2
     if variance == 0:
         return enough
     # The variance of a difference of two draws is twice that of one.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from benchmark.analysis.answers import at_least_two, draw, read_records
+from benchmark.analysis.answers import at_least_two, draw, read_scan
 from benchmark.analysis.compare import (
     SUMMARY,
     Comparison,
@@ -25,6 +25,7 @@ from benchmark.analysis.in_short import in_short
 from benchmark.analysis.plots import draw_profiles
 from benchmark.analysis.robustness import (
     loss_stability,
+    planned_draws,
     robustness_cell,
     robustness_scores,
     score_claims,
@@ -32,7 +33,7 @@ from benchmark.analysis.robustness import (
 from benchmark.analysis.series import BUDGET_NUMBERS, Place, Series, select
 from benchmark.analysis.statistics import Claim, Question, t_interval
 from benchmark.analysis.statistics import compare as compare_pairs
-from benchmark.records import Record
+from benchmark.records import PlannedEntry, Record
 from benchmark.store import write_atomic
 from benchmark.suite import load_suite, suite_names
 from methods.params import format_value
@@ -55,7 +56,8 @@ def robustness(
         UserError: for fewer than two methods, or unknown names.
     """
     at_least_two(methods)
-    records = read_records(results)
+    scan = read_scan(results)
+    records = scan.records
     frame = to_frame(records)
     folder = output.with_suffix("")
     found = compare_series(*select(frame, methods, task, budget))
@@ -79,7 +81,7 @@ def robustness(
         compare_series(*select(frame, methods, task, found.place.budget, over))
         for over in swept(frame, methods, task, found.place.budget)
     ]
-    scores = robustness_scores(mine)
+    scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
     parts.append(in_short([found, *sweeps], score_claims(scores), scores))
     parts.append(_section("At their headline settings", found, folder / "headline.svg", output))
     for over_it in sweeps:
@@ -97,14 +99,16 @@ def robustness(
     console.print(str(output), markup=False, highlight=False, soft_wrap=True)
 
 
+def _like(place: Place, methods: Sequence[str]) -> Callable[[PlannedEntry], bool]:
+    return lambda entry: (
+        (entry.task, entry.budget.name, entry.teacher) == (place.task, place.budget, place.teacher)
+        and entry.method in methods
+    )
+
+
 def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -> list[str]:
     """Settings of which two of the methods have several values in common, all else being equal."""
-    names = set(BUDGET_NUMBERS)
-    shared = [
-        set().union(*(json.loads(text) for text in frame.loc[frame["method"] == m, "params"]))
-        for m in methods
-    ]
-    names |= set.intersection(*shared)
+    names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(frame, m) for m in methods))
     return [
         name
         for name in sorted(names)
@@ -115,6 +119,13 @@ def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -
     ]
 
 
+def _settings(frame: pd.DataFrame, method: str) -> set[str]:
+    """Parameters that a method's records name; of a swept one some always do."""
+    own = frame[(frame["method"] == method) & (frame["purpose"] != "draw")]
+    own = own[own["objective"] == "kd"]
+    return set().union(*(json.loads(text) for text in own["params"]))
+
+
 def _alone(
     frame: pd.DataFrame, methods: Sequence[str], place: Place, shared: Sequence[str]
 ) -> list[str]:
@@ -122,7 +133,7 @@ def _alone(
     lines = []
     for method in methods:
         own = frame[(frame["method"] == method) & (frame["teacher"] == place.teacher)]
-        names = set().union(*(json.loads(text) for text in own["params"])) - set(shared)
+        names = _settings(own, method) - set(shared)
         for name in sorted(names):
             _, (series,) = select(own, [method], place.task, place.budget, name)
             if len(series.points) < 2:
@@ -179,6 +190,8 @@ def _more_robust(
     a: str, b: str, scores: dict[str, list[float]], claim: Claim, titles: dict[str, str]
 ) -> str:
     words = claim.words.replace("seeds", "draws")
+    if len(scores[a]) != len(scores[b]):
+        words += f"; unequal numbers of draws, {len(scores[a])} and {len(scores[b])}"
     if not claim.shown:
         return f"{titles[a]} or {titles[b]}: {words}"
     more, less = (a, b) if np.mean(scores[a]) > np.mean(scores[b]) else (b, a)
@@ -195,6 +208,7 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
     if not terms:
         return "## Stability of the generator's loss\n\nNo record has curves of a generator's loss."
     titles = {own.method: own.title for own in series}
+    dead = {own.method for own in series if own.at_chance(list(own.points))}
     asked = [
         (term, Question(a, b, seeds[a], seeds[b]))
         for term, seeds in sorted(terms.items())
@@ -225,9 +239,12 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
         first, second = titles[pair.first], titles[pair.second]
         if pair.better is None:
             lines.append(f"- `{term}`, {first} or {second}: {pair.claim.words}")
+            continue
+        calmer = pair.second if pair.better == pair.first else pair.first
+        if calmer in dead:
+            lines.append(f"- `{term}`, {first} or {second}: {titles[calmer]} is at chance")
         else:
-            calmer = second if pair.better == pair.first else first
-            lines.append(f"- `{term}`: **{calmer} fluctuates less**, {pair.claim.words}")
+            lines.append(f"- `{term}`: **{titles[calmer]} fluctuates less**, {pair.claim.words}")
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -39,6 +40,7 @@ class Series:
         points: score by seed, by value of the swept setting (None when none is swept); failed runs
             at chance.
         collapsed: runs that ended at chance level, failed ones included, by value.
+        chance: what a guess scores.
     """
 
     method: str
@@ -47,6 +49,14 @@ class Series:
     points: dict[Any, dict[int, float]]
     collapsed: dict[Any, int]
     run_ids: frozenset[str]
+    chance: float = 0.0
+
+    def at_chance(self, values: Sequence[Any]) -> bool:
+        """Whether over these values it was no better than guesses: its mean is theirs, or most of
+        its runs ended at chance level."""
+        scores = [score for value in values for score in self.points.get(value, {}).values()]
+        lost = sum(self.collapsed.get(value, 0) for value in values)
+        return bool(scores) and (fmean(scores) <= self.chance or 2 * lost > len(scores))
 
     @property
     def label(self) -> str:
@@ -67,7 +77,8 @@ def select(
     Of several budgets and teachers the one with the most runs is taken; of a method's settings,
     those with the most values of ``over`` (without it, with the most runs in the leaderboard), then
     with the most runs, then nearest the paper's.
-    Random draws from tuning ranges take no part.
+    Random draws from tuning ranges and students with another objective than their method's own take
+    no part.
 
     Args:
         frame: of `benchmark.load_results`.
@@ -82,23 +93,32 @@ def select(
     rows = _runs(frame, methods, task, budget)
     settings = rows["params"].map(json.loads)
     numbers = rows["budget_numbers"].map(json.loads)
-    _check_setting(over, rows.assign(settings=settings))
+    usual = _usual(over, rows.assign(settings=settings))
     # Objects: pandas would turn the integers beside a missing value into floats, and it into NaN.
     if over in BUDGET_NUMBERS:
         values = [n.get(over, 0) for n in numbers]
         rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
     else:
-        values = [s.get(over) for s in settings]
+        owners = list(zip(rows["method"], rows["version"], strict=True))
+        values = [s.get(over, usual.get(own)) for s, own in zip(settings, owners, strict=True)]
+        # What another version of a method does not know has no value there.
+        known = [
+            over is None or over in s or own in usual
+            for s, own in zip(settings, owners, strict=True)
+        ]
         rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
-        rows = rows[rows["variant"] == ""]
+        rows = rows[(rows["variant"] == "") & pd.Series(known, rows.index, dtype=bool)]
+    if rows.empty:
+        raise UserError(
+            f"no run of {', '.join(methods)} on '{task}' has ended at a budget's own numbers and "
+            "with its method's own objective"
+        )
     rows = rows.assign(
         home=numbers[rows.index].map(lambda own: _without(own, over)) + " " + rows["teacher"],
         family=settings[rows.index].map(lambda own: _without(own, over))
         + rows["version"].astype(str)
         + rows["proxy"],
     )
-    if rows.empty:
-        raise UserError(f"no run of {', '.join(methods)} on '{task}' is at a budget's own numbers")
     sizes = rows.groupby("home", sort=True).size()
     rows = rows[rows["home"] == sizes.idxmax()]
     place = Place(
@@ -126,7 +146,11 @@ def _runs(
                 )
         if None not in wanted:
             rows = rows[rows[column].isin(wanted)]
-    rows = rows[rows["status"].isin(SCORED | FAILED) & (rows["purpose"] != "draw")]
+    rows = rows[
+        rows["status"].isin(SCORED | FAILED)
+        & (rows["purpose"] != "draw")
+        & (rows["objective"] == "kd")
+    ]
     failed = rows["status"].isin(FAILED)
     score = rows["score"].where(~failed, rows["chance"])
     rows = rows.assign(score=score, in_table=rows["purpose"] == "table")
@@ -134,16 +158,43 @@ def _runs(
     return rows.drop_duplicates("run_id").reset_index(drop=True)
 
 
-def _check_setting(over: str | None, rows: pd.DataFrame) -> None:
-    if over is None or over in BUDGET_NUMBERS:
-        return
+def _usual(over: str | None, rows: pd.DataFrame) -> dict[tuple[str, int], Any]:
+    """What a record without the parameter ``over`` was run at, by method and version.
+
+    Raises:
+        UserError: when a method has no such parameter.
+    """
+    lacking = [over not in settings for settings in rows["settings"]]
+    if over is None or over in BUDGET_NUMBERS or not any(lacking):
+        return {}
+    usual = _added_defaults(over)
     for method, own in rows.groupby("method", sort=True):
         names = sorted(set().union(*own["settings"]))
-        if over not in names:
+        if over not in names and method not in {name for name, _ in usual}:
             raise UserError(
                 f"--over: {method} has no parameter '{over}', and a budget no such number; "
                 f"{nearest(over, [*names, *BUDGET_NUMBERS])}"
             )
+    return usual
+
+
+def _added_defaults(over: str) -> dict[tuple[str, int], Any]:
+    """The default of a parameter in every method to which it was added, by name and version.
+
+    Records leave it out while it has that default (`methods.params.param`).
+    """
+    # They import torch, which no other table or comparison has to wait for.
+    from methods.registry import RegistryError, discover
+
+    try:
+        known = discover()
+    except RegistryError:
+        return {}  # of a method that does not import as little is known as of one not installed
+    return {
+        (name, cls.version): cls.Params.model_fields[over].default
+        for name, cls in known.items()
+        if over in cls.Params.model_fields and cls.Params.info(over).added
+    }
 
 
 def _without(values: dict[str, Any], over: str | None) -> str:
@@ -164,12 +215,12 @@ def _series(rows: pd.DataFrame, method: str, over: str | None) -> Series:
 
     rows = rows[rows["family"] == min(set(rows["family"]), key=preference)]
     points: dict[Any, dict[int, float]] = defaultdict(dict)
-    collapsed: dict[Any, int] = defaultdict(int)
+    guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
     for value, seed, score, status in zip(
         rows["value"], rows["seed"], rows["score"], rows["status"], strict=True
     ):
         points[value][int(seed)] = float(score)
-        collapsed[value] += status != "ok"
+        guesses[value][int(seed)] = status != "ok"
     settings = {name: v for name, v in changes[rows.index[0]].items() if name != over}
     ordered = sorted(points, key=lambda v: (isinstance(v, str), v) if v is not None else (True, ""))
     return Series(
@@ -177,6 +228,7 @@ def _series(rows: pd.DataFrame, method: str, over: str | None) -> Series:
         str(rows["title"].iloc[0]),
         settings,
         {value: dict(sorted(points[value].items())) for value in ordered},
-        {value: collapsed[value] for value in ordered},
+        {value: sum(guesses[value].values()) for value in ordered},
         frozenset(rows["run_id"]),
+        float(rows["chance"].iloc[0]),
     )

@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_scores
-from benchmark.analysis.statistics import t_interval
-from benchmark.records import SCORED, Metric, PlannedEntry, Purpose, Record, Spec, canonical
+from benchmark.analysis.statistics import Interval, mean_interval
+from benchmark.records import FAILED, SCORED, Metric, PlannedEntry, Purpose, Record, Spec, canonical
 from benchmark.store import Scan
 from methods.budget import Budget
 
@@ -59,6 +59,8 @@ class Row:
     records: list[Record] = field(default_factory=list)
     planned: dict[str, int] = field(default_factory=dict)
     """Seed of every planned run, by the run's id."""
+    provisional: bool = False
+    """Whether runs that have not ended are no failures yet."""
 
     @property
     def scored(self) -> list[Record]:
@@ -71,15 +73,26 @@ class Row:
         return fmean(values) if values else None
 
     @property
-    def interval(self) -> float | None:
-        """Half-width of the metric's t-interval."""
-        return t_interval([record.metrics[self.metric] for record in self.scored])
+    def interval(self) -> Interval | None:
+        """Of the metric's mean over the finished runs."""
+        return mean_interval([record.metrics[self.metric] for record in self.scored])
+
+    @property
+    def judged(self) -> dict[str, int]:
+        """The planned runs that count: all, or those that ended while others still run."""
+        ended = {r.run_id for r in self.records if r.status in SCORED | FAILED}
+        waiting = self.provisional and ended
+        return {
+            run_id: seed
+            for run_id, seed in sorted(self.planned.items())
+            if not waiting or run_id in ended
+        }
 
     @property
     def score(self) -> float:
         """Mean of the metric with every failed or missing run at chance level."""
         got = [record.metrics[self.metric] for record in self.scored]
-        values = got + [self.chance] * (len(self.planned) - len(got))
+        values = got + [self.chance] * (len(self.judged) - len(got))
         return fmean(values) if values else 0.0
 
     @property
@@ -87,7 +100,7 @@ class Row:
         """The metric by seed, every failed or missing run at chance level."""
         got = {record.run_id: record.metrics[self.metric] for record in self.scored}
         runs: dict[int, list[float]] = defaultdict(list)
-        for run_id, seed in sorted(self.planned.items()):
+        for run_id, seed in self.judged.items():
             runs[seed].append(got.get(run_id, self.chance))
         return {seed: fmean(values) for seed, values in sorted(runs.items())}
 
@@ -198,15 +211,27 @@ RowKey = tuple[str, int, str, str, str]
 """Method, its version, parameters (canonical), proxy images and objective (canonical)."""
 
 
-def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
-    """Group a scan's records of one purpose into tables, rows in order of rank."""
+def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) -> list[Table]:
+    """Group a scan's records of one purpose into tables, rows in order of rank.
+
+    Args:
+        scan: the records and the plans.
+        purpose: of the runs.
+        provisional: rank by the runs that have ended, because others are still to come.
+    """
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
     seen: set[str] = set()
     draws: dict[TableKey, list[Record]] = defaultdict(list)
     measured = {record.run_id: record.quality for record in scan.records if record.quality}
+    draws_planned: dict[TableKey, list[tuple[str, str, str]]] = defaultdict(list)
+    ended = {r.run_id for r in scan.records if r.status in SCORED | FAILED}
+    for run_id, _, table, (method, _, params, _, objective) in _planned(scan, "draw"):
+        if not objective and (run_id in ended or not provisional):
+            draws_planned[table].append((run_id, method, params))
+    drawn = {run_id for own in draws_planned.values() for run_id, _, _ in own}
     for record in scan.records:
-        if record.spec.purpose == "draw":
+        if record.spec.purpose == "draw" or record.run_id in drawn:
             draws[_keys(record)[0]].append(record)
         if record.spec.purpose != purpose or record.run_id in seen:
             continue  # no row of these tables, or the same experiment, asked for by two suites
@@ -226,6 +251,7 @@ def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
                 record.teacher.chance,
                 record.teacher.metric,
                 record.method.proxy,
+                provisional=provisional,
             ),
         )
         row.records.append(record)
@@ -246,7 +272,7 @@ def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
             dict(missing[table]),
             first[table].data_note,
             first[table].teacher.metric,
-            robustness_scores(draws[table]),
+            robustness_scores(draws[table], draws_planned[table]),
         )
         for table, rows in sorted(groups.items())
     ]

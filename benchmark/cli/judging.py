@@ -1,4 +1,7 @@
-"""Commands over the records: tables, a report, comparisons. None of them imports torch."""
+"""Commands over the records: tables, a report, comparisons.
+
+None of them imports torch, unless a setting was swept that records leave out at its default.
+"""
 
 from __future__ import annotations
 

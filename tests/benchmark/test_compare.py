@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.analysis.compare import Comparison, compare_series, in_words
+from benchmark.analysis.figures import robustness_plots
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.in_short import in_short
 from benchmark.analysis.leaderboard import cells
@@ -19,16 +20,18 @@ from benchmark.analysis.plots import style
 from benchmark.analysis.robustness import (
     fluctuation,
     loss_stability,
+    planned_draws,
     robustness_scores,
     score_claims,
 )
 from benchmark.analysis.robustness_page import swept
 from benchmark.analysis.series import Series, select
+from benchmark.analysis.statistics.claims import seeds_for_effect
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.errors import UserError
-from benchmark.records import Record
+from benchmark.records import ObjectiveSpec, PlannedEntry, Record
 from benchmark.store import Scan, Store
 from methods.registry import discover
 from tests.helpers import failed_record, make_record, one_line, tiny_budget
@@ -45,6 +48,14 @@ def runs(method: str, *accuracies: float, lr: float = 0.01, **options: Any) -> l
         )
         for seed, accuracy in enumerate(accuracies)
     ]
+
+
+def with_objective(record: Record) -> Record:
+    """The same run with another student objective, which scored better."""
+    objective = ObjectiveSpec(name="fitnets", version=1, params={})
+    spec = record.spec.model_copy(update={"objective": objective})
+    found = {"spec": spec, "run_id": spec.run_id(record.teacher.checksum)}
+    return record.model_copy(update={**found, "status": "ok", "metrics": {"accuracy": 0.95}})
 
 
 def noisy(method: str, mean: float, n: int = 10, scale: float = 0.01, **options: Any) -> Any:
@@ -141,6 +152,51 @@ def test_teachers_are_never_mixed() -> None:
     assert (first.points, second.points) == ({None: {0: 0.9}}, {None: {0: 0.8}})
 
 
+def test_students_with_another_objective_take_no_part() -> None:
+    own = [*runs(STEADY, 0.1, 0.1, status="collapsed"), *runs(SHAKY, 0.1, 0.1, status="collapsed")]
+    other = [with_objective(record) for record in own]
+    first, second = series_of([*other, *own, *other])
+    assert first.points == second.points == {None: {0: 0.1, 1: 0.1}}
+    assert first.run_ids == {record.run_id for record in own[:2]}
+    assert "100 % (34 to 100) | 2 |" in in_words(answer([*other, *own], STEADY, SHAKY))
+    with pytest.raises(UserError, match="own objective"):
+        series_of(other)
+
+
+def proxy_runs(method: str, *accuracies: float, **added: Any) -> list[Record]:
+    """Records of DeGAN or DCGAN, which leave out what was added while it has its default."""
+    options = {"params": {"width": 32, **added}, "changed": added, "purpose": "sweep"}
+    return [
+        make_record(method=method, seed=i, accuracy=a, **options) for i, a in enumerate(accuracies)
+    ]
+
+
+def test_a_record_without_an_added_parameter_is_one_at_its_default() -> None:
+    records = [
+        *proxy_runs("degan", 0.6, 0.7),
+        *proxy_runs("degan", 0.8, 0.8, mix=0.5),
+        *proxy_runs("degan", 0.5, diversity="none"),
+        *proxy_runs("dcgan", 0.4, 0.5),
+        *proxy_runs("dcgan", 0.9, 0.9, mix=0.5),
+    ]
+    degan, dcgan = series_of(records, ("degan", "dcgan"), over="mix")
+    assert degan.points == {0.0: {0: 0.6, 1: 0.7}, 0.5: {0: 0.8, 1: 0.8}}
+    assert dcgan.points == {0.0: {0: 0.4, 1: 0.5}, 0.5: {0: 0.9, 1: 0.9}}
+    degan, dcgan = series_of(records[:-2], ("degan", "dcgan"), over="mix")
+    assert (list(degan.points), list(dcgan.points)) == ([0.0, 0.5], [0.0])
+    (alone,) = series_of(records, ["degan"], over="diversity")
+    assert list(alone.points) == ["none", "plain"]
+    assert swept(to_frame(records), ("degan", "dcgan"), "digits", "tiny") == ["mix"]
+    drawn = [plot.caption for plot in robustness_plots(records, to_frame(records))]
+    assert [caption.split(",")[0] for caption in drawn] == ["Over diversity", "Over mix"]
+
+
+def test_a_parameter_that_a_version_does_not_know_has_no_value_there() -> None:
+    records = [*runs(STEADY, 0.9), *runs(STEADY, 0.8, 0.8, params={"fresh": 1})]
+    (series,) = series_of(records, [STEADY], over="fresh")
+    assert series.points == {1: {0: 0.8, 1: 0.8}}
+
+
 @pytest.mark.parametrize(
     ("methods", "task", "options", "says"),
     [
@@ -168,20 +224,74 @@ def test_the_better_and_the_steadier_are_named() -> None:
     (sensitivity,) = found.sensitivity
     assert sensitivity.claim.shown
     text = in_words(found)
+    assert at_worst.p_wilcoxon == pytest.approx(3 * 2 / 2**10)
+    assert "; Wilcoxon's p = 0.006; a run of RDSKD beats" in text
     assert "generator_lr = 0.2: **RDSKD is better than DAFL**, shown" in text
     assert "**RDSKD is less sensitive to `generator_lr` than DAFL**, shown" in text
 
 
-def test_sensitivity_is_the_range_over_values_seed_by_seed() -> None:
+def test_sensitivity_is_the_variance_of_means_over_values_without_that_of_seeds() -> None:
+    table = [[0.90, 0.60], [0.80, 0.70], [0.70, 0.65], [0.95, 0.50]]
     records = [
-        *runs(STEADY, 0.90, 0.80, lr=0.1),
-        *runs(STEADY, 0.85, 0.85, lr=0.2),
-        *runs(SHAKY, 0.90, 0.80, lr=0.1),
-        *runs(SHAKY, 0.60, 0.70, lr=0.2),
+        *runs(STEADY, *[0.5] * 4, lr=0.1),
+        *runs(STEADY, *[0.5] * 4, lr=0.2),
+        *runs(SHAKY, *[row[0] for row in table], lr=0.1),
+        *runs(SHAKY, *[row[1] for row in table], lr=0.2),
+        *runs(SHAKY, *[0.1] * 9, lr=0.3),
     ]
-    (pair,) = answer(records, STEADY, SHAKY, over="generator_lr").sensitivity
-    assert pair.difference is not None
-    assert pair.difference.estimate == pytest.approx((0.05 + 0.05) / 2 - (0.30 + 0.10) / 2)
+    (found,) = answer(records, STEADY, SHAKY, over="generator_lr").sensitivity
+    halves = [(a - b) / 2 for a, b in table]  # deviations are ± half of the difference
+    pairs = [2 * a * b for i, a in enumerate(halves) for j, b in enumerate(halves) if i != j]
+    assert found.deviations == (0.0, pytest.approx(math.sqrt(sum(pairs) / len(pairs))))
+    assert found.claim.n == 4
+
+
+def test_noise_over_seeds_is_no_sensitivity() -> None:
+    records = [
+        record
+        for lr in (0.001, 0.01, 0.2)
+        for method, scale in ((STEADY, 0.002), (SHAKY, 0.1))
+        for record in noisy(method, 0.7 + lr / 1000, scale=scale, lr=lr, purpose="sweep")
+    ]
+    (found,) = answer(records, STEADY, SHAKY, over="generator_lr").sensitivity
+    assert not found.claim.shown
+    assert found.winner is None
+
+
+def test_a_method_at_chance_is_never_called_steady() -> None:
+    dead = [
+        record
+        for lr in (0.001, 0.01, 0.2)
+        for record in runs(STEADY, *[0.1] * 10, lr=lr, purpose="sweep", status="collapsed")
+    ]
+    alive = [record for record in sweep() if record.spec.method == SHAKY]
+    found = answer([*dead, *alive], STEADY, SHAKY, over="generator_lr")
+    (sensitivity,) = found.sensitivity
+    (spread,) = found.spreads[0.01]
+    assert sensitivity.claim.shown
+    assert spread.claim.shown
+    assert sensitivity.less == spread.less == STEADY
+    assert sensitivity.winner is spread.winner is None
+    text = in_words(found)
+    assert "RDSKD is at chance, where nothing varies" in text
+    assert "**RDSKD" not in text
+    assert "**DAFL is better than RDSKD**" in text
+    short = in_short([found], {}, {})
+    assert "| less sensitive to `generator_lr` | RDSKD is at chance |" in short
+    assert "**RDSKD**" not in short
+
+
+@pytest.mark.parametrize(
+    ("scores", "collapsed", "lost"),
+    [((0.05, 0.15), 0, True), ((0.2, 0.2, 0.9), 2, True), ((0.2, 0.9), 1, False)],
+)
+def test_at_chance_are_means_of_guesses_and_mostly_collapsed_runs(
+    scores: tuple[float, ...], collapsed: int, lost: bool
+) -> None:
+    points = {None: dict(enumerate(scores))}
+    series = Series("a", "A", {}, points, {None: collapsed}, frozenset(), chance=0.1)
+    assert series.at_chance([None]) == lost
+    assert not series.at_chance([])
 
 
 def test_correction_runs_over_all_values_and_pairs() -> None:
@@ -257,12 +367,27 @@ def test_what_one_method_alone_was_swept_over_is_shown_and_not_compared(tmp_path
     assert "RDSKD | `generator_lr`" not in text
 
 
+def test_over_a_setting_a_seed_is_one_block_however_many_values_there_are() -> None:
+    records = [
+        record
+        for i, lr in enumerate((0.001, 0.01, 0.2))
+        for j, name in enumerate("abc")
+        for record in noisy(name, 0.5 + 0.2 * ((i + j) % 3), 12, lr=lr, purpose="sweep")
+    ]
+    found = answer(records, *"abc", over="generator_lr").agreement
+    assert found is not None
+    assert found.claim.n == 12
+    alone = answer([*records, *runs("a", 0.9, lr=0.5)], *"abc", over="generator_lr").agreement
+    assert alone is not None
+    assert alone.mean_ranks == found.mean_ranks
+
+
 def test_three_methods_are_also_ranked_together() -> None:
     records = [*noisy("a", 0.9), *noisy("b", 0.7), *noisy("c", 0.5)]
     found = answer(records, "a", "b", "c")
     assert found.agreement is not None
     assert found.agreement.claim.shown
-    assert "all together (Friedman): shown" in in_words(found)
+    assert "all together (Friedman, over seeds): shown" in in_words(found)
 
 
 # Robustness
@@ -278,6 +403,36 @@ def test_robustness_is_the_mean_normalised_score_of_the_draws() -> None:
     assert robustness_scores(draws) == {"a": pytest.approx([(0.5 + 0.75) / 2, 0.0, 1.0])}
     failed = failed_record("diverged", method="b", purpose="draw")
     assert robustness_scores([failed]) == {"b": [0.0]}
+
+
+def test_planned_draws_without_a_student_score_nothing() -> None:
+    draws = [*runs("a", 0.9, lr=0.1, purpose="draw"), *runs("a", 0.9, lr=0.2, purpose="draw")]
+    elsewhere = runs("a", 0.99, lr=0.3)[0]
+    skipped = failed_record("skipped", method="a", purpose="draw", params={"generator_lr": 0.4})
+    plan = {
+        r.run_id: PlannedEntry.of(r.spec.model_copy(update={"purpose": "draw"}), r.teacher.checksum)
+        for r in [*draws, elsewhere, skipped, *runs("b", 0.5)]
+    }
+    records = [draws[0], elsewhere, skipped, with_objective(draws[1])]
+    scan = Scan(records=records, planned={"draws": plan})
+    found = robustness_scores(records, planned_draws(scan, lambda entry: True))
+    assert found == {"a": pytest.approx([0.8 / 0.89, 0.0, 1.0])}
+    assert tables(scan)[0].robustness == found
+    assert tables(scan, provisional=True)[0].robustness == {"a": pytest.approx([0.8 / 0.89, 1.0])}
+
+
+def test_the_draws_that_are_asked_for_are_more_than_there_were() -> None:
+    scores = {"a": [0.1, 0.5, 0.9, 0.4], "b": [0.2, 0.6, 0.99, 0.5]}
+    wide = {name: [x + 0.1 * i for i, x in enumerate(own)] for name, own in scores.items()}
+    (claim,) = score_claims(wide).values()
+    effect = abs(np.mean(wide["a"]) - np.mean(wide["b"])) / math.sqrt(
+        np.var(wide["a"], ddof=1) + np.var(wide["b"], ddof=1)
+    )
+    assert claim.seeds_needed == seeds_for_effect(effect)
+    clear = {"a": [0.1, 0.2, 0.3, 0.9], "b": [0.5, 0.8, 0.85, 0.95]}
+    (claim,) = score_claims(clear).values()
+    assert claim.seeds_needed is not None
+    assert claim.seeds_needed > 4
 
 
 def test_two_draws_are_too_few_to_tell_robustness_apart() -> None:
@@ -334,6 +489,28 @@ def test_compare_answers_and_saves_the_plot(tmp_path: Path) -> None:
     assert b"<svg" in first
     assert dfkd("compare", STEADY, SHAKY, *arguments).output == done.output
     assert plot.read_bytes() == first
+
+
+def test_three_methods_are_also_drawn_at_their_mean_ranks(tmp_path: Path) -> None:
+    records = [*noisy("a", 0.9, 12), *noisy("b", 0.7, 12), *noisy("c", 0.5, 12)]
+    results, plot = stored(tmp_path / "results", records), tmp_path / "plots" / "all.svg"
+    arguments = ("compare", *"abc", "--task", "digits", "--results", results, "--plot", plot)
+    done = dfkd(*arguments)
+    assert done.exit_code == 0, done.output
+    ranks = plot.with_name("all-ranks.svg")
+    assert f"plot: {ranks}" in done.output
+    drawn = ranks.read_bytes()
+    assert b"<svg" in drawn
+    assert dfkd(*arguments).exit_code == 0
+    assert ranks.read_bytes() == drawn
+
+
+def test_too_few_seeds_draw_no_ranks(tmp_path: Path) -> None:
+    records = [*noisy("a", 0.9, 5), *noisy("b", 0.7, 5), *noisy("c", 0.5, 5)]
+    results, plot = stored(tmp_path / "results", records), tmp_path / "all.svg"
+    done = dfkd("compare", *"abc", "--task", "digits", "--results", results, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["all.svg"]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from benchmark.analysis.formats import csv_text, escaped, latex
 from benchmark.analysis.leaderboard import published
+from benchmark.analysis.markdown import markdown
+from benchmark.analysis.plots import arms
+from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval
 from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.records import ImageQuality, Measured, Record
@@ -50,11 +54,29 @@ def test_csv_has_every_row_with_numbers_as_fractions() -> None:
     a = by_method["a"]
     assert float(a["mean"]) == pytest.approx(0.92)
     assert float(a["half_width"]) == pytest.approx(4.302653 * 0.02 / 3**0.5, rel=1e-5)
+    assert float(a["high"]) - float(a["low"]) == pytest.approx(2 * float(a["half_width"]))
     assert (a["n_ok"], a["n_planned"], a["access"]) == ("3", "3", "data-free")
     assert float(a["teacher_queries"]) == 100
     assert by_method["c"]["mean"] == ""
     assert by_method["c"]["rank"] == ""
     assert by_method["b"]["title"] == "50 % of A_B & more"
+
+
+def test_many_seeds_have_the_ends_of_a_bootstraps_interval_everywhere() -> None:
+    skewed = [0.9 - 0.4 * x**3 for x in np.linspace(0, 1, BCA_FROM)]
+    records = [make_record(method="a", seed=s, accuracy=x) for s, x in enumerate(skewed)]
+    expected = mean_interval(skewed)
+    assert expected is not None
+    assert expected.method == "BCa"
+    below, above = arms(skewed)
+    assert below > above
+    (row,) = csv.DictReader(io.StringIO(csv_text(Scan(records))))
+    assert (float(row["low"]), float(row["high"])) == pytest.approx((expected.low, expected.high))
+    shown = f"({100 * expected.low:.2f} to {100 * expected.high:.2f})"
+    assert shown in markdown(Scan(records))
+    assert shown in latex(Scan(records))
+    few = make_record(method="a", seed=0), make_record(method="a", seed=1)
+    assert "90.00 ± 0.00" in markdown(Scan([*few]))
 
 
 def test_csv_quotes_published_numbers_as_fractions() -> None:

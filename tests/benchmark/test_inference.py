@@ -22,6 +22,7 @@ from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval, wil
 from benchmark.analysis.statistics.paired import (
     EXACT_UP_TO,
     Pair,
+    Question,
     Scores,
     compare,
     holm,
@@ -45,6 +46,7 @@ from benchmark.analysis.statistics.variance import (
     brown_forsythe_test,
     compare_spread,
     seeds_for_ratio,
+    value_variances,
     variance_ratio,
 )
 
@@ -238,8 +240,46 @@ def test_correction_runs_over_all_pairs() -> None:
     assert [p.claim.p for p in pairs] == pytest.approx(expected)
 
 
+def test_with_unequal_numbers_of_seeds_what_can_be_shown_steps_down() -> None:
+    many = {"a": by_seed(*range(20, 29)), "b": by_seed(*range(9))}
+    few = {"c": by_seed(*[9.0, 8.0, 7.0, 6.0, 5.0, 4.0]), "d": by_seed(*[1.0] * 6)}
+    questions = [
+        Question(*pair, *map(both.__getitem__, pair))
+        for pair, both in ((("a", "b"), many), (("c", "d"), few))
+    ]
+    clear, sixth = compare(questions, rng())
+    # 2 / 2⁹ · 2, then 2 / 2⁶ · 1: Bonferroni's 2 / 2⁶ · 2 is no bound on what Holm's can give.
+    assert clear.claim.p == pytest.approx(2 / 2**8)
+    assert sixth.claim.p == pytest.approx(2 / 2**6)
+    assert sixth.claim.shown
+    few["c"][0] = -9.0
+    assert compare(questions, rng())[1].claim.verdict == "not shown"
+
+
+def test_equally_few_seeds_of_everybody_remain_insufficient() -> None:
+    scores = rng(2).normal(size=(2, 6))
+    pairs = [Question(name, "b", by_seed(*scores[0]), by_seed(*scores[1])) for name in "ac"]
+    assert {p.claim.verdict for p in compare(pairs, rng())} == {"insufficient"}
+
+
+def test_the_signed_rank_test_is_corrected_over_the_same_questions() -> None:
+    scores = rng(4).normal(0, 1, size=(3, 9))
+    names = [*"abc", "few"]
+    pairs = all_pairs(
+        {m: by_seed(*row) for m, row in zip(names, [*scores, [1, 2, 3]], strict=True)}
+    )
+    by_pair = {(p.first, p.second): p for p in pairs}
+    able = list(itertools.combinations("abc", 2))
+    alone = [
+        float(stats.wilcoxon(scores["abc".index(a)] - scores["abc".index(b)]).pvalue)
+        for a, b in able
+    ]
+    assert [by_pair[pair].p_wilcoxon for pair in able] == pytest.approx(holm(alone))
+    assert by_pair["a", "few"].p_wilcoxon >= smallest_p(3)
+
+
 def test_equal_scores_need_no_number_of_seeds() -> None:
-    claim = paired_claim([0.0] * 10, 1.0)
+    claim = paired_claim([0.0] * 10, 1.0, 0.0)
     assert (claim.verdict, claim.seeds_needed) == ("not shown", None)
 
 
@@ -271,8 +311,15 @@ def test_effect_size_is_corrected_for_few_seeds() -> None:
     mean = sum(d) / 4
     deviation = math.sqrt(sum((x - mean) ** 2 for x in d) / 3)
     assert paired_effect_size(d) == pytest.approx(mean / deviation * (1 - 3 / 11))
-    assert paired_effect_size([0.1]) is None
-    assert paired_effect_size([0.1, 0.1]) is None
+
+
+@pytest.mark.parametrize(
+    "differences", [[0.1], [0.1, 0.4], [0.1, 0.1, 0.1], [0.9 - 0.8, 0.8 - 0.7, 0.3 - 0.2]]
+)
+def test_two_differences_and_differences_all_alike_have_no_effect_size(
+    differences: list[float],
+) -> None:
+    assert paired_effect_size(differences) is None
 
 
 # Variances
@@ -320,6 +367,23 @@ def test_a_clear_difference_of_spread_is_shown() -> None:
     assert not many.claim.shown
 
 
+def test_the_seeds_for_a_ratio_are_more_than_there_were_and_than_for_one_question() -> None:
+    a, b = rng(4).normal(0, 1, 12).tolist(), rng(9).normal(0, 1.6, 12).tolist()
+    one, ten = (compare_spread(a, b, rng(), questions).claim for questions in (1, 10))
+    assert (one.verdict, ten.verdict) == ("not shown", "not shown")
+    assert one.seeds_needed is not None
+    assert ten.seeds_needed is not None
+    assert 12 < one.seeds_needed < ten.seeds_needed
+    assert ten.seeds_needed == seeds_for_ratio(a, b, ALPHA / 10)
+    # Equal deviations from the median but for one: the variances differ more than the test sees.
+    outlier = [0.0, 0.1, -0.1, 0.1, -0.1, 0.1, -0.1, 9.0]
+    claim = compare_spread(outlier, [x / 9 for x in outlier[:-1]] + [0.1], rng()).claim
+    assert not claim.shown
+    assert claim.seeds_needed == 9
+    alike = compare_spread([1.0, 2.0, 3.0], [1.0, 2.0, 3.001], rng()).claim
+    assert (alike.verdict, alike.seeds_needed) == ("insufficient", None)
+
+
 def test_seeds_for_a_ratio_suffice_for_normal_scores() -> None:
     a, b = rng(0).normal(0, 1, 50), rng(1).normal(0, 2, 50)
     n = seeds_for_ratio(a.tolist(), b.tolist())
@@ -331,11 +395,29 @@ def test_seeds_for_a_ratio_suffice_for_normal_scores() -> None:
     assert np.mean(shown) == pytest.approx(POWER, abs=0.05)
 
 
+def test_the_variance_over_values_is_that_of_different_seeds_products() -> None:
+    table = rng(5).normal(size=(5, 3))
+    centred = table - table.mean(axis=1, keepdims=True)
+
+    def unbiased(rows: list[int]) -> float:
+        pairs = itertools.permutations(rows, 2)
+        return float(np.mean([centred[a] @ centred[b] / 2 for a, b in pairs]))
+
+    everybody = list(range(5))
+    expected = [
+        5 * unbiased(everybody) - 4 * unbiased([i for i in everybody if i != left_out])
+        for left_out in everybody
+    ]
+    assert value_variances(table.tolist()) == pytest.approx(expected)
+    assert np.mean(expected) == pytest.approx(unbiased(everybody))
+
+
 # Ranks
 
 
 def test_ranks_of_well_separated_methods_are_certain() -> None:
-    assert rank_intervals([[0.9, 0.91], [0.1, 0.11], [0.5, 0.51]], rng()) == [
+    scores = [by_seed(0.9, 0.91), by_seed(0.1, 0.11), by_seed(0.5, 0.51)]
+    assert rank_intervals(scores, rng()) == [
         (1, 1),
         (3, 3),
         (2, 2),
@@ -346,13 +428,21 @@ def test_rank_intervals_hold_the_true_rank_at_three_seeds() -> None:
     held = []
     for i in range(200):
         scores = rng(i).normal([[0.0], [1.0], [2.0]], 1.0, size=(3, 3))
-        found = rank_intervals(scores.tolist(), rng(i))
+        found = rank_intervals([by_seed(*row) for row in scores], rng(i))
         held += [low <= rank <= high for rank, (low, high) in zip((3, 2, 1), found, strict=True)]
     assert np.mean(held) > 0.95
 
 
+def test_what_a_seed_does_to_everybody_moves_no_rank() -> None:
+    luck = rng(2).normal(0, 1, 5)
+    scores = [dict(enumerate(luck + shift)) for shift in (0.02, 0.01, 0.0)]
+    assert rank_intervals(scores, rng()) == [(1, 1), (2, 2), (3, 3)]
+    others = {seed + 1: score for seed, score in scores[1].items()}
+    assert rank_intervals([scores[0], others], rng()) == [(1, 2), (1, 2)]
+
+
 def test_equal_generators_give_equal_ranks() -> None:
-    scores = rng(1).random((4, 5)).tolist()
+    scores = [by_seed(*row) for row in rng(1).random((4, 5))]
     assert rank_intervals(scores, rng(9)) == rank_intervals(scores, rng(9))
 
 
@@ -439,23 +529,31 @@ def test_critical_difference_is_demsars() -> None:
 
 
 def test_profile_is_the_share_of_runs_above_each_threshold() -> None:
-    profile = performance_profile([0.2, 0.5, 0.5, 0.9], [0.0, 0.2, 0.5, 0.9], rng())
+    profile = performance_profile([[0.2, 0.5, 0.5, 0.9]], [0.0, 0.2, 0.5, 0.9], rng())
     assert profile.share.tolist() == [1, 0.75, 0.25, 0]
     assert all(profile.low <= profile.share)
     assert all(profile.share <= profile.high)
+
+
+def test_every_task_weighs_the_same_in_a_profile_and_is_resampled_alone() -> None:
+    strata = [[0.2, 0.4], [0.6] * 8]
+    profile = performance_profile(strata, [0.1, 0.3, 0.5], rng())
+    assert profile.share.tolist() == [1, 0.75, 0.5]
+    assert (profile.low[1], profile.high[1]) == (0.5, 1)
+    assert profile.low[2] == profile.high[2] == 0.5
 
 
 def test_area_under_the_profile_is_the_mean_normalised_score() -> None:
     scores = normalised([0.05, 0.3, 0.55, 0.99], worst=0.1, best=0.9)
     assert scores == pytest.approx([0, 0.25, 0.5625, 1])
     thresholds = np.linspace(0, 1, 2001)
-    profile = performance_profile(scores, thresholds.tolist(), rng())
+    profile = performance_profile([scores], thresholds.tolist(), rng())
     assert profile.share[:-1].mean() == pytest.approx(np.mean(scores), abs=1e-3)
 
 
 def test_band_of_the_profile_covers() -> None:
     draws = rng(6).random((200, 20))
-    bands = [performance_profile(row.tolist(), [0.5], rng(i)) for i, row in enumerate(draws)]
+    bands = [performance_profile([row.tolist()], [0.5], rng(i)) for i, row in enumerate(draws)]
     assert np.mean([b.low[0] <= 0.5 <= b.high[0] for b in bands]) > 0.9
 
 

@@ -89,7 +89,7 @@ def test_overlapping_intervals_share_a_range_of_ranks() -> None:
     table = only_table(
         [
             *seeds_of("a", 0.90, 0.92, 0.94),
-            *seeds_of("b", 0.89, 0.91, 0.93),
+            *seeds_of("b", 0.93, 0.89, 0.91),
             *seeds_of("c", 0.30, 0.301, 0.302),
         ]
     )

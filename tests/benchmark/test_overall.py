@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from statistics import fmean, variance
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmark.analysis.figures import overall_profiles
 from benchmark.analysis.markdown import markdown
 from benchmark.analysis.overall import Overall, headline_rows, overall_cells, overalls
 from benchmark.analysis.statistics import rank_draws, rank_intervals, stratified_interval
@@ -122,6 +124,14 @@ def test_of_two_teachers_the_one_with_more_finished_runs_counts() -> None:
     assert len(own.scores["mnist"]) == 3
 
 
+def test_profiles_leave_out_and_name_the_methods_that_lack_a_task() -> None:
+    plot = overall_profiles(only_overall(TWO_TASKS))
+    assert plot is not None
+    assert "Left out, for they lack a task: C." in plot.caption
+    drawn = re.findall(r">([ABC], n = \d+)</text>", plot.svg)
+    assert sorted(drawn) == ["A, n = 4", "B, n = 4"]
+
+
 def test_the_overall_table_comes_first_in_the_document() -> None:
     text = markdown(Scan(TWO_TASKS))
     assert text.index("## Overall, budget tiny") < text.index("## mnist, budget tiny")
@@ -164,11 +174,16 @@ def test_an_interval_needs_two_scores_of_every_stratum() -> None:
 
 def test_ranks_count_the_methods_that_are_better() -> None:
     scores = [[0.9, 0.5], [0.9, 0.5], [0.2], [0.7, 0.4, 0.6]]
-    draws = rank_draws(scores, np.random.default_rng(3))
+    seeds = [range(2), range(2), range(1), range(3)]
+    by_seed = [dict(zip(*both, strict=True)) for both in zip(seeds, scores, strict=True)]
+    draws = rank_draws(by_seed, np.random.default_rng(3))
     rng, means = np.random.default_rng(3), []
+    shared: dict[int, list[list[int]]] = {}
     for own in scores:
         n, mean = len(own), fmean(own)
-        chosen = rng.integers(n, size=(len(draws), n)).tolist()
+        if n not in shared:
+            shared[n] = rng.integers(n, size=(len(draws), n)).tolist()
+        chosen = shared[n]
         # Half of a t-interval over half of a normal one with the biased deviation.
         wider = 1.0
         if n > 1:
@@ -177,12 +192,13 @@ def test_ranks_count_the_methods_that_are_better() -> None:
     for number, row in enumerate(draws.tolist()[:200]):
         now = [resampled[number] for resampled in means]
         assert row == [1 + sum(other > value + 1e-12 for other in now) for value in now]
-    same = rank_draws([[0.5, 0.5], [0.5, 0.5], [0.1, 0.1]], np.random.default_rng(0))
+    same = rank_draws([{0: 0.5, 1: 0.5}, {2: 0.5, 3: 0.5}, {0: 0.1}], np.random.default_rng(0))
     assert {tuple(row) for row in same.tolist()} == {(1, 1, 3)}
 
 
 def test_rank_intervals_are_quantiles_of_the_draws() -> None:
-    scores = [[0.9, 0.5, 0.7], [0.8, 0.6, 0.5], [0.2, 0.3, 0.9]]
+    rows = [[0.9, 0.5, 0.7], [0.8, 0.6, 0.5], [0.2, 0.3, 0.9]]
+    scores = [dict(enumerate(row)) for row in rows]
     draws = rank_draws(scores, np.random.default_rng(0))
     intervals = rank_intervals(scores, np.random.default_rng(0))
     for place, (low, high) in enumerate(intervals):

@@ -250,7 +250,7 @@ def test_drawings_are_small_and_take_the_pages_ink() -> None:
 
 def test_the_pareto_front_is_what_nothing_beats() -> None:
     costs = [(3.0, 0.5), (1.0, 0.4), (2.0, 0.7), (2.0, 0.6), (5.0, 0.7), (4.0, 0.9), (9.0, 0.1)]
-    points = [CostPoint("m", "M", cost, score, 0.0, True) for cost, score in costs]
+    points = [CostPoint("m", "M", cost, score, (0.0, 0.0), True) for cost, score in costs]
     expected = sorted(
         (cost, score)
         for cost, score in costs
@@ -262,8 +262,8 @@ def test_the_pareto_front_is_what_nothing_beats() -> None:
 
 def test_methods_that_saw_data_are_hollow_and_no_part_of_the_front() -> None:
     points = [
-        CostPoint("a", "A", 10.0, 0.5, 0.1, True),
-        CostPoint("b", "B", 5.0, 0.99, 0.1, False),
+        CostPoint("a", "A", 10.0, 0.5, (0.1, 0.1), True),
+        CostPoint("b", "B", 5.0, 0.99, (0.1, 0.1), False),
     ]
     (axes,) = cost_figure(points, "accuracy").axes
     dashed = [line for line in axes.get_lines() if line.get_linestyle() == "--"]

@@ -90,6 +90,13 @@ def test_an_interval_that_holds_almost_anything_is_insufficient() -> None:
     assert verdict(0.9, runs(0.9))[0] == "insufficient seeds"
 
 
+def test_failed_runs_are_named_beside_the_verdict() -> None:
+    failed = [failed_record("diverged", budget=PAPER, seed=9), *runs(*CLOSE)]
+    assert verdict(0.91, failed) == ("agrees", "1 of 4 failed")
+    interrupted = [failed_record("interrupted", budget=PAPER, seed=9), *runs(*CLOSE)]
+    assert verdict(0.91, interrupted) == ("agrees", "")
+
+
 def test_runs_far_apart_may_still_differ() -> None:
     assert verdict(0.1, runs(0.90, 0.93, 0.96))[0] == "differs"
 
@@ -149,7 +156,8 @@ def test_ours_is_the_mean_over_finished_runs_and_failures_are_counted() -> None:
     assert (row.n, row.runs) == (3, 4)
     assert row.mean == pytest.approx(0.91)
     assert row.difference == pytest.approx(0.01)
-    assert row.interval == pytest.approx(4.302653 * 0.01 / math.sqrt(3), rel=1e-6)
+    assert row.interval is not None
+    assert row.interval.high - row.mean == pytest.approx(4.302653 * 0.01 / math.sqrt(3), rel=1e-6)
 
 
 def test_a_best_checkpoint_is_compared_with_the_best_checkpoint() -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark import watch
+from benchmark.analysis.tables import tables
 from benchmark.cli import app
 from benchmark.records import Record
 from benchmark.store import Store
@@ -41,6 +42,27 @@ def test_once_prints_progress_and_the_ranked_tables(store: Store) -> None:
     assert "4 of 6 runs, 1 failed; last: " in done.output
     assert "digits, budget tiny" in done.output
     assert "mnist, budget tiny" in done.output
+
+
+def test_runs_still_to_come_are_no_failures_yet(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    late = [make_record(method="late", seed=seed, accuracy=0.9) for seed in range(4)]
+    early = [make_record(method="early", seed=seed, accuracy=0.6) for seed in range(4)]
+    store.add_plan("suite", [(r.spec, r.teacher.checksum) for r in [*late, *early]])
+    for record in [*late[:2], *early]:
+        store.put(record)
+    (table,) = tables(store.scan(), provisional=True)
+    assert [row.method for row in table.rows] == ["late", "early"]
+    assert [len(row.planned) for row in table.rows] == [4, 4]
+    (final,) = tables(store.scan())
+    assert [row.method for row in final.rows] == ["early", "late"]
+    assert "ranked by the runs that have ended" in once(store).output
+    store.put(failed_record("diverged", method="late", seed=2))
+    (table,) = tables(store.scan(), provisional=True)
+    assert table.rows[0].by_seed == {0: 0.9, 1: 0.9, 2: 0.1}
+    for record in late[2:]:
+        store.put(record)
+    assert "ranked by the runs" not in once(store).output
 
 
 def test_a_suite_is_watched_alone(store: Store) -> None:

@@ -24,7 +24,11 @@ from benchmark.analysis.statistics.ranks import (
     rank_draws,
     rank_intervals,
 )
-from benchmark.analysis.statistics.variance import Spread, compare_spread
+from benchmark.analysis.statistics.variance import (
+    Spread,
+    compare_spread,
+    value_variances,
+)
 
 __all__ = [
     "Agreement",
@@ -45,6 +49,7 @@ __all__ = [
     "seeds_to_decide",
     "stratified_interval",
     "t_interval",
+    "value_variances",
     "verdicts",
     "wilson_interval",
 ]

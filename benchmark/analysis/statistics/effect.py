@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from benchmark.analysis.statistics.intervals import all_alike
+
 
 def interquartile_mean(scores: Sequence[float]) -> float:
     """Mean of the middle half of the scores.
@@ -24,11 +26,12 @@ def paired_effect_size(differences: Sequence[float]) -> float | None:
     1 − 3 / (4 (n − 1) − 1).
 
     Returns:
-        g; None when n < 2, or when the differences are all alike.
+        g; None when n < 3, for the correction leaves nothing of two, or when the differences are
+        all alike.
     """
     values = np.asarray(differences, dtype=float)
     n = len(values)
-    if n < 2 or np.ptp(values) == 0:
+    if n < 3 or all_alike(values):
         return None
     correction = 1 - 3 / (4 * (n - 1) - 1)
     return float(correction * values.mean() / values.std(ddof=1))

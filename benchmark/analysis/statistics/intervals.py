@@ -26,6 +26,19 @@ class Interval(NamedTuple):
     high: float
     method: Literal["t", "BCa", "Wilson", "percentile bootstrap"]
 
+    @property
+    def beside(self) -> str:
+        """What stands beside the estimate, in percentage points: `` ± 1.20``, or its ends where
+        they are not equally far."""
+        if self.method == "t":
+            return f" ± {100 * (self.high - self.estimate):.2f}"
+        return f" ({100 * self.low:.2f} to {100 * self.high:.2f})"
+
+
+def all_alike(values: Array) -> bool:
+    """Whether values differ by rounding alone; of no values it is true."""
+    return not values.size or bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
+
 
 def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | None:
     """Half-width of Student's t-interval of the mean; None when n < 2 cannot give one.
@@ -64,18 +77,23 @@ def stratified_interval(
 
 
 def mean_interval(
-    scores: Sequence[float], rng: np.random.Generator, confidence: float = 0.95
+    scores: Sequence[float], rng: np.random.Generator | None = None, confidence: float = 0.95
 ) -> Interval | None:
     """Confidence interval of the mean: Student's below `BCA_FROM` scores, BCa from there on.
 
     Efron, "Better Bootstrap Confidence Intervals", JASA 1987. None when n < 2.
+
+    Args:
+        scores: of seeds.
+        rng: of the bootstrap; a fresh one, so that equal scores give equal intervals, when None.
+        confidence: of the interval.
     """
     values = np.asarray(scores, dtype=float)
     half = t_interval(scores, confidence)
     if half is None:
         return None
     mean = float(values.mean())
-    if len(values) < BCA_FROM or np.ptp(values) == 0:
+    if len(values) < BCA_FROM or all_alike(values):
         return Interval(mean, mean - half, mean + half, "t")
     found = stats.bootstrap(
         (values,),
@@ -83,7 +101,7 @@ def mean_interval(
         n_resamples=RESAMPLES,
         confidence_level=confidence,
         method="BCa",
-        rng=rng,
+        rng=rng or np.random.default_rng(0),
     ).confidence_interval
     return Interval(mean, float(found.low), float(found.high), "BCa")
 

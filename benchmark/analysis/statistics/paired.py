@@ -16,7 +16,12 @@ from benchmark.analysis.statistics.effect import (
     paired_effect_size,
     probability_of_improvement,
 )
-from benchmark.analysis.statistics.intervals import Array, Interval, mean_interval
+from benchmark.analysis.statistics.intervals import (
+    Array,
+    Interval,
+    all_alike,
+    mean_interval,
+)
 
 EXACT_UP_TO = 14
 """Pairs up to which all 2ⁿ flips of signs are tried; beyond, `FLIPS` random ones and none."""
@@ -37,7 +42,7 @@ class Pair:
         n: common seeds.
         difference: mean of first − second, with its interval; None when n < 2.
         p: of the sign-flip test, uncorrected.
-        p_wilcoxon: of Wilcoxon's signed-rank test, uncorrected.
+        p_wilcoxon: of Wilcoxon's signed-rank test, corrected as the claim's p is.
         effect: Hedges' g; None when undefined.
         improvement: probability that a run of the first beats one of the second.
         claim: whether they differ, corrected over all pairs asked about.
@@ -126,12 +131,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def paired_claim(differences: Sequence[float], corrected: float, questions: int = 1) -> Claim:
+def holm_of(p_values: Sequence[float], asked: Sequence[int]) -> list[float]:
+    """All p, those at the places ``asked`` by Holm's correction over them alone."""
+    corrected = list(p_values)
+    for place, value in zip(asked, holm([p_values[i] for i in asked]), strict=True):
+        corrected[place] = value
+    return corrected
+
+
+def paired_claim(
+    differences: Sequence[float], corrected: float, attainable: float, questions: int = 1
+) -> Claim:
     """What a paired test came to.
 
     Args:
         differences: of the pairs.
         corrected: p, corrected for all questions asked together.
+        attainable: the smallest corrected p of any outcome.
         questions: how many those are.
     """
     n = len(differences)
@@ -139,11 +155,11 @@ def paired_claim(differences: Sequence[float], corrected: float, questions: int 
     needed: int | None = seeds_to_decide(questions)
     if n > 1 and not values.any():
         needed = None
-    elif n > 1 and np.ptp(values) > 0:
+    elif n > 1 and not all_alike(values):
         effect = float(values.mean() / values.std(ddof=1))
         power = seeds_for_effect(effect, ALPHA / questions)
         needed = None if power is None else max(seeds_to_decide(questions), power, n + 1)
-    return decide(corrected, n, smallest_p(n) * questions, needed)
+    return decide(corrected, n, attainable, needed)
 
 
 class Question(NamedTuple):
@@ -162,47 +178,62 @@ def questions_of_all_pairs(scores: Mapping[str, Scores]) -> list[Question]:
 
 def compare(questions: Sequence[Question], rng: np.random.Generator) -> list[Pair]:
     """Answer questions that are asked together, with everything there is to say about each."""
-    answers, asked = _answers(questions, rng)
+    answers = _answers(questions, rng)
+    decidable = [i for i, answer in enumerate(answers) if answer.decidable]
+    signed_ranks = holm_of([signed_rank_test(own.differences) for own in answers], decidable)
     return [
         Pair(
             question.first,
             question.second,
-            len(differences),
-            mean_interval(differences, rng),
-            p,
-            signed_rank_test(differences),
-            paired_effect_size(differences),
+            len(own.differences),
+            mean_interval(own.differences, rng),
+            own.p,
+            p_wilcoxon,
+            paired_effect_size(own.differences),
             _improvement(question),
-            paired_claim(differences, corrected, asked),
+            paired_claim(own.differences, own.corrected, own.attainable, max(1, len(decidable))),
         )
-        for question, (differences, p, corrected) in zip(questions, answers, strict=True)
+        for question, own, p_wilcoxon in zip(questions, answers, signed_ranks, strict=True)
     ]
 
 
 def verdicts(questions: Sequence[Question], rng: np.random.Generator) -> list[Verdict]:
     """The bare verdicts of `compare`, for many questions."""
-    answers, asked = _answers(questions, rng)
     return [
-        decide(corrected, len(own), smallest_p(len(own)) * asked, None).verdict
-        for own, _, corrected in answers
+        decide(own.corrected, len(own.differences), own.attainable, None).verdict
+        for own in _answers(questions, rng)
     ]
 
 
-def _answers(
-    questions: Sequence[Question], rng: np.random.Generator
-) -> tuple[list[tuple[list[float], float, float]], int]:
-    """Differences, p and corrected p of each question; and for how many p was corrected.
+class _Answer(NamedTuple):
+    """A question's differences, and p before and after the correction, with the smallest it can be.
 
-    Holm's correction runs over those with seeds enough to decide anything: the others cannot be
-    answered falsely (Tarone, "A Modified Bonferroni Method for Discrete Data", Biometrics 1990).
+    ``decidable`` are those with pairs enough to show anything, asked alone.
+    """
+
+    differences: list[float]
+    p: float
+    corrected: float
+    attainable: float
+    decidable: bool
+
+
+def _answers(questions: Sequence[Question], rng: np.random.Generator) -> list[_Answer]:
+    """Sign-flip tests of questions asked together.
+
+    Holm's correction runs over the decidable ones: the others cannot be answered falsely (Tarone,
+    "A Modified Bonferroni Method for Discrete Data", Biometrics 1990). It steps down, so that a
+    question with few seeds is corrected the less, the more of the others have more: the smallest
+    corrected p are those of the smallest p.
     """
     differences = [[q.scores[seed] - q.others[seed] for seed in _common(q)] for q in questions]
     p_values = sign_flip_tests(differences, rng)
-    decidable = [i for i, own in enumerate(differences) if smallest_p(len(own)) <= ALPHA]
-    corrected = list(p_values)
-    for i, value in zip(decidable, holm([p_values[i] for i in decidable]), strict=True):
-        corrected[i] = value
-    return list(zip(differences, p_values, corrected, strict=True)), max(1, len(decidable))
+    smallest = [smallest_p(len(own)) for own in differences]
+    decidable = [least <= ALPHA for least in smallest]
+    asked = [i for i, able in enumerate(decidable) if able]
+    corrected, attainable = holm_of(p_values, asked), holm_of(smallest, asked)
+    columns = zip(differences, p_values, corrected, attainable, decidable, strict=True)
+    return [_Answer(*column) for column in columns]
 
 
 def _common(question: Question) -> list[int]:

@@ -20,30 +20,35 @@ class Profile(NamedTuple):
 
 
 def performance_profile(
-    scores: Sequence[float],
+    strata: Sequence[Sequence[float]],
     thresholds: Sequence[float],
     rng: np.random.Generator,
     confidence: float = 0.95,
 ) -> Profile:
-    """Share of the scores above each threshold; the band is a percentile bootstrap.
+    """Share of the scores above each threshold, averaged over strata; the band is a percentile
+    bootstrap, each stratum resampled on its own.
 
     Agarwal et al., NeurIPS 2021, Sec. 4.2. A profile above another's everywhere means that its
     scores are stochastically larger.
 
     Args:
-        scores: of runs, not empty.
+        strata: scores of runs by task, at least one of each; every stratum weighs the same.
         thresholds: where the profile is evaluated.
         rng: of the band.
         confidence: of the band, at each threshold alone.
     """
-    values, levels = np.asarray(scores, dtype=float), np.asarray(thresholds, dtype=float)
-    above = values[:, None] > levels[None, :]
-    n = len(values)
-    chosen = rng.integers(n, size=(RESAMPLES, n)) + n * np.arange(RESAMPLES)[:, None]
-    counts = np.bincount(chosen.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
-    drawn = counts.astype(float) @ above / n
-    low, high = np.quantile(drawn, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
-    return Profile(levels, above.mean(axis=0), low, high)
+    levels = np.asarray(thresholds, dtype=float)
+    shares, draws = [], []
+    for scores in strata:
+        above = np.asarray(scores, dtype=float)[:, None] > levels[None, :]
+        n = len(above)
+        chosen = rng.integers(n, size=(RESAMPLES, n)) + n * np.arange(RESAMPLES)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=RESAMPLES * n).reshape(RESAMPLES, n)
+        shares.append(above.mean(axis=0))
+        draws.append(counts.astype(float) @ above / n)
+    tails = [0.5 - confidence / 2, 0.5 + confidence / 2]
+    low, high = np.quantile(np.mean(draws, axis=0), tails, axis=0)
+    return Profile(levels, np.mean(shares, axis=0), low, high)
 
 
 def normalised(scores: Sequence[float], worst: float, best: float) -> list[float]:

@@ -23,33 +23,40 @@ FEWEST_BLOCKS = 10
 
 
 def rank_draws(
-    scores: Sequence[Sequence[float]], rng: np.random.Generator, confidence: float = 0.95
+    scores: Sequence[Mapping[int, float]], rng: np.random.Generator, confidence: float = 0.95
 ) -> NDArray[np.int64]:
     """The ranks by mean score in every resample of a bootstrap over seeds, 1 the best.
+
+    Equal seeds are pairs: methods with the same seeds are resampled together, so that what a seed
+    does to all of them moves no rank.
 
     Deviations of resampled means are stretched by √(n/(n−1)) · t/z, so that a mean's interval is
     as wide as Student's: unstretched, three seeds would rank far too surely (Hesterberg, "What
     Teachers Should Know About the Bootstrap", The American Statistician 2015, Sec. 4.1.3).
 
     Args:
-        scores: for each method those of its seeds, at least one; a single one does not vary.
+        scores: for each method those of its seeds, at least one, by seed; a single one does not
+            vary.
         rng: of the resamples.
         confidence: of the intervals that will be taken from the ranks.
 
     Returns:
         `RESAMPLES` × methods.
     """
-    means = []
-    for values in (np.asarray(own, dtype=float) for own in scores):
-        n = len(values)
-        drawn = values[rng.integers(n, size=(RESAMPLES, n))].mean(axis=1)
+    means, chosen = [], {}
+    for own in scores:
+        seeds, n = tuple(sorted(own)), len(own)
+        if seeds not in chosen:
+            chosen[seeds] = rng.integers(n, size=(RESAMPLES, n))
+        values = np.array([own[seed] for seed in seeds], dtype=float)
+        drawn = values[chosen[seeds]].mean(axis=1)
         means.append(values.mean() + _stretch(n, confidence) * (drawn - values.mean()))
     ranks = stats.rankdata(-np.stack(means, axis=1), method="min", axis=1)
     return np.asarray(ranks, dtype=np.int64)
 
 
 def rank_intervals(
-    scores: Sequence[Sequence[float]], rng: np.random.Generator, confidence: float = 0.95
+    scores: Sequence[Mapping[int, float]], rng: np.random.Generator, confidence: float = 0.95
 ) -> list[tuple[int, int]]:
     """The ranks by mean score that a bootstrap over seeds cannot tell apart, 1 the best.
 
@@ -107,7 +114,7 @@ def _letter(index: int) -> str:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Whether blocks (a task with a seed each) agree on an order of methods.
+    """Whether blocks (seeds) agree on an order of methods.
 
     Attributes:
         mean_ranks: by method, 1 the best; empty without blocks.
@@ -185,8 +192,16 @@ def kendalls_w(ranks: Array) -> float:
 
 def critical_difference(methods: int, blocks: int) -> float:
     """Nemenyi's: mean ranks further apart differ at `ALPHA`. q / √2 · √(k (k + 1) / 6 N)."""
-    quantile = float(stats.studentized_range.ppf(1 - ALPHA, methods, np.inf))
-    return quantile / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * blocks))
+    return (
+        _studentized_range(methods)
+        / math.sqrt(2)
+        * math.sqrt(methods * (methods + 1) / (6 * blocks))
+    )
+
+
+@cache
+def _studentized_range(methods: int) -> float:
+    return float(stats.studentized_range.ppf(1 - ALPHA, methods, np.inf))
 
 
 def blocks_needed(methods: int) -> int:

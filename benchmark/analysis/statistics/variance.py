@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.special import ndtri
 
 from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
-from benchmark.analysis.statistics.intervals import RESAMPLES, Array, Interval
+from benchmark.analysis.statistics.intervals import RESAMPLES, Array, Interval, all_alike
 
 FEWEST = 6
 """Seeds of either method below which variances are not compared: three fall on either side of a
@@ -51,11 +51,15 @@ def compare_spread(
     a, b = (np.asarray(scores, dtype=float) for scores in (first, second))
     deviations = tuple(float(x.std(ddof=1)) if len(x) > 1 else None for x in (a, b))
     n = min(len(a), len(b))
+    needed = seeds_for_ratio(a, b, ALPHA / questions)
+    if needed is not None:
+        needed = max(FEWEST, needed, n + 1)
     if n < FEWEST:
-        claim = Claim("insufficient", None, n, max(FEWEST, seeds_for_ratio(a, b) or 0))
+        unknown = n < 2 or all_alike(a) or all_alike(b)
+        claim = Claim("insufficient", None, n, FEWEST if unknown else needed)
         return Spread((deviations[0], deviations[1]), None, claim)
     p = min(1.0, questions * brown_forsythe_test(first, second))
-    claim = decide(p, n, 0.0, seeds_for_ratio(a, b))
+    claim = decide(p, n, 0.0, needed)
     return Spread((deviations[0], deviations[1]), variance_ratio(first, second, rng), claim)
 
 
@@ -65,7 +69,7 @@ def brown_forsythe_test(first: Sequence[float], second: Sequence[float]) -> floa
     Brown and Forsythe, "Robust Tests for the Equality of Variances", JASA 1974. 1 where neither
     varies.
     """
-    if np.ptp(first) == 0 and np.ptp(second) == 0:
+    if all_alike(np.asarray(first, float)) and all_alike(np.asarray(second, float)):
         return 1.0
     return float(stats.levene(first, second, center="median").pvalue)
 
@@ -85,7 +89,7 @@ def variance_ratio(
         The interval; None when either has fewer than `FEWEST` scores or does not vary.
     """
     a, b = (np.asarray(scores, dtype=float) for scores in (first, second))
-    if min(a.size, b.size) < FEWEST or min(np.ptp(a), np.ptp(b)) == 0:
+    if min(a.size, b.size) < FEWEST or all_alike(a) or all_alike(b):
         return None
     of_a, of_b = (
         x[rng.integers(x.size, size=(RESAMPLES, x.size))].var(axis=1, ddof=1) for x in (a, b)
@@ -99,18 +103,48 @@ def variance_ratio(
     )
 
 
-def seeds_for_ratio(first: Sequence[float] | Array, second: Sequence[float] | Array) -> int | None:
+def seeds_for_ratio(
+    first: Sequence[float] | Array, second: Sequence[float] | Array, alpha: float = ALPHA
+) -> int | None:
     """Seeds of each method that would show the observed ratio of variances with `POWER`.
 
     1 + 4 (z₁₋α⸝₂ + z_power)² / ln²(ratio), from var(ln s²) = 2 / (n − 1) of normal scores.
 
+    Args:
+        first, second: scores of the two methods.
+        alpha: level of the test.
+
     Returns:
         The number; None above `MOST_SEEDS`, or when a variance is zero or unknown.
     """
-    if min(len(first), len(second)) < 2 or min(np.ptp(first), np.ptp(second)) == 0:
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if min(a.size, b.size) < 2 or all_alike(a) or all_alike(b):
         return None
-    logarithm = math.log(float(np.var(first, ddof=1) / np.var(second, ddof=1)))
-    quantiles = float(ndtri(1 - ALPHA / 2)) + float(ndtri(POWER))
+    logarithm = math.log(float(a.var(ddof=1) / b.var(ddof=1)))
+    quantiles = float(ndtri(1 - alpha / 2)) + float(ndtri(POWER))
     if abs(logarithm) < 2 * quantiles / math.sqrt(MOST_SEEDS):
         return None
     return math.ceil(1 + 4 * (quantiles / logarithm) ** 2)
+
+
+def value_variances(table: Sequence[Sequence[float]]) -> list[float]:
+    """How much means vary over the columns of a table, by row: pseudo-values of the jackknife.
+
+    Their mean is the variance over columns of the expected scores. It is made of products of two
+    different rows' deviations only, so that noise, which rows do not share, adds nothing to it; the
+    range or the variance of plain means grows with their noise. So it may come out below zero.
+    Pseudo-values are compared like independent scores (Arvesen, "Jackknifing U-Statistics", Ann.
+    Math. Statist. 1969).
+
+    Args:
+        table: rows (seeds), at least three, of scores at the same columns (values of a setting), at
+            least two.
+    """
+    scores = np.asarray(table, dtype=float)
+    n, k = scores.shape
+    centred = scores - scores.mean(axis=1, keepdims=True)
+    products = centred @ centred.T / (k - 1)
+    np.fill_diagonal(products, 0.0)
+    total = products.sum()
+    without = (total - 2 * products.sum(axis=1)) / (n - 2)
+    return [float(value) for value in total / (n - 1) - without]
