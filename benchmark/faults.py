@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,13 +91,18 @@ class Outcome:
     gone_on: int = 0
     ignored: int = 0
     identical: bool = True
+    complaints: list[str] = field(default_factory=list)
 
     def compare(self, found: dict[str, Record], whole: dict[str, Record]) -> None:
         """Count a grid that came to its end beside one that was left alone, records by run id."""
         self.grids += 1
         self.lost += len(whole.keys() - found.keys())
-        same = all(facts(found[i]) == facts(whole[i]) for i in whole.keys() & found.keys())
-        self.identical &= same and found.keys() == whole.keys()
+        for run_id in sorted(whole.keys() | found.keys()):
+            ours, wanted = (facts(r[run_id]) if run_id in r else {} for r in (found, whole))
+            if ours != wanted:
+                self.identical = False
+                names = [n for n in ours | wanted if ours.get(n) != wanted.get(n)]
+                self.complaints.append(f"run {run_id} of grid {self.grids}: {', '.join(names)}")
 
     def row(self) -> str:
         """A row of the table."""
@@ -258,7 +263,9 @@ def inject(
         outcome.torn_records += arena.torn_records()
         outcome.torn_files += arena.torn_files()
         outcome.gone_on, outcome.ignored = arena.said(GOES_ON), arena.said(IGNORED)
-        outcome.identical &= not arena.said("Traceback")
+        if arena.said("Traceback"):
+            outcome.identical = False
+            outcome.complaints.append(arena.log.read_text())
     return outcome
 
 
