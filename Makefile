@@ -46,7 +46,7 @@ bench-tables: setup ## time the leaderboard and the report of 10,000 made-up rec
 bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do nothing on Ray
 	$(BIN)/python -m benchmark.speed.scaling
 
-bench-faults: setup ## kill a grid at random moments, 150 times, and see what is lost (an hour)
+bench-faults: setup ## kill a grid at random moments, 70 times, and see what is lost (half an hour)
 	$(BIN)/python -m benchmark.faults
 
 leaderboard: setup ## render leaderboard.md and the README's table from results/
