@@ -49,7 +49,7 @@ def test_the_examples_of_ones_own_teacher_run(
 
 def test_every_make_target_it_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"\bmake ([a-z][a-z-]*)\b", README):
+    for target in re.findall(r"(?:^|`)make ([a-z][a-z-]*)\b", README, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 

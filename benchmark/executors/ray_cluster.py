@@ -260,7 +260,8 @@ def work(parcels: list[Parcel], board: Any) -> Record:
     cache, context = cache_dir(), parcel.context
     # A node need not have what the command's machine has.
     device = torch.device("cuda" if parcel.gpu else "cpu")
-    context = replace(context, device=device.type, precision=pick_precision(device))
+    if parcel.gpu or context.device != device.type:
+        context = replace(context, device=device.type, precision=pick_precision(device))
     context = replace(context, cache=cache, teacher_folders=(cache / "teachers",))
     speaker = _Speaker(job.run_id, board)
     # Only the worker knows when it began: Ray may have put the run elsewhere in the meantime.

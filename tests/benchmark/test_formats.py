@@ -70,7 +70,7 @@ def test_many_seeds_have_the_ends_of_a_bootstraps_interval_everywhere() -> None:
     assert expected.method == "BCa"
     below, above = arms(skewed)
     assert below > above
-    (row,) = csv.DictReader(io.StringIO(csv_text(Scan(records))))
+    (row,) = lines(records)
     assert (float(row["low"]), float(row["high"])) == pytest.approx((expected.low, expected.high))
     shown = f"({100 * expected.low:.2f} to {100 * expected.high:.2f})"
     assert shown in markdown(Scan(records))
