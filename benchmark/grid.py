@@ -110,7 +110,7 @@ def _prepare(
             )
             _keep_beside_records(teachers[name], store.root / "teachers" / name)
         if Access.METADATA in run.method.access and name not in described:
-            network = teachers[name].build(run.task)
+            network = teachers[name].build(run.task).to(context.device)
             ship_metadata(run.task, data, network, store.root, context.teacher_folders, display.say)
             described.add(name)
         spec = run.spec(data.checksum(), proxy)

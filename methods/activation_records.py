@@ -207,11 +207,12 @@ def collect_records(
     with listening(network, names) as heard:
         for part, classes in zip(images.split(batch), labels.split(batch), strict=True):
             logits = network(part.to(device))
-            activations = [heard[name].cpu() for name in names] + [logits.cpu() / TEMPERATURE]
+            activations = [heard[name] for name in names] + [logits / TEMPERATURE]
             if not moments:
                 sizes = [values[0].numel() for values in activations]
                 moments = [
-                    ClassMoments(num_classes, size, size <= covariance_limit) for size in sizes
+                    ClassMoments(num_classes, size, size <= covariance_limit, device)
+                    for size in sizes
                 ]
             kept = [
                 _graph_units(values, moment.second is None, len(moments))
@@ -221,9 +222,9 @@ def collect_records(
                 # At once: small pieces between the large ones would keep all of their memory.
                 units = [torch.empty(len(images), values.shape[1]) for values in kept]
             for moment, values in zip(moments, activations, strict=True):
-                moment.add(values.flatten(1), classes)
+                moment.add(values.flatten(1), classes.to(device))
             for whole, values in zip(units, kept, strict=True):
-                whole[done : done + len(part)] = values
+                whole[done : done + len(part)] = values.cpu()
             done += len(part)
     layers = tuple(
         LayerRecord(name, *moment.statistics())
@@ -240,13 +241,19 @@ def collect_records(
 class ClassMoments:
     """Running sums of activations and their squares or products by class, in float64."""
 
-    def __init__(self, num_classes: int, units: int, covariance: bool) -> None:
-        self.count = torch.zeros(num_classes, dtype=torch.float64)
-        self.first = torch.zeros(num_classes, units, dtype=torch.float64)
-        self.squares = torch.zeros_like(self.first)
-        self.second = (
-            torch.zeros(num_classes, units, units, dtype=torch.float64) if covariance else None
-        )
+    def __init__(
+        self,
+        num_classes: int,
+        units: int,
+        covariance: bool,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        def zeros(*size: int) -> Tensor:
+            return torch.zeros(size, dtype=torch.float64, device=device)
+
+        self.count = zeros(num_classes)
+        self.first, self.squares = zeros(num_classes, units), zeros(num_classes, units)
+        self.second = zeros(num_classes, units, units) if covariance else None
 
     def add(self, values: Tensor, labels: Tensor) -> None:
         """Add B×U activations of images with the given classes."""
@@ -259,14 +266,15 @@ class ClassMoments:
                 self.second[label].addmm_(rows.t(), rows)
 
     def statistics(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Mean, standard deviation and covariance (if kept), normalised by the count."""
+        """Mean, deviation and covariance (if kept), normalised by the count; on the CPU."""
         mean = self.first / self.count[:, None]
         variance = self.squares / self.count[:, None] - mean.square()
         covariance = None
         if self.second is not None:
             covariance = self.second / self.count[:, None, None]
             covariance -= mean[:, :, None] * mean[:, None, :]
-        return mean, variance.clamp(min=0).sqrt(), covariance
+            covariance = covariance.cpu()
+        return mean.cpu(), variance.clamp(min=0).sqrt().cpu(), covariance
 
 
 def _graph_of(

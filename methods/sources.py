@@ -88,6 +88,8 @@ class ImageBank(SampleSource):
     LABEL_CHUNK_PIXELS = LABEL_CHUNK * 32 * 32
     LABEL_LIMIT = 1 << 30
     """Bytes; what would take more, as logits of every pixel may, is asked for batch by batch."""
+    RESIDENT_LIMIT = 4 << 30
+    """Bytes of images that may take up an accelerator's memory for a whole run."""
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class ImageBank(SampleSource):
         self.held_out = held_out
         self.device = torch.device(device)
         self.teacher_logits: Tensor | None = None
+        self._resident: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of images to train on."""
@@ -118,11 +121,22 @@ class ImageBank(SampleSource):
 
     def take(self, chosen: Tensor) -> Batch:
         """The images of the given numbers, with what is known of them."""
+        images = self._where_used()
         return Batch(
-            self._fetch(self.images[chosen]),
+            self._fetch(images[chosen.to(images.device)]),
             None if self.labels is None else self.labels[chosen].to(self.device),
-            None if self.teacher_logits is None else self.teacher_logits[chosen],
+            None
+            if self.teacher_logits is None
+            else self.teacher_logits[chosen.to(self.teacher_logits.device)],
         )
+
+    def _where_used(self) -> Tensor:
+        """The images, copied once to the accelerator that batches go to, if they are few enough."""
+        if self.device.type == "cpu" or self.images.nbytes > self.RESIDENT_LIMIT:
+            return self.images
+        if self._resident is None:
+            self._resident = self.images.to(self.device)
+        return self._resident
 
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
         return self._fetch(self.images[len(self) :][:count])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from methods.cuda_graphs import Gradients, has_dropout
 from methods.objectives import Diverged, Objective
 from methods.optimizers import SGD, Adam
 from methods.sources import Batch, Counted, SampleSource
@@ -98,6 +100,12 @@ class StudentTraining:
             steps,
             objective.rate,
         )
+        self._gradients = Gradients(
+            [self._loss],
+            [*self.student.parameters(), *objective.parameters()],
+            run.device,
+            objective.replayable and not has_dropout(self.student),
+        )
         shown = phase == "distillation"
         self._shown_at = checkpoint_steps(steps, run.budget.evaluations) if shown else set()
 
@@ -109,17 +117,18 @@ class StudentTraining:
         """
         if self._objective.needs_teacher:
             batch = with_teacher(batch, self._teacher)
-        with self._run.autocast():
-            loss = self._objective(self.student, batch)
-        self._run.log(self._phase, self.taken, self.steps, loss=loss.detach())
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss,) = self._gradients([batch])
+        self._run.log(self._phase, self.taken, self.steps, loss=loss)
         self._optimizer.step()
         self._schedule.step()
         self._run.ledger.student_steps += 1
         self.taken += 1
         if self.taken in self._shown_at:
             self._run.checkpoint(self.student, self.taken, samples)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with self._run.autocast():
+            return self._objective(self.student, batch)
 
     def state_dict(self) -> dict[str, Any]:
         """Student, objective, optimiser, schedule and position."""
@@ -193,8 +202,10 @@ def train_students(
 ) -> list[nn.Module | Diverged]:
     """Train the students of several seeds as one batched program.
 
-    Each sees the batches, the initialisation and the schedule it would have had alone. What is
-    summed is summed in another order, so that losses agree to rounding and not to the bit.
+    Each sees the batches, the initialisation and the schedule it would have had alone. On a CPU
+    their weights are stacked: what is summed is summed in another order, so that losses agree to
+    rounding and not to the bit. On a GPU they are trained side by side, with the kernels each would
+    have had alone.
 
     Args:
         problems: one per seed, alike but for it.
@@ -207,18 +218,13 @@ def train_students(
     """
     run, steps = runs[0], runs[0].budget.student_steps
     students = [fresh_student(problem, run) for problem in problems]
+    if run.device.type == "cuda":
+        return _train_side_by_side(problems, samples, objective, runs, students)
     skeleton = copy.deepcopy(students[0]).to("meta")
     parameters, buffers = stack_module_state(students)
     optimizer, schedule = student_optimizer(parameters.values(), run.budget, steps)
     shown_at = checkpoint_steps(steps, run.budget.evaluations)
-    sources = [
-        source.label(problem.teacher) if objective.needs_teacher else source
-        for source, problem in zip(samples, problems, strict=True)
-    ]
-    streams = [
-        source.batches(run.budget.student_batch, own.stream("student-batches"))
-        for source, own in zip(sources, runs, strict=True)
-    ]
+    sources, streams = _labelled_streams(problems, samples, objective, runs)
 
     def loss_of(
         weights: dict[str, Tensor], state: dict[str, Tensor], fields: dict[str, Tensor]
@@ -228,12 +234,7 @@ def train_students(
 
     stopped: dict[int, Diverged] = {}
     for step in range(steps):
-        batches = [next(stream) for stream in streams]
-        if objective.needs_teacher:
-            batches = [
-                with_teacher(batch, problem.teacher)
-                for batch, problem in zip(batches, problems, strict=True)
-            ]
+        batches = _next_batches(streams, problems, objective)
         with run.autocast():
             losses = torch.vmap(loss_of, randomness="different")(
                 parameters, buffers, _stacked(batches)
@@ -258,6 +259,83 @@ def train_students(
             break
     for i, student in enumerate(students):
         _take_out(student, parameters, buffers, i)
+    return [stopped.get(i, student) for i, student in enumerate(students)]
+
+
+def _labelled_streams(
+    problems: Sequence[Problem],
+    samples: Sequence[SampleSource],
+    objective: Objective,
+    runs: Sequence[Run],
+) -> tuple[list[SampleSource], list[Iterator[Batch]]]:
+    sources = [
+        source.label(problem.teacher) if objective.needs_teacher else source
+        for source, problem in zip(samples, problems, strict=True)
+    ]
+    streams = [
+        source.batches(own.budget.student_batch, own.stream("student-batches"))
+        for source, own in zip(sources, runs, strict=True)
+    ]
+    return sources, streams
+
+
+def _next_batches(
+    streams: Sequence[Iterator[Batch]], problems: Sequence[Problem], objective: Objective
+) -> list[Batch]:
+    batches = [next(stream) for stream in streams]
+    if not objective.needs_teacher:
+        return batches
+    return [
+        with_teacher(batch, problem.teacher)
+        for batch, problem in zip(batches, problems, strict=True)
+    ]
+
+
+def _train_side_by_side(
+    problems: Sequence[Problem],
+    samples: Sequence[SampleSource],
+    objective: Objective,
+    runs: Sequence[Run],
+    students: Sequence[nn.Module],
+) -> list[nn.Module | Diverged]:
+    """`train_students` on a GPU, which runs the kernels of several small networks at once.
+
+    One optimiser has all their parameters, of which it treats each alone.
+    """
+    steps = runs[0].budget.student_steps
+    parameters = [parameter for student in students for parameter in student.parameters()]
+    optimizer, schedule = student_optimizer(parameters, runs[0].budget, steps)
+    shown_at = checkpoint_steps(steps, runs[0].budget.evaluations)
+    sources, streams = _labelled_streams(problems, samples, objective, runs)
+
+    def loss_of(student: nn.Module, batch: Batch) -> Tensor:
+        with runs[0].autocast():
+            return objective(student, batch)
+
+    gradients = Gradients(
+        [partial(loss_of, student) for student in students],
+        parameters,
+        runs[0].device,
+        objective.replayable and not has_dropout(students[0]),
+    )
+    stopped: dict[int, Diverged] = {}
+    for step in range(steps):
+        losses = gradients(_next_batches(streams, problems, objective))
+        optimizer.step()
+        schedule.step()
+        for i, own in enumerate(runs):
+            if i in stopped:
+                continue
+            try:
+                own.log("distillation", step, steps, loss=losses[i])
+            except Diverged as error:
+                stopped[i] = error
+                continue
+            own.ledger.student_steps += 1
+            if step + 1 in shown_at:
+                own.checkpoint(students[i], step + 1, sources[i])
+        if len(stopped) == len(runs):
+            break
     return [stopped.get(i, student) for i, student in enumerate(students)]
 
 

@@ -14,13 +14,16 @@ from rich.markdown import Markdown
 
 from benchmark.device import environment, keep_freed_memory, pick_device, pick_precision
 from benchmark.models.lenet import lenet5, lenet5_half
-from benchmark.speed import clock, start, steps
+from benchmark.speed import clock, launches, start, steps
 from benchmark.speed.report import Growth, Report, Row, markdown, seconds
 from benchmark.store import Store
 from benchmark.tasks.registry import get_task
 
 PAGE = Path("docs") / "performance.md"
-BATCH, CIFAR_BATCH = 512, 64
+BATCH = 512
+CIFAR_BATCH = {"cpu": 64, "cuda": 512}
+MORE = {"cpu": 1, "cuda": 10}
+"""How many times as many steps are timed, where they are that much shorter."""
 
 
 def main(page: Path = PAGE) -> None:
@@ -54,7 +57,7 @@ def main(page: Path = PAGE) -> None:
         f"A run of {task} is at its first step of training {began:.1f} s after the command, when "
         "teacher and data are in the cache."
     )
-    growth = [runs, by_batch(device), by_seeds(device), by_method()]
+    growth = [runs, by_launch(device), by_batch(device), by_seeds(device), by_method()]
     text = markdown(Report(name, rows, [g for g in growth if g[1]], notes))
     page.parent.mkdir(exist_ok=True)
     page.write_text(text, encoding="utf-8")
@@ -70,7 +73,8 @@ def generator_row(
         partial(steps.our_generator, setting),
         partial(steps.plain_generator, setting),
         plainly,
-        our_steps=8,
+        our_steps=8 * MORE[setting.device.type],
+        plain_steps=3 * MORE[setting.device.type],
         rounds=rounds,
     )
     flops = clock.flops_of(partial(steps.plain_generator, setting))
@@ -84,7 +88,8 @@ def student_row(name: str, setting: steps.Setting, peak: float, plainly: clock.P
         partial(steps.our_student, setting, bank=bank),
         partial(steps.plain_student, setting, network=generator),
         plainly,
-        our_steps=100,
+        our_steps=100 * MORE[setting.device.type],
+        plain_steps=3 * MORE[setting.device.type],
     )
     return Row(name, timings, None, peak, steps.student_loss_apart(setting, bank))
 
@@ -92,10 +97,11 @@ def student_row(name: str, setting: steps.Setting, peak: float, plainly: clock.P
 def cifar_row(device: torch.device, peak: float, plainly: clock.PlainProcess) -> Row:
     """A generator step against the ResNet-34 of CIFAR-10."""
     task = get_task("cifar10")
+    batch = CIFAR_BATCH[device.type]
     setting = steps.Setting(
-        task.make_teacher, task.make_student, task.image_shape, 1000, CIFAR_BATCH, device
+        task.make_teacher, task.make_student, task.image_shape, 1000, batch, device
     )
-    name = f"generator step, CIFAR-10, ResNet-34, batch {CIFAR_BATCH}"
+    name = f"generator step, CIFAR-10, ResNet-34, batch {batch}"
     return generator_row(name, setting, peak, plainly, rounds=1)
 
 
@@ -108,14 +114,16 @@ def whole_runs(device: torch.device, rows: list[Row], plainly: clock.PlainProces
         partial(steps.our_generator, at_128),
         partial(steps.plain_generator, at_128),
         plainly,
-        our_steps=6,
+        our_steps=6 * MORE[device.type],
+        plain_steps=3 * MORE[device.type],
     )
     bank, generator = steps.draw_bank(at_256, 8), at_256.generator().eval()
     student = clock.side_by_side(
         partial(steps.our_student, at_256, bank=bank),
         partial(steps.plain_student, at_256, network=generator),
         plainly,
-        our_steps=100,
+        our_steps=100 * MORE[device.type],
+        plain_steps=3 * MORE[device.type],
     )
 
     def cost(which: int) -> float:
@@ -126,7 +134,10 @@ def whole_runs(device: torch.device, rows: list[Row], plainly: clock.PlainProces
 
     paper = get_task("mnist").budgets["paper"]
     # At the paper's budget there is no bank: both make fresh images at each of the steps.
-    online = clock.seconds_a_step(lambda n: our_online(steps.mnist(BATCH, device), n), 3)[0]
+    our_online(steps.mnist(BATCH, device), 3)
+    online = clock.seconds_a_step(
+        lambda n: our_online(steps.mnist(BATCH, device), n), 3 * MORE[device.type] ** 2
+    )[0]
     ours = paper.synthesis_steps * our_g.median + paper.student_steps * online
     plain = paper.synthesis_steps * plain_g.median + paper.student_steps * plain_s.median
     banked = paper.synthesis_steps * our_g.median + paper.student_steps * our_s.median
@@ -158,13 +169,31 @@ def our_online(setting: steps.Setting, count: int) -> list[float]:
     return run.curves["distillation/loss"]["value"]
 
 
+def by_launch(device: torch.device) -> Growth:
+    """What recording and compiling a student's step bring on a GPU."""
+    cells: list[tuple[str, ...]] = []
+    if device.type == "cuda":
+        for found in launches.measure(device):
+            costs = (
+                f"{found.milliseconds[form]:.2f} ({found.start[form]:.1f})"
+                for form in ("written", "recorded", "compiled", "compiled and recorded")
+            )
+            cells.append((found.name, *costs))
+    return (
+        "Launching a student step, ms (and seconds until the first): pair, as written, "
+        "recorded as a CUDA graph, compiled, compiled and recorded",
+        cells,
+    )
+
+
 def by_batch(device: torch.device) -> Growth:
     """A generator step as the batch grows."""
     cells = []
     for batch in (64, 128, 256, 512, 1024):
         setting = steps.mnist(batch, device)
         steps.our_generator(setting, 1)
-        took, _ = clock.seconds_a_step(lambda n, s=setting: steps.our_generator(s, n), 4)  # type: ignore[misc]
+        count = 4 * MORE[device.type]
+        took, _ = clock.seconds_a_step(lambda n, s=setting: steps.our_generator(s, n), count)  # type: ignore[misc]
         cells.append((str(batch), seconds(took), f"{1e3 * took / batch:.2f}"))
     return ("As the batch grows: batch, generator step (s), ms an image", cells)
 
@@ -173,13 +202,14 @@ def by_seeds(device: torch.device) -> Growth:
     """A student step as more seeds share one program."""
     setting = steps.Setting(lenet5, lenet5_half, (1, 32, 32), 100, 256, device)
     bank, cells = steps.draw_bank(setting, 4), []
+    count = 40 * MORE[device.type] ** 2
     for seeds in (1, 2, 4, 8):
         steps.our_students(setting, 3, bank, seeds)
         took, _ = clock.seconds_a_step(
-            lambda n, count=seeds: steps.our_students(setting, n, bank, count),  # type: ignore[misc]
-            40,
+            lambda n, s=seeds: steps.our_students(setting, n, bank, s),  # type: ignore[misc]
+            count,
         )
-        alone, _ = clock.seconds_a_step(lambda n: steps.our_student(setting, n, bank), 40)
+        alone, _ = clock.seconds_a_step(lambda n: steps.our_student(setting, n, bank), count)
         cells.append((str(seeds), f"{1e3 * took:.1f}", f"{1e3 * seeds * alone:.1f}"))
     return (
         "As seeds share one program: seeds, together (ms a step of all), one after the other (ms)",

@@ -28,6 +28,9 @@ class Objective(ABC):
     rate: float = 1.0
     """Factor on the budget's student learning rate."""
 
+    replayable: bool = False
+    """Whether a step is nothing but its tensors, so that a GPU may record and replay it."""
+
     @abstractmethod
     def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
         """The loss of ``batch``, a scalar with a gradient to the student's parameters."""
@@ -64,6 +67,8 @@ class LogitObjective(Objective):
 class Distillation(LogitObjective):
     """Hinton's KD: τ²·KL between softened teacher and student (see `methods.losses.kd_loss`)."""
 
+    replayable = True
+
     def __init__(self, temperature: float) -> None:
         self.temperature = temperature
 
@@ -76,6 +81,7 @@ class Supervised(LogitObjective):
     """Cross-entropy with the true labels; the teacher is not asked."""
 
     needs_teacher = False
+    replayable = True
 
     def of_logits(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.labels is not None

@@ -1,0 +1,145 @@
+"""Losses and gradients of small networks, replayed on a GPU as one CUDA graph.
+
+A training step of such a network is a hundred kernels, each of which takes longer to launch than to
+run. Recorded once and replayed, they are one launch; and the kernels of several networks, recorded
+side by side, run at the same time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from methods.sources import Batch
+
+LossOf = Callable[[Batch], Tensor]
+
+Signature = list[tuple[str, torch.Size, torch.dtype]]
+
+
+class Gradients:
+    """Puts the gradients of losses into their parameters' ``grad``.
+
+    The first calls, and all calls on a CPU, compute as they are written. Then the kernels are
+    recorded, and later calls replay them: the same kernels on the same memory, so that values are
+    those of the calls before. A batch of another shape is computed as written.
+
+    Args:
+        losses: each of a batch, a scalar; one network each. They must do nothing else than compute:
+            what Python does in them is done while they are recorded, and never again.
+        parameters: of all of them.
+        device: where they are.
+        replay: whether to record at all.
+    """
+
+    WARM_UP = 3
+    """Calls that let libraries choose their kernels before these are recorded."""
+
+    def __init__(
+        self,
+        losses: Sequence[LossOf],
+        parameters: Sequence[nn.Parameter],
+        device: torch.device,
+        replay: bool = True,
+    ) -> None:
+        self._losses = losses
+        self._parameters = parameters
+        self._replay = replay and device.type == "cuda"
+        self._streams: list[torch.cuda.Stream] = []
+        if self._replay:
+            self._side = torch.cuda.Stream(device)
+            if len(losses) > 1:
+                self._streams = [torch.cuda.Stream(device) for _ in losses]
+        self._calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
+        """The losses of one batch each, detached."""
+        if not self._replay:
+            return self._compute(batches)
+        if self._graph is None and self._calls == self.WARM_UP:
+            self._record(batches)
+        if self._graph is None:
+            self._calls += 1
+            return self._beside(batches)
+        if _signature(batches) != self._shape:
+            return self._beside(batches)
+        for kept, given in zip(self._fields(self._batches), self._fields(batches), strict=True):
+            kept.copy_(given)
+        self._graph.replay()
+        for parameter, gradient in zip(self._parameters, self._kept_gradients, strict=True):
+            parameter.grad = gradient
+        return [loss.clone() for loss in self._kept_losses]
+
+    def _compute(self, batches: Sequence[Batch]) -> list[Tensor]:
+        for parameter in self._parameters:
+            parameter.grad = None
+        if not self._streams:
+            return [_differentiated(of(b)) for of, b in zip(self._losses, batches, strict=True)]
+        found = []
+        outer = torch.cuda.current_stream()
+        for stream, of, batch in zip(self._streams, self._losses, batches, strict=True):
+            stream.wait_stream(outer)
+            with torch.cuda.stream(stream):
+                found.append(_differentiated(of(batch)))
+        for stream in self._streams:
+            outer.wait_stream(stream)
+        return found
+
+    def _beside(self, batches: Sequence[Batch]) -> list[Tensor]:
+        """As written, on a stream of its own, as what is recorded later must be."""
+        current = torch.cuda.current_stream()
+        self._side.wait_stream(current)
+        with torch.cuda.stream(self._side):
+            losses = self._compute(batches)
+        current.wait_stream(self._side)
+        return losses
+
+    def _record(self, batches: Sequence[Batch]) -> None:
+        self._shape = _signature(batches)
+        self._batches = [
+            Batch(**{name: f.clone() for name, f in batch._asdict().items() if f is not None})
+            for batch in batches
+        ]
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self._kept_losses = self._compute(self._batches)
+        except RuntimeError as error:
+            torch.cuda.synchronize()
+            warnings.warn(f"these steps cannot be recorded as a CUDA graph: {error}", stacklevel=2)
+            self._replay = False
+            self._streams = []
+            return
+        self._kept_gradients = [parameter.grad for parameter in self._parameters]
+        self._graph = graph
+
+    @staticmethod
+    def _fields(batches: Sequence[Batch]) -> list[Tensor]:
+        return [field for batch in batches for field in batch if field is not None]
+
+
+def _differentiated(loss: Tensor) -> Tensor:
+    loss.backward()
+    return loss.detach()
+
+
+def _signature(batches: Sequence[Batch]) -> list[Signature]:
+    """What must be equal for one graph to do for both."""
+    return [
+        [
+            (name, field.shape, field.dtype)
+            for name, field in batch._asdict().items()
+            if field is not None
+        ]
+        for batch in batches
+    ]
+
+
+def has_dropout(network: nn.Module) -> bool:
+    """Whether the network draws random numbers, which a recorded step would draw elsewhere."""
+    kinds = (nn.modules.dropout._DropoutNd, nn.AlphaDropout, nn.FeatureAlphaDropout)
+    return any(isinstance(module, kinds) and module.p > 0 for module in network.modules())

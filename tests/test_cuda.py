@@ -1,0 +1,179 @@
+"""What needs a GPU to be shown: skipped, and said so, where there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmark import stopping
+from benchmark.data.digits import read_digits
+from benchmark.executors.local import InProcess
+from benchmark.models.wide_resnet import wide_resnet
+from benchmark.tasks.digits import Digits
+from benchmark.teachers import train_teacher
+from methods.activation_records import collect_records
+from methods.base import Run
+from methods.cuda_graphs import Gradients
+from methods.networks import UpsamplingGenerator
+from methods.objectives import Distillation
+from methods.registry import discover
+from methods.sources import Batch, ImageBank
+from methods.student import train_student, train_students
+from tests.benchmark.test_grid import Grid, grid
+from tests.helpers import IMAGE_SHAPE, tiny_problem, tiny_run
+
+__all__ = ["grid"]
+
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device; what it tests runs nowhere else"
+)
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def _exact() -> Iterator[None]:
+    """Sums in the same order every time, so that bits can be compared."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    yield
+    torch.backends.cudnn.deterministic = before
+
+
+@pytest.fixture
+def on_gpu(grid: Grid) -> Grid:
+    grid.context = dataclasses.replace(grid.context, device="cuda", precision="bf16")
+    return grid
+
+
+@pytest.mark.parametrize("method", sorted(discover()))
+def test_every_method_runs_on_a_gpu(on_gpu: Grid, method: str) -> None:
+    (record,) = on_gpu.run(method)
+    assert record.status in {"ok", "collapsed"}, record.reason
+    assert record.environment.device == "cuda"
+
+
+@pytest.mark.parametrize("method", ["rdskd", "deep-inversion", "student-supervised"])
+def test_a_run_goes_on_where_it_was_interrupted(on_gpu: Grid, method: str) -> None:
+    on_gpu.context = dataclasses.replace(
+        on_gpu.context, checkpoint_seconds=1e-9, reuse_samples=False
+    )
+    seen = []
+
+    def report(run_id: str, phase: str, step: int, total: int, loss: float) -> None:
+        seen.append(phase)
+        if len(seen) == 3:
+            stopping.request(stopping.USER)
+
+    on_gpu.watcher.report = report  # type: ignore[method-assign]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            on_gpu.run(method)
+    finally:
+        stopping.forget()
+    (record,) = on_gpu.run(method)
+    assert record.status in {"ok", "collapsed"}, record.reason
+
+
+def steps(replay: bool, count: int = 8) -> tuple[list[Tensor], nn.Module]:
+    torch.manual_seed(0)
+    student = wide_resnet(16, 1, 10).to(CUDA).train()
+    optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, fused=True)
+    objective = Distillation(4.0)
+
+    def loss_of(batch: Batch) -> Tensor:
+        with torch.autocast("cuda", torch.bfloat16):
+            return objective(student, batch)
+
+    gradients = Gradients([loss_of], list(student.parameters()), CUDA, replay)
+    losses = []
+    stream = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        images = torch.randn(32, 3, 32, 32, generator=stream).to(CUDA)
+        logits = torch.randn(32, 10, generator=stream).to(CUDA)
+        losses += gradients([Batch(images, teacher_logits=logits)])
+        optimizer.step()
+    assert (gradients._graph is not None) == replay
+    return losses, student
+
+
+def test_recorded_steps_are_those_that_were_written() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (recorded, fast), (written, slow) = steps(True), steps(False)
+    assert torch.equal(torch.stack(recorded), torch.stack(written))
+    for a, b in zip(fast.state_dict().values(), slow.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_batch_of_another_shape_is_computed_as_written() -> None:
+    network = nn.Linear(4, 2).to(CUDA)
+    gradients = Gradients(
+        [lambda b: network(b.images).square().sum()], [*network.parameters()], CUDA
+    )
+    for size in (8, 8, 8, 8, 8, 5, 8):
+        images = torch.randn(size, 4, device=CUDA)
+        (loss,) = gradients([Batch(images)])
+        expected = network(images).square().sum()
+        (grad,) = torch.autograd.grad(expected, [network.weight])
+        torch.testing.assert_close(loss, expected.detach())
+        torch.testing.assert_close(network.weight.grad, grad)
+
+
+def test_seeds_side_by_side_are_the_runs_they_would_have_been_alone() -> None:
+    def posed(seed: int) -> tuple[object, ImageBank, Run]:
+        problem, run = tiny_run(seed, device="cuda", student_steps=12)
+        problem.teacher.to(CUDA)
+        stream = torch.Generator().manual_seed(seed)
+        return (
+            problem,
+            ImageBank(torch.randn(40, *IMAGE_SHAPE, generator=stream), 6, device=CUDA),
+            run,
+        )
+
+    problems, samples, runs = zip(*(posed(seed) for seed in range(4)), strict=True)
+    together = train_students(problems, samples, Distillation(4.0), runs)
+    for seed, student in enumerate(together):
+        problem, bank, run = posed(seed)
+        alone = train_student(problem, bank, Distillation(4.0), run)
+        assert isinstance(student, nn.Module)
+        for a, b in zip(student.state_dict().values(), alone.state_dict().values(), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_seeds_at_once_make_records(on_gpu: Grid) -> None:
+    records = on_gpu.run("rdskd", seeds=[0, 1], executor=InProcess(2))
+    assert [record.spec.seed for record in records] == [0, 1]
+    assert all(record.status in {"ok", "collapsed"} for record in records)
+
+
+def test_the_generator_computes_what_it_computes_on_a_cpu() -> None:
+    torch.manual_seed(0)
+    generator = UpsamplingGenerator(10, (3, 16, 16), 8).double()
+    latents = torch.randn(6, 10, dtype=torch.float64)
+    there = generator(latents)
+    here = generator.to(CUDA)(latents.to(CUDA))
+    torch.testing.assert_close(here.cpu(), there)
+
+
+def test_metadata_are_those_a_cpu_collects() -> None:
+    problem = tiny_problem()
+    images = torch.randn(60, *IMAGE_SHAPE, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(60) % 3
+    there = collect_records(problem.teacher.network, images, labels, 3)
+    here = collect_records(problem.teacher.network.to(CUDA), images, labels, 3)
+    for a, b in zip(here.layers, there.layers, strict=True):
+        torch.testing.assert_close(a.mean, b.mean, atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(a.std, b.std, atol=2e-3, rtol=2e-3)
+
+
+def test_a_teacher_is_trained_there() -> None:
+    task = Digits()
+    task.teacher_recipe = task.teacher_recipe.model_copy(update={"epochs": 3})
+    teacher = train_teacher(task, read_digits(), lambda *_: None, device="cuda", precision="bf16")
+    assert teacher.info.score > 0.8
