@@ -110,6 +110,9 @@ class Gradients:
                 self._kept_losses = self._compute(self._batches)
         except RuntimeError as error:
             torch.cuda.synchronize()
+            # torch's random generator still waits for the end of the recording that failed.
+            with torch.cuda.graph(torch.cuda.CUDAGraph()):
+                torch.zeros(1, device=self._parameters[0].device)
             warnings.warn(f"these steps cannot be recorded as a CUDA graph: {error}", stacklevel=2)
             self._replay = False
             self._streams = []

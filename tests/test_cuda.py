@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Iterator
@@ -119,10 +120,27 @@ def test_a_batch_of_another_shape_is_computed_as_written() -> None:
     for size in (8, 8, 8, 8, 8, 5, 8):
         images = torch.randn(size, 4, device=CUDA)
         (loss,) = gradients([Batch(images)])
-        expected = network(images).square().sum()
-        (grad,) = torch.autograd.grad(expected, [network.weight])
+        alone = copy.deepcopy(network)
+        expected = alone(images).square().sum()
+        (grad,) = torch.autograd.grad(expected, [alone.weight])
         torch.testing.assert_close(loss, expected.detach())
         torch.testing.assert_close(network.weight.grad, grad)
+    assert gradients._graph is not None
+
+
+def test_what_cannot_be_recorded_is_said_and_computed_as_written() -> None:
+    network = nn.Linear(4, 2).to(CUDA)
+
+    def loss_of(batch: Batch) -> Tensor:
+        out = network(batch.images)
+        return out.square().sum() * (1 + float(out.detach().sum() > 1e9))  # waits for the GPU
+
+    gradients = Gradients([loss_of], [*network.parameters()], CUDA)
+    images = torch.randn(8, 4, device=CUDA)
+    with pytest.warns(UserWarning, match="cannot be recorded"):
+        losses = [gradients([Batch(images)])[0] for _ in range(6)]
+    assert torch.equal(torch.stack(losses), losses[0].expand(6))
+    assert torch.rand(3, device=CUDA).isfinite().all()
 
 
 def test_seeds_side_by_side_are_the_runs_they_would_have_been_alone() -> None:
