@@ -30,7 +30,7 @@ from methods.base import Run, derive_seed
 from methods.losses import IGNORE_INDEX
 from methods.optimizers import SGD, Adam
 
-SHIPPED_LIMIT = 4 << 20
+SHIPPED_LIMIT = 9 << 20
 """Weights up to this many bytes are kept beside the records they belong to."""
 
 Say = Callable[[str], None]
