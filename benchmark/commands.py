@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +21,6 @@ from benchmark.display import GridDisplay, TeacherDisplay, job_label, label, out
 from benchmark.durations import parse_duration
 from benchmark.errors import UserError
 from benchmark.executors.base import Executor
-from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
 from benchmark.plan import PlannedRun, plan
 from benchmark.records import FAILED, Record
@@ -30,12 +30,16 @@ from benchmark.store import Scan, Store, sweep, write_atomic
 from benchmark.suite import MethodEntry, Suite, load_suite, parse_seeds
 from benchmark.tasks.registry import look_in
 from benchmark.teachers import teacher_folders
-from benchmark.threads import best_threads, physical_memory, runs_at_once
 from methods.base import Access
 from methods.params import nearest
 from methods.registry import discover
 
-EXECUTORS = ["local", "ray"]
+EXECUTORS = {
+    "local": "benchmark.executors.local",
+    "ray": "benchmark.executors.ray_cluster",
+}
+"""Modules by name. Each has a function ``chosen``: request, context and number of runs to an
+`Executor` and the context it is to be given. Another engine is such a file and a line here."""
 
 
 @dataclass(frozen=True)
@@ -227,56 +231,17 @@ def available_device(name: str) -> torch.device:
 def choose_executor(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
     """Where the request's runs are executed, and with how many threads each.
 
-    Processes times threads never exceed the threads torch found on this machine.
-
     Raises:
-        UserError: when ``--jobs`` is not a number, or options contradict each other.
+        UserError: for an unknown executor, or options that contradict each other.
     """
-    if request.executor != "local":
-        return _on_ray(request, context)
-    for option in ("ray_address", "gpus_per_run", "retries"):
-        if getattr(request, option) is not None:
-            name = option.replace("_", "-")
-            raise UserError(f"--{name} has no effect without --executor ray; leave it out")
-    cores = torch.get_num_threads()
-    if request.jobs == "auto":
-        alone = context.device != "cpu" or request.seeds_at_once > 1
-        jobs = 1 if alone else runs_at_once(runs, cores, physical_memory())
-    elif request.jobs.isdecimal() and int(request.jobs):
-        jobs = int(request.jobs)
-    else:
-        raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
-    if jobs > 1 and request.seeds_at_once > 1:
-        raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
-    if context.run_timeout and request.seeds_at_once > 1:
-        raise UserError("--run-timeout is of single runs; leave --seeds-at-once at 1")
-    limit = max(1, cores // jobs)
-    threads = min(request.threads, limit) if request.threads else best_threads(limit, context.cache)
-    context = replace(context, threads=threads)
-    # A run that hangs can only be ended with its process.
-    in_process = jobs == 1 and context.run_timeout is None
-    return (InProcess(request.seeds_at_once) if in_process else Processes(jobs)), context
-
-
-def _on_ray(request: Request, context: Context) -> tuple[Executor, Context]:
-    from benchmark.executors.ray_cluster import RayCluster, import_ray
-
-    if request.executor != "ray":
+    if request.executor not in EXECUTORS:
         raise UserError(
-            f"there is no executor '{request.executor}'; {nearest(request.executor, EXECUTORS)}"
+            f"there is no executor '{request.executor}'; "
+            f"{nearest(request.executor, list(EXECUTORS))}"
         )
-    if request.jobs != "auto" or request.seeds_at_once > 1:
-        raise UserError(
-            "with --executor ray the cluster decides how many runs there are at once; leave --jobs "
-            "and --seeds-at-once out, and say with --threads and --gpus-per-run what a run needs"
-        )
-    import_ray()
-    gpus = request.gpus_per_run
-    if gpus is None:
-        gpus = float(context.device != "cpu")
-    threads = request.threads or 1
-    retries = 2 if request.retries is None else request.retries
-    return RayCluster(request.ray_address, threads, gpus, retries), context
+    engine = importlib.import_module(EXECUTORS[request.executor])
+    executor, context = engine.chosen(request, context, runs)
+    return executor, context
 
 
 def _overwrite(text: str) -> Overwrite:

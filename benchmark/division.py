@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
-from benchmark.locks import Locks
+from benchmark import stopping
+from benchmark.locks import POLL_SECONDS, Locks
 from benchmark.records import Record
 from benchmark.run import Job
 from benchmark.store import Store
@@ -34,9 +36,13 @@ class Division:
         self._found = found
         self.left: list[Job] = []
         """Jobs that others are executing."""
+        self._taken_over: set[str] = set()
 
     def claim(self, job: Job) -> bool:
         """Lock a job, unless somebody else is executing it or has made its record meanwhile."""
+        if job.run_id in self._taken_over:
+            self._taken_over.remove(job.run_id)
+            return True
         if not self._locks.take(job.run_id):
             self.left.append(job)
             return False
@@ -48,7 +54,23 @@ class Division:
         self._found(record)
         return False
 
-    def take_left(self) -> list[Job]:
-        """The jobs that were left to others, to be claimed once more."""
-        left, self.left = self.left, []
-        return left
+    def wait(self) -> list[Job]:
+        """Wait for the others, and give what they could not finish, to be claimed once more.
+
+        Returns:
+            Nothing when they have finished all; else the jobs that are left, the first of which
+            nobody is executing any more. Or all of them, when a stop was requested.
+        """
+        while self.left:
+            jobs, self.left = self.left, []
+            for i, job in enumerate(jobs):
+                if self.claim(job):
+                    self._taken_over.add(job.run_id)
+                    others, self.left = self.left, []
+                    return [job, *others, *jobs[i + 1 :]]
+            if stopping.requested():
+                break
+            if self.left:
+                time.sleep(POLL_SECONDS)
+        jobs, self.left = self.left, []
+        return jobs

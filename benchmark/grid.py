@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from benchmark.artifacts import Corrupted, load_tensors
 from benchmark.data.base import Dataset
 from benchmark.division import Division
 from benchmark.executors.base import Executor
-from benchmark.locks import POLL_SECONDS, Locks
+from benchmark.locks import Locks
 from benchmark.metadata import ship_metadata
 from benchmark.plan import PlannedRun
 from benchmark.records import FAILED, Record, Spec
@@ -201,13 +200,10 @@ def run_grid(
                 locks.release(record.run_id)
                 records.append(record)
                 display.finished(record)
-            nothing_done = len(jobs) == len(division.left)
-            jobs = division.take_left()
-            if jobs and not told:
+            if division.left and not told:
                 told = True
-                display.say(f"waiting for {len(jobs)} runs that another grid is executing")
-            if jobs and nothing_done:
-                time.sleep(POLL_SECONDS)
+                display.say(f"waiting for {len(division.left)} runs that another grid is executing")
+            jobs = division.wait()
     finally:
         locks.release_all()
     return records

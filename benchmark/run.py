@@ -41,6 +41,7 @@ from benchmark.samples import SampleCache
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers import TrainedTeacher
+from methods.activation_records import ActivationRecords
 from methods.base import Access, Diverged, Method, Problem, Run, derive_seed
 from methods.objectives.registry import discover_objectives
 from methods.registry import discover
@@ -271,8 +272,9 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
         if Access.TRAIN_LABELS in method.access:
             granted[Access.TRAIN_LABELS] = train.labels.long()
     if Access.METADATA in method.access:
+        handed = handed_metadata and handed_metadata.get(checksum(teacher.network.state_dict()))
         # Damage is said where a grid or a replay is prepared, not from within a worker.
-        granted[Access.METADATA] = obtain_metadata(
+        granted[Access.METADATA] = handed or obtain_metadata(
             task,
             dataset(task.name, context.data_dir),
             teacher.network,
@@ -303,7 +305,8 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
 
 handed_data: dict[str, Dataset] = {}
 handed_proxies: dict[str, Proxy] = {}
-"""What this process was handed by another machine, by task, and so does not look for."""
+handed_metadata: dict[str, ActivationRecords] = {}
+"""What this process was handed by another machine, by task or teacher, and so does not look for."""
 
 
 @lru_cache(maxsize=2)

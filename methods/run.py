@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -37,6 +39,18 @@ def derive_seed(seed: int, name: str) -> int:
     """A 63-bit seed for one named purpose, independent of every other name."""
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _numpy_state() -> dict[str, Any]:
+    state = np.random.get_state(legacy=False)
+    assert isinstance(state, dict)
+    inner = {**state["state"], "key": torch.from_numpy(state["state"]["key"].astype(np.int64))}
+    return {**state, "state": inner}
+
+
+def _set_numpy_state(state: Mapping[str, Any]) -> None:
+    key = state["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**state, "state": {**state["state"], "key": key}})
 
 
 class Run:
@@ -129,8 +143,8 @@ class Run:
         After every step the run may be kept, or stop when it was asked to. Going on from there
         gives the same bits as never having stopped, if ``parts`` are all that the steps change and
         read again: networks, optimisers, schedules, random streams. What the run itself has, such
-        as its curves and torch's global random state, is kept with them. A loop that is not made
-        of `steps` is stopped by `log` and starts again.
+        as its curves, and the global random states of torch, numpy and Python are kept with them.
+        A loop that is not made of `steps` is stopped by `log` and starts again.
 
         Args:
             loop: its name, kebab-case, of which a run has only one.
@@ -167,6 +181,7 @@ class Run:
         state = {
             "parts": {name: state_of(part) for name, part in parts.items()},
             "random": torch.get_rng_state(),
+            "other random": {"python": random.getstate(), "numpy": _numpy_state()},
             "ledger": ledger,
             "curves": self.curves,
         }
@@ -182,6 +197,9 @@ class Run:
         for name, part in parts.items():
             restore(part, state["parts"][name])
         torch.set_rng_state(state["random"])
+        if "other random" in state:  # states of older versions have none
+            random.setstate(state["other random"]["python"])
+            _set_numpy_state(state["other random"]["numpy"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.device)
         for name, value in state["ledger"].items():

@@ -201,6 +201,19 @@ class Dawdles(Fine):
         return super().synthesize(problem, run)
 
 
+class Gambles(Fine):
+    name = "gambles"
+    title = "Gambles with everybody's dice"
+
+    def synthesize(self, problem, run):
+        random.seed(run.seed)
+        np.random.seed(run.seed)
+        for step in run.steps("dawdling", 40):
+            # Two normal ones: numpy keeps the second for later.
+            run.log("dawdling", step, 40, loss=random.random() + np.random.randn())
+        return super().synthesize(problem, run)
+
+
 class Signs(Fine):
     name = "signs"
     title = "Signs with its process"

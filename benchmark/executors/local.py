@@ -5,18 +5,56 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
 
 import torch
 
 from benchmark import stopping
-from benchmark.executors.base import Claim, Report, everything
+from benchmark.errors import UserError
+from benchmark.executors.base import Claim, Executor, Report, everything
 from benchmark.executors.workers import Worker
 from benchmark.records import Record
 from benchmark.run import Context, Job, RunProgress, execute
+from benchmark.threads import best_threads, physical_memory, runs_at_once
 from benchmark.together import execute_together, groups
 from methods.registry import discover
 
+if TYPE_CHECKING:
+    from benchmark.commands import Request
+
 POLL_SECONDS = 0.5
+
+
+def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
+    """One process or several, and the threads of each.
+
+    Processes times threads never exceed the threads torch found on this machine.
+
+    Raises:
+        UserError: when ``--jobs`` is not a number, or options contradict each other.
+    """
+    for option in ("ray_address", "gpus_per_run", "retries"):
+        if getattr(request, option) is not None:
+            name = option.replace("_", "-")
+            raise UserError(f"--{name} has no effect without --executor ray; leave it out")
+    cores = torch.get_num_threads()
+    if request.jobs == "auto":
+        alone = context.device != "cpu" or request.seeds_at_once > 1
+        jobs = 1 if alone else runs_at_once(runs, cores, physical_memory())
+    elif request.jobs.isdecimal() and int(request.jobs):
+        jobs = int(request.jobs)
+    else:
+        raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
+    if jobs > 1 and request.seeds_at_once > 1:
+        raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
+    if context.run_timeout and request.seeds_at_once > 1:
+        raise UserError("--run-timeout is of single runs; leave --seeds-at-once at 1")
+    limit = max(1, cores // jobs)
+    threads = min(request.threads, limit) if request.threads else best_threads(limit, context.cache)
+    context = replace(context, threads=threads)
+    # A run that hangs can only be ended with its process.
+    in_process = jobs == 1 and context.run_timeout is None
+    return (InProcess(request.seeds_at_once) if in_process else Processes(jobs)), context
 
 
 class InProcess:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -23,13 +23,18 @@ from benchmark import stopping
 from benchmark.artifacts import cache_dir
 from benchmark.device import pick_precision
 from benchmark.errors import UserError
-from benchmark.executors.base import Claim, Report, everything, unfinished
+from benchmark.executors.base import Claim, Executor, Report, everything, unfinished
+from benchmark.metadata import obtain_metadata
 from benchmark.records import Record, Status
 from benchmark.resume import forget
 from benchmark.run import Context, Job, dataset, execute, one_line, proxy_data
+from benchmark.tasks.registry import get_task
 from benchmark.teachers import TrainedTeacher
 from methods.base import Access
 from methods.registry import discover
+
+if TYPE_CHECKING:
+    from benchmark.commands import Request
 
 POLL_SECONDS = 0.5
 EVENT_SECONDS = 1.0
@@ -37,6 +42,25 @@ EVENT_SECONDS = 1.0
 
 OVERDUE = "overdue"
 """"Phase" of a run that has taken longer than it may, and is ended by the driver."""
+
+
+def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
+    """A cluster that there is, or one of this machine.
+
+    Raises:
+        UserError: when Ray is not installed, or options are given that the cluster decides.
+    """
+    if request.jobs != "auto" or request.seeds_at_once > 1:
+        raise UserError(
+            "with --executor ray the cluster decides how many runs there are at once; leave --jobs "
+            "and --seeds-at-once out, and say with --threads and --gpus-per-run what a run needs"
+        )
+    import_ray()
+    gpus = request.gpus_per_run
+    if gpus is None:
+        gpus = float(context.device != "cpu")
+    retries = 2 if request.retries is None else request.retries
+    return RayCluster(request.ray_address, request.threads or 1, gpus, retries), context
 
 
 class RayCluster:
@@ -65,6 +89,8 @@ class RayCluster:
         ray = import_ray()
         # Ray would report to its makers that it was used.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # A run that outgrows its node is killed by Ray, and would be started again without end.
+        os.environ.setdefault("RAY_task_oom_retries", str(self.retries))
         connected = ray.is_initialized()
         if not connected:
             self._connect(ray)
@@ -119,6 +145,7 @@ class Parcel:
     teacher: Any
     data: Any
     proxy: Any
+    metadata: Any
 
 
 class _Flights:
@@ -199,7 +226,18 @@ class _Flights:
             teacher=self._ship(job.teacher.info.checksum, job.teacher.weights),
             data=self._ship(f"data of {task}", dataset(task, context.data_dir)),
             proxy=proxy,
+            metadata=self._metadata(job) if Access.METADATA in method.access else None,
         )
+
+    def _metadata(self, job: Job) -> Any:
+        """The teacher's metadata, which the grid collected when it was prepared."""
+        name = f"metadata of {job.teacher.info.checksum}"
+        if name not in self._shipped:
+            task, context = get_task(job.spec.task), self.context
+            network = job.teacher.build(task)
+            data = dataset(task.name, context.data_dir)
+            self._ship(name, obtain_metadata(task, data, network, context.teacher_folders))
+        return self._shipped[name]
 
     def _ship(self, name: str, value: Any) -> Any:
         if name not in self._shipped:
@@ -257,6 +295,8 @@ def work(parcels: list[Parcel], board: Any) -> Record:
     story.handed_data[job.spec.task] = fetch(parcel.data)
     if parcel.proxy is not None:
         story.handed_proxies[job.spec.task] = fetch(parcel.proxy)
+    if parcel.metadata is not None:
+        story.handed_metadata[job.teacher.info.checksum] = fetch(parcel.metadata)
     cache, context = cache_dir(), parcel.context
     # A node need not have what the command's machine has.
     device = torch.device("cuda" if parcel.gpu else "cpu")

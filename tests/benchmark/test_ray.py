@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +17,13 @@ import pytest
 from benchmark import stopping
 from benchmark.commands import choose_executor
 from benchmark.errors import UserError
+from benchmark.executors import ray_cluster
 from benchmark.executors.ray_cluster import RayCluster
 from benchmark.run import Context
+from benchmark.store import Store
 from tests.benchmark.test_grid import Grid, facts, grid
 from tests.benchmark.test_threads import request as request_of
-from tests.helpers import one_line
+from tests.helpers import FAULTY_METHODS, one_line
 
 __all__ = ["grid"]
 
@@ -116,6 +122,43 @@ def test_a_run_that_kills_its_worker_is_given_up_and_the_next_one_finishes(
     assert found["dies"].status == "error"
     assert "accuracy" in found["fine"].metrics
     assert "1 retries" in found["dies"].reason
+
+
+def test_metadata_travel_with_their_teacher(
+    grid: Grid, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = dataclasses.replace(grid.context, cache=tmp_path / "other-cache")
+    whole = [facts(r) for r in Grid(elsewhere, tmp_path / "other").run("metadata")]
+    shipped: list[str] = []
+    ship = ray_cluster._Flights._ship
+
+    def watched(self: Any, name: str, value: Any) -> Any:
+        shipped.append(name)
+        return ship(self, name, value)
+
+    monkeypatch.setattr(ray_cluster._Flights, "_ship", watched)
+    found = grid.run("metadata", "fine", executor=RayCluster(cluster.address, 1, 0, 1))
+    assert [facts(r) for r in found if r.spec.method == "metadata"] == whole
+    assert [name.split()[0] for name in shipped].count("metadata") == 1
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_a_run_that_outgrows_its_node_is_given_up(tmp_path: Path) -> None:
+    """Ray's monitor is told that any memory is too much."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'dfkd-bench[ray]'")
+    limits = {"RAY_memory_usage_threshold": "0.0001", "RAY_memory_monitor_refresh_ms": "100"}
+    # Another folder, or it would join the cluster of these tests; its sockets' paths must be short.
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
+    command = [sys.executable, "-m", "benchmark.cli", "run", "--task", "digits"]
+    command += ["--method", "hangs", "--methods-dir", str(FAULTY_METHODS), "--budget", "smoke"]
+    command += ["--executor", "ray", "--retries", "1", "--results", str(tmp_path / "results")]
+    own = {**os.environ, **limits, "RAY_TMPDIR": folder}
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120)
+    shutil.rmtree(folder, ignore_errors=True)
+    (record,) = Store(tmp_path / "results").scan().records
+    assert record.status == "out_of_memory", done.stdout
+    assert "ran out of memory" in record.reason
+    assert done.returncode == 1
 
 
 def test_a_run_that_hangs_is_ended(grid: Grid, cluster: Any) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from benchmark.executors.local import InProcess
 from benchmark.locks import Locks
 from benchmark.records import Record
+from benchmark.store import Store
 from tests.benchmark.test_grid import Grid, facts, grid, names
+from tests.helpers import FAULTY_METHODS
 
 __all__ = ["grid"]
 
@@ -145,3 +148,66 @@ def test_two_grids_at_once_run_everything_once(grid: Grid) -> None:
     )
     assert len(grid.store.scan().records) == 6
     assert len(grid.watcher.records) == len(other.watcher.records) == 6
+
+
+COMMAND = (sys.executable, "-m", "benchmark.cli", "run", "--task", "digits", "--budget", "smoke")
+COMMAND += ("--methods-dir", str(FAULTY_METHODS), "--jobs", "1", "--device", "cpu")
+
+
+def command(results: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "--results", str(results), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_two_commands_on_one_folder_share_the_work(tmp_path: Path) -> None:
+    wanted = ("--method", "dawdles", "--seeds", "0-5")
+    commands = [command(tmp_path / "results", *wanted) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in commands]
+    assert [process.returncode for process in commands] == [0, 0], said
+    records = Store(tmp_path / "results").scan().records
+    assert sorted(record.spec.seed for record in records) == list(range(6))
+    assert {record.status for record in records} <= {"ok", "collapsed"}
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_a_command_with_a_time_limit_goes_on_when_it_is_repeated(tmp_path: Path) -> None:
+    wanted = ("--method", "dawdles", "--seeds", "0-19")
+    results = tmp_path / "results"
+    first = command(results, *wanted, "--time-limit", "6s")
+    said = first.communicate(timeout=120)[0]
+    assert first.returncode == 130, said
+    assert "the same command goes on from here" in said
+    scan = Store(results).scan()
+    assert scan.unreadable == []
+    assert [r.reason for r in scan.records if r.status == "interrupted"] in (
+        ["the time limit was reached"],
+        [],
+    )
+    assert len(scan.records) < 20
+    second = command(results, *wanted)
+    said = second.communicate(timeout=120)[0]
+    assert second.returncode == 0, said
+    records = Store(results).scan().records
+    assert sorted(r.spec.seed for r in records if r.status in {"ok", "collapsed"}) == [*range(20)]
+
+
+def test_an_executor_is_not_started_again_for_what_another_grid_is_executing(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An executor may have to connect to a cluster first."""
+    other = Other(grid, monkeypatch)
+    other.record_it = True
+    started: list[list[str]] = []
+
+    class Counting(InProcess):
+        def run(self, jobs: Any, *rest: Any) -> Any:
+            started.append([job.spec.method for job in jobs])
+            yield from super().run(jobs, *rest)
+
+    grid.run("noise", "fine", executor=Counting())
+    assert started == [["noise", "fine"]]

@@ -104,6 +104,17 @@ def test_workers_are_asked_to_stop_and_their_runs_go_on(keeping: Grid, tmp_path:
     assert [facts(record) for record in keeping.run("dawdles", "fine")] == whole
 
 
+def test_random_numbers_of_python_and_numpy_go_on_too(keeping: Grid, tmp_path: Path) -> None:
+    whole = undisturbed(keeping, tmp_path, "gambles")
+    at(keeping, "dawdling", 7, raising(signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt), stopping.on_signals(None, patient=True):
+        keeping.run("gambles")
+    assert len(kept(keeping)) == 1
+    random.seed(1)
+    np.random.seed(1)
+    assert [facts(record) for record in keeping.run("gambles")] == whole
+
+
 def test_workers_runs_say_that_it_was_the_time_limit(keeping: Grid) -> None:
     at(keeping, "dawdling", 7, raising(signal.SIGALRM))
     with pytest.raises(KeyboardInterrupt), stopping.on_signals(None, patient=True):

@@ -95,8 +95,8 @@ def request(**changes: object) -> Request:
 @pytest.fixture
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr("benchmark.commands.physical_memory", lambda: 64 * GIB)
-    monkeypatch.setattr("benchmark.commands.best_threads", lambda limit, cache: limit)
+    monkeypatch.setattr("benchmark.executors.local.physical_memory", lambda: 64 * GIB)
+    monkeypatch.setattr("benchmark.executors.local.best_threads", lambda limit, cache: limit)
 
 
 @pytest.mark.usefixtures("eight_cores")
