@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -129,12 +129,15 @@ def overall_profiles(overall: Overall) -> Plot | None:
     )
 
 
-def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator[Plot]:
+def robustness_plots(
+    records: Sequence[Record], frame: pd.DataFrame, planned: Iterable[tuple[str, str, str]] = ()
+) -> Iterator[Plot]:
     """Scores over every setting that was swept, all else being equal, and over random draws.
 
     Args:
         records: of one task, budget preset and teacher.
         frame: of the same records.
+        planned: draws set out to be run, as `robustness_scores` takes them.
     """
     spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
     name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
@@ -158,7 +161,7 @@ def robustness_plots(records: Sequence[Record], frame: pd.DataFrame) -> Iterator
                 f"Over {over}, all else being equal: means with {INTERVALS}, a faint point a "
                 f"seed, n seeds a value.{left}",
             )
-    best = sorted(robustness_scores(records).items(), key=lambda item: -fmean(item[1]))
+    best = sorted(robustness_scores(records, planned).items(), key=lambda item: -fmean(item[1]))
     if best:
         scores = {method: (titles[method], [draws]) for method, draws in best[:MOST_LINES]}
         yield Plot(

@@ -11,6 +11,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,10 +27,11 @@ from benchmark.analysis.markdown import HEADER, OTHERS
 from benchmark.analysis.overall import headline_rows, overall_cells, overalls
 from benchmark.analysis.publish import scanned
 from benchmark.analysis.report_runs import runs_json
+from benchmark.analysis.robustness import planned_draws
 from benchmark.analysis.side_table import LEFT
 from benchmark.analysis.tables import DATA_FREE, Row, Table, tables
 from benchmark.cache import cache_dir, picture_path, sheet_path
-from benchmark.records import Record
+from benchmark.records import PlannedEntry, Record
 from benchmark.store import Scan, collector_paused, write_atomic
 
 PICTURE_BYTES = 16_000_000
@@ -117,7 +119,7 @@ def render(scan: Scan, results: Path, cache: Path) -> str:
         pictures = _pictures(table, cache, budget)
         budget -= sum(len(picture.uri) for picture in pictures)
         sections.append(_table_section(table, numbers, pictures, next(anchors)))
-    sections += _robustness_sections(list(unique.values()), anchors)
+    sections += _robustness_sections(list(unique.values()), scan, anchors)
     environment = Environment(
         loader=PackageLoader("benchmark.analysis", "templates"),
         autoescape=True,
@@ -205,14 +207,21 @@ def _first(row: Row, kind: PathOf, cache: Path) -> Path | None:
     return None
 
 
-def _robustness_sections(records: Sequence[Record], anchors: Iterator[str]) -> Iterable[Section]:
+def _robustness_sections(
+    records: Sequence[Record], scan: Scan, anchors: Iterator[str]
+) -> Iterable[Section]:
     places: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         spec = record.spec
         places[spec.task, spec.budget.name, record.teacher.checksum].append(record)
     for (task, budget, teacher), own in sorted(places.items()):
-        plots = list(robustness_plots(own, to_frame(own)))
+        planned = planned_draws(scan, partial(_is_of, task, budget, teacher))
+        plots = list(robustness_plots(own, to_frame(own), planned))
         if plots:
             title = f"Robustness: {task}, budget {budget}"
             caption = f"Teacher {teacher}. `dfkd compare` says what of this the seeds support."
             yield Section(next(anchors), title, caption, plots=plots)
+
+
+def _is_of(task: str, budget: str, teacher: str, entry: PlannedEntry) -> bool:
+    return (entry.task, entry.budget.name, entry.teacher) == (task, budget, teacher)

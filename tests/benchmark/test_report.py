@@ -22,7 +22,7 @@ from benchmark.analysis.series import select
 from benchmark.cache import picture_path, sheet_path
 from benchmark.cli import app
 from benchmark.commands import Request, _planned
-from benchmark.records import Record
+from benchmark.records import PlannedEntry, Record
 from benchmark.store import Scan, Store
 from tests.helpers import failed_record, make_record, tiny_budget, write_file
 
@@ -130,6 +130,14 @@ def test_swept_settings_have_a_plot() -> None:
     assert "Over k" not in page
     draws = [make_record(params={"lr": x}, purpose="draw") for x in (0.1, 0.2, 0.3)]
     assert "Performance profiles over random draws" in page_of(*draws)
+
+
+def test_a_planned_draw_without_a_student_is_in_the_profile() -> None:
+    draws = [make_record(params={"lr": x}, purpose="draw") for x in (0.1, 0.2, 0.3)]
+    plan = {r.run_id: PlannedEntry.of(r.spec, r.teacher.checksum) for r in draws}
+    page = render(Scan(records=draws[:2], planned={"s": plan}), Path("r"), Path("no-cache"))
+    assert "n = 3" in page
+    assert "n = 3" not in page_of(*draws[:2])
 
 
 # Runs as data
