@@ -41,7 +41,7 @@ bench: setup ## time a generator step and a student step against a plain loop
 	$(BIN)/python -m benchmark.speed
 
 bench-tables: setup ## time the leaderboard and the report of 10,000 made-up records
-	$(BIN)/python -m benchmark.speed.tables
+	$(BIN)/python -m benchmark.speed.tables --output docs/tables.md
 
 bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do nothing on Ray
 	$(BIN)/python -m benchmark.speed.scaling

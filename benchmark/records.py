@@ -374,15 +374,20 @@ Plan = TypeAdapter(dict[str, PlannedEntry])
 
 def canonical(value: Any, indent: int | None = None) -> str:
     """JSON text that is equal for equal values; NaN and infinity are refused."""
-    separators = (",", ":") if indent is None else (",", ": ")
-    return json.dumps(
-        value,
+    return (COMPACT if indent is None else _encoder(indent)).encode(value)
+
+
+def _encoder(indent: int | None) -> json.JSONEncoder:
+    return json.JSONEncoder(
         sort_keys=True,
         allow_nan=False,
         ensure_ascii=False,
         indent=indent,
-        separators=separators,
+        separators=(",", ":") if indent is None else (",", ": "),
     )
+
+
+COMPACT = _encoder(None)
 
 
 def digest(value: Any) -> str:

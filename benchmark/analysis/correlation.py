@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Kind = Literal["spearman", "kendall"]
 LEAST_METHODS = 5
@@ -92,5 +91,7 @@ def rank_correlation(
 def _correlate(x: NDArray[np.float64], y: NDArray[np.float64], kind: Kind) -> float | None:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
+    from scipy import stats
+
     found = stats.spearmanr(x, y) if kind == "spearman" else stats.kendalltau(x, y)
     return float(found.statistic)

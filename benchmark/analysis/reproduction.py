@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from benchmark.analysis.published import SCORES, Pair, PublishedTable, Result
 from benchmark.analysis.statistics import Interval, mean_interval
@@ -283,5 +283,5 @@ def further_mean_interval(
     if n < 2:
         return None
     spread = float(pd.Series(scores, dtype=float).std(ddof=1))
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
+    quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
     return quantile * spread * math.sqrt(1 / n + 1 / runs)

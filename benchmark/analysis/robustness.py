@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
-from scipy import stats
 
 from benchmark.analysis.statistics.claims import ALPHA, Claim, decide, seeds_for_effect
 from benchmark.analysis.statistics.intervals import t_interval
@@ -94,6 +93,8 @@ def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str],
     Draws of different methods are no pairs. A claim's seeds are draws here.
     """
     pairs = list(itertools.combinations(scores, 2))
+    from scipy import stats
+
     p_values = [float(stats.mannwhitneyu(scores[a], scores[b]).pvalue) for a, b in pairs]
     sizes = [(len(scores[a]), len(scores[b])) for a, b in pairs]
     attainable = holm([min(1.0, 2 / math.comb(n + m, n)) for n, m in sizes])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -91,8 +93,8 @@ def select(
         UserError: for a name that the frame does not have.
     """
     rows = _runs(frame, methods, task, budget)
-    settings = rows["params"].map(json.loads)
-    numbers = rows["budget_numbers"].map(json.loads)
+    settings = rows["params"].map(_read)
+    numbers = rows["budget_numbers"].map(_read)
     usual = _usual(over, rows.assign(settings=settings))
     # Objects: pandas would turn the integers beside a missing value into floats, and it into NaN.
     if over in BUDGET_NUMBERS:
@@ -114,8 +116,8 @@ def select(
             "with its method's own objective"
         )
     rows = rows.assign(
-        home=numbers[rows.index].map(lambda own: _without(own, over)) + " " + rows["teacher"],
-        family=settings[rows.index].map(lambda own: _without(own, over))
+        home=rows["budget_numbers"].map(lambda own: _without(own, over)) + " " + rows["teacher"],
+        family=rows["params"].map(lambda own: _without(own, over))
         + rows["version"].astype(str)
         + rows["proxy"],
     )
@@ -197,23 +199,32 @@ def _added_defaults(over: str) -> dict[tuple[str, int], Any]:
     }
 
 
-def _without(values: dict[str, Any], over: str | None) -> str:
+@lru_cache(maxsize=10_000)
+def _read(text: str) -> Mapping[str, Any]:
+    """Settings, of which many runs have the same."""
+    values: dict[str, Any] = json.loads(text)
+    return MappingProxyType(values)
+
+
+@lru_cache(maxsize=10_000)
+def _without(text: str, over: str | None) -> str:
     left_out = {over, "inversion_images", "inversion_steps"}
-    return canonical({name: value for name, value in values.items() if name not in left_out})
+    return canonical({name: value for name, value in _read(text).items() if name not in left_out})
 
 
 def _series(rows: pd.DataFrame, method: str, over: str | None) -> Series:
     if rows.empty:
         return Series(method, method, {}, {}, {}, frozenset())
-    changes = rows["changed"].map(json.loads)
+    changes = rows["changed"].map(_read)
+    families = {str(family): own for family, own in rows.groupby("family", sort=False)}
 
     def preference(family: str) -> tuple[int, int, int, int, str]:
-        own = rows[rows["family"] == family]
+        own = families[family]
         in_table = 0 if over else int(own["in_table"].sum())
         fewest = min(len(changes[i]) for i in own.index)
         return (-own["value"].map(canonical).nunique(), -in_table, -len(own), fewest, family)
 
-    rows = rows[rows["family"] == min(set(rows["family"]), key=preference)]
+    rows = families[min(families, key=preference)]
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
     for value, seed, score, status in zip(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from benchmark.analysis.statistics.intervals import all_alike
 
@@ -16,6 +15,8 @@ def interquartile_mean(scores: Sequence[float]) -> float:
     Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice",
     NeurIPS 2021. A quarter of the scores, rounded down, is left out at each end.
     """
+    from scipy import stats
+
     return float(stats.trim_mean(np.asarray(scores, dtype=float), 0.25))
 
 

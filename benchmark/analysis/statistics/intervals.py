@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 BCA_FROM = 20
 """Scores from which on the bias-corrected accelerated bootstrap is used: with fewer it covers less
@@ -53,7 +53,7 @@ def t_interval(scores: Sequence[float], confidence: float = 0.95) -> float | Non
 
 @cache
 def _t_quantile(share: float, freedom: int) -> float:
-    return float(stats.t.ppf(share, freedom))
+    return float(special.stdtrit(freedom, share))
 
 
 def stratified_interval(
@@ -72,7 +72,7 @@ def stratified_interval(
     total = float(parts.sum())
     if total == 0:
         return 0.0
-    quantile = stats.t.ppf(0.5 + confidence / 2, total**2 / (parts**2 / freedom).sum())
+    quantile = special.stdtrit(total**2 / (parts**2 / freedom).sum(), 0.5 + confidence / 2)
     return float(quantile * np.sqrt(total) / len(strata))
 
 
@@ -95,6 +95,8 @@ def mean_interval(
     mean = float(values.mean())
     if len(values) < BCA_FROM or all_alike(values):
         return Interval(mean, mean - half, mean + half, "t")
+    from scipy import stats
+
     found = stats.bootstrap(
         (values,),
         np.mean,
@@ -113,5 +115,7 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     """
     if trials == 0:
         return None
+    from scipy import stats
+
     found = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Interval(successes / trials, float(found.low), float(found.high), "Wilson")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from benchmark.analysis.statistics.claims import ALPHA, Claim, Verdict, decide, seeds_for_effect
 from benchmark.analysis.statistics.effect import (
@@ -105,6 +104,8 @@ def _signs(n: int, rng: np.random.Generator) -> Array:
 def signed_rank_test(differences: Sequence[float]) -> float:
     """Two-sided p of Wilcoxon's signed-rank test, exact where ties and zeros allow."""
     values = np.asarray(differences, dtype=float)
+    from scipy import stats
+
     return float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
 
 

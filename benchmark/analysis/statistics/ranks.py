@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import special
 
 from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
 from benchmark.analysis.statistics.intervals import RESAMPLES, Array
@@ -51,8 +51,9 @@ def rank_draws(
         values = np.array([own[seed] for seed in seeds], dtype=float)
         drawn = values[chosen[seeds]].mean(axis=1)
         means.append(values.mean() + _stretch(n, confidence) * (drawn - values.mean()))
-    ranks = stats.rankdata(-np.stack(means, axis=1), method="min", axis=1)
-    return np.asarray(ranks, dtype=np.int64)
+    drawn_means = np.stack(means, axis=1)
+    better = drawn_means[:, None, :] > drawn_means[:, :, None]
+    return np.asarray(1 + better.sum(axis=2), dtype=np.int64)
 
 
 def rank_intervals(
@@ -79,7 +80,9 @@ def _stretch(n: int, confidence: float) -> float:
     if n < 2:
         return 1.0
     quantile = 0.5 + confidence / 2
-    return float(math.sqrt(n / (n - 1)) * stats.t.ppf(quantile, n - 1) / stats.norm.ppf(quantile))
+    return float(
+        math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, quantile) / special.ndtri(quantile)
+    )
 
 
 def letters(names: Sequence[str], different: Collection[frozenset[str]]) -> dict[str, str]:
@@ -141,6 +144,8 @@ def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
     Args:
         blocks: for each method its scores in the same blocks, in the same order.
     """
+    from scipy import stats
+
     table = np.asarray(list(blocks.values()), dtype=float).T
     n, k = table.shape
     if n == 0:
@@ -168,6 +173,8 @@ def _blocks_to_show(concordance: float, methods: int) -> int | None:
 
     From the noncentral χ² with noncentrality N (k − 1) W; None above `MOST_SEEDS`.
     """
+    from scipy import optimize, stats
+
     critical = stats.chi2.ppf(1 - ALPHA, methods - 1)
     needed = optimize.brentq(
         lambda shift: stats.ncx2.sf(critical, methods - 1, shift) - POWER, 1e-6, 100.0
@@ -201,6 +208,8 @@ def critical_difference(methods: int, blocks: int) -> float:
 
 @cache
 def _studentized_range(methods: int) -> float:
+    from scipy import stats
+
     return float(stats.studentized_range.ppf(1 - ALPHA, methods, np.inf))
 
 
