@@ -243,18 +243,10 @@ def train_students(
         losses.sum().backward()
         optimizer.step()
         schedule.step()
-        for i, own in enumerate(runs):
-            if i in stopped:
-                continue
-            try:
-                own.log("distillation", step, steps, loss=losses[i].detach())
-            except Diverged as error:
-                stopped[i] = error
-                continue
-            own.ledger.student_steps += 1
+        for i in _log_step(runs, losses.detach(), step, steps, stopped):
             if step + 1 in shown_at:
                 _take_out(students[i], parameters, buffers, i)
-                own.checkpoint(students[i], step + 1, sources[i])
+                runs[i].checkpoint(students[i], step + 1, sources[i])
         if len(stopped) == len(runs):
             break
     for i, student in enumerate(students):
@@ -291,6 +283,26 @@ def _next_batches(
     ]
 
 
+def _log_step(
+    runs: Sequence[Run],
+    losses: Sequence[Tensor] | Tensor,
+    step: int,
+    steps: int,
+    stopped: dict[int, Diverged],
+) -> Iterator[int]:
+    """Log a step of every seed that has not diverged; yield those that still have not."""
+    for i, own in enumerate(runs):
+        if i in stopped:
+            continue
+        try:
+            own.log("distillation", step, steps, loss=losses[i])
+        except Diverged as error:
+            stopped[i] = error
+            continue
+        own.ledger.student_steps += 1
+        yield i
+
+
 def _train_side_by_side(
     problems: Sequence[Problem],
     samples: Sequence[SampleSource],
@@ -323,17 +335,9 @@ def _train_side_by_side(
         losses = gradients(_next_batches(streams, problems, objective))
         optimizer.step()
         schedule.step()
-        for i, own in enumerate(runs):
-            if i in stopped:
-                continue
-            try:
-                own.log("distillation", step, steps, loss=losses[i])
-            except Diverged as error:
-                stopped[i] = error
-                continue
-            own.ledger.student_steps += 1
+        for i in _log_step(runs, losses, step, steps, stopped):
             if step + 1 in shown_at:
-                own.checkpoint(students[i], step + 1, sources[i])
+                runs[i].checkpoint(students[i], step + 1, sources[i])
         if len(stopped) == len(runs):
             break
     return [stopped.get(i, student) for i, student in enumerate(students)]
