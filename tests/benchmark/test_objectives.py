@@ -59,9 +59,28 @@ def test_runs_recorded_before_parameters_and_objectives_were_added_keep_their_id
     """Another id would orphan records that are there: leave new fields out at their defaults."""
     found = {
         run.method.name: run.spec("d" * 16, "p" * 16).run_id("t" * 16)
-        for run in plan(load_suite("mnist"), discover(), seeds=[0], only=["degan", "dcgan"])
+        for run in plan(
+            load_suite("mnist"),
+            discover(),
+            seeds=[0],
+            only=["degan", "dcgan", "student-supervised", "kd-real"],
+        )
     }
-    assert found == {"degan": "83f94e14a778c6eb", "dcgan": "93d5b7f87d084bca"}
+    assert found == {
+        "degan": "83f94e14a778c6eb",
+        "dcgan": "93d5b7f87d084bca",
+        "student-supervised": "9cb5ff56d03a8b1f",
+        "kd-real": "7d2fa844f771c6af",
+    }
+
+
+def test_methods_still_write_the_parameters_of_the_committed_records() -> None:
+    records = Store(Path(__file__).parents[2] / "results").scan().records
+    assert records
+    known = discover()
+    for record in records:
+        spec = record.spec
+        assert known[spec.method].Params(**spec.params).recorded() == spec.params, record.run_id
 
 
 def test_objective_and_its_parameters_are_part_of_the_identity() -> None:

@@ -206,6 +206,23 @@ def test_structured_adds_its_terms_and_uses_labels_only_where_they_may_be_seen(
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
+@every_objective
+def test_balanced_classes_reach_the_cross_entropy_of_every_objective(
+    cls: type[TransferObjective],
+) -> None:
+    """A parameter of the method must not be dropped by an objective put on it."""
+
+    def first_loss(balanced: bool) -> float:
+        problem, run = posed(StudentSupervised.access, cls())
+        problem.train_labels[:, :3] = 2  # so that classes are unequally frequent
+        method = StudentSupervised(StudentSupervised.build_params({"class_balanced": balanced}))
+        method.fit(problem, run)
+        name = "full-precision" if "full-precision/loss" in run.curves else "distillation"
+        return run.curves[f"{name}/loss"]["value"][0]
+
+    assert first_loss(True) != first_loss(False)
+
+
 def test_score_maps_are_what_the_head_upsampled() -> None:
     coarse = torch.randn(1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     smooth = nn.functional.avg_pool2d(coarse, 3, stride=1, padding=1)
