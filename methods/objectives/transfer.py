@@ -85,6 +85,10 @@ class TransferObjective(Objective):
         """Networks to be judged beside the trained student, by name, on the CPU."""
         return {}
 
+    def sizes(self, student: nn.Module) -> Mapping[str, float]:
+        """KiB of what the trained student stands for but torch cannot store, by name."""
+        return {}
+
 
 class Maps(NamedTuple):
     """What a network made of a batch, in float32: a feature map, B×D×h×w, and the logits."""

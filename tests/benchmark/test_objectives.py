@@ -220,7 +220,10 @@ def test_a_quantised_student_is_scored_beside_its_integers_and_its_full_precisio
     assert record.metrics["kib_int8"] > 0
     assert record.ledger.student_steps == eight.budget.student_steps
     assert len(record.curves["evaluation/accuracy"]["step"]) == 3
-    assert "accuracy_int8" not in tiny(four).metrics
+    assert "kib_int4" not in record.metrics
+    packed = tiny(four).metrics
+    assert "accuracy_int8" not in packed
+    assert 0 < packed["kib_int4"] < packed["kib_full_precision"] / 4
 
 
 def test_integers_take_a_fraction_of_the_space() -> None:
