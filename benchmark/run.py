@@ -208,7 +208,8 @@ class Trial:
             scores = exam.measure(network.eval()).metrics
             metrics |= {f"{metric}_{name}": value for metric, value in scores.items()}
             metrics[f"kib_{name}"] = stored_kib(network)
-        return metrics
+        sizes = self.problem.objective.sizes(student)
+        return metrics | {f"kib_{name}": kib for name, kib in sizes.items()}
 
     def record(self, status: Status, reason: str, scores: Scores | None = None) -> Record:
         """The record of this trial."""

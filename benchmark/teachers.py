@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from benchmark import stopping
 from benchmark.artifacts import Corrupted, cache_dir, checksum, load_tensors, save_tensors
-from benchmark.data.augmentation import crop_flip, scale_crop_flip
 from benchmark.data.base import Dataset
-from benchmark.data.segmentation import median_frequency_weights
 from benchmark.device import Precision
 from benchmark.evaluation import exam_of
 from benchmark.metrics.classification import constant_share
@@ -26,8 +24,9 @@ from benchmark.metrics.segmentation import constant_miou
 from benchmark.records import TeacherInfo, digest
 from benchmark.resume import LoopKeeper, forget, teacher_keeper
 from benchmark.tasks.base import Task, TeacherRecipe
+from methods.augmentation import crop_flip, scale_crop_flip
 from methods.base import Run, derive_seed
-from methods.losses import IGNORE_INDEX
+from methods.losses import IGNORE_INDEX, median_frequency_weights
 from methods.optimizers import SGD, Adam
 
 SHIPPED_LIMIT = 9 << 20

@@ -14,8 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from methods.augmentation import Augmentation, augmented, unsuitable
 from methods.base import Access, Method, Problem, Run
 from methods.generators import GeneratorParams, build_generator, drawing_from, samples_from
+from methods.losses import median_frequency_weights
 from methods.objectives import Objective, Supervised
 from methods.params import MethodParams, param
 from methods.sources import ImageBank, SampleSource
@@ -35,6 +37,20 @@ def _temperature(default: float, source: str) -> float:
         phase="distillation",
         tune=(1.0, 20.0),
         gt=0,
+    )
+    return value
+
+
+def _augmentation() -> Augmentation:
+    value: Augmentation = param(
+        "none",
+        "random changes of every image of every batch, which the teacher, if asked, sees too: pad, "
+        "crop and mirror (crop-flip, for classification), or scale, crop and mirror "
+        "(scale-crop-flip, for segmentation); what lies beyond an image is black",
+        source="common practice of training on CIFAR, and of segmentation; none: ours",
+        phase="distillation",
+        tune=("none", "crop-flip", "scale-crop-flip"),
+        added=True,
     )
     return value
 
@@ -63,11 +79,37 @@ class StudentSupervised(Method):
     paper = "ceiling: labels, no teacher"
     access = Access.TRAIN_IMAGES | Access.TRAIN_LABELS
 
+    class Params(MethodParams):
+        """Hyper-parameters."""
+
+        augmentation: Augmentation = _augmentation()
+        class_balanced: bool = param(
+            False,
+            "weigh the cross-entropy of a pixel by the median frequency of the classes over that "
+            "of its own (segmentation)",
+            source="SegNet, Section 4; off: ours",
+            phase="distillation",
+            tune=(True, False),
+            inert="a whole image has one label; classification refuses it",
+            added=True,
+        )
+
+    def supports(self, problem: Problem) -> str | None:
+        if self.params.class_balanced and problem.task_type != "segmentation":
+            return f"class_balanced weighs the classes of pixels; this is {problem.task_type}"
+        return unsuitable(self.params.augmentation, problem)
+
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         return _real_images(problem.train_images, run, problem.train_labels)
 
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        return augmented(samples, self.params.augmentation, problem, run)
+
     def objective(self, problem: Problem) -> Objective:
-        return Supervised()
+        if not self.params.class_balanced:
+            return Supervised()
+        weights = median_frequency_weights(problem.train_labels, problem.num_classes)
+        return Supervised(weights.to(next(problem.teacher.network.parameters()).device))
 
 
 class KDReal(Method):
@@ -82,11 +124,18 @@ class KDReal(Method):
         """Hyper-parameters."""
 
         temperature: float = _temperature(4.0, "common practice (RepDistiller, AT)")
+        augmentation: Augmentation = _augmentation()
 
     settings = PER_PIXEL
 
+    def supports(self, problem: Problem) -> str | None:
+        return unsuitable(self.params.augmentation, problem)
+
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         return _real_images(problem.train_images, run)
+
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        return augmented(samples, self.params.augmentation, problem, run)
 
 
 class AlternativeData(Method):

@@ -81,20 +81,51 @@ def pixelwise_loss(
     return images * kd_loss(student_logits, teacher_logits)
 
 
-def label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def label_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Cross-entropy with the true labels; void pixels of a label map are left out.
 
     Args:
         logits: B×K or B×K×H×W.
         labels: B, or B×H×W with `IGNORE_INDEX` where a pixel is of no class.
+        class_weights: K, in which a sample counts by its class; None for equal ones.
 
     Returns:
         A scalar in [0, ∞), mean over samples; 0 when all of them are void.
     """
     if labels.ndim == 1:  # where 255 is a class like any other
-        return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels, class_weights)
+    if class_weights is not None:
+        known = labels != IGNORE_INDEX
+        weights = class_weights[torch.where(known, labels, 0)] * known
+        own = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
+        return (weights * own).sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
     total = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (labels != IGNORE_INDEX).sum().clamp_min(1)
+
+
+def median_frequency_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """Class weights that make rare classes count: median frequency over a class's frequency.
+
+    A class's frequency is its share of the pixels of those images that show it; void is left out.
+    A class that never occurs weighs nothing.
+    Source: Eigen and Fergus 2015, Section 4; SegNet (Badrinarayanan et al. 2017), Section 4.
+
+    Args:
+        labels: N×H×W maps.
+        num_classes: K.
+
+    Returns:
+        K float32, on the labels' device.
+    """
+    maps = [image[image != IGNORE_INDEX].long() for image in labels]
+    counts = torch.stack([known.bincount(minlength=num_classes) for known in maps]).double()
+    shown = (counts > 0).double() * counts.sum(dim=1, keepdim=True)
+    frequency = counts.sum(dim=0) / shown.sum(dim=0).clamp(min=1)
+    occurs = frequency > 0
+    weights = torch.zeros_like(frequency)
+    # The even median of numpy, not torch's lower one.
+    weights[occurs] = frequency[occurs].quantile(0.5) / frequency[occurs]
+    return weights.float()
 
 
 def one_hot_loss(logits: Tensor) -> Tensor:

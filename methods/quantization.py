@@ -6,6 +6,7 @@ Tracing, quantisers and conversion are torch.ao.quantization's; here is how they
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.ao.quantization import (
     FakeQuantize,
+    FakeQuantizeBase,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
     QConfig,
@@ -26,6 +28,8 @@ from torch.ao.quantization.quantize_fx import convert_fx, prepare_qat_fx
 
 # Said of a pyramid whose pooled branch is resized before it joins the others: torch requantises it.
 warnings.filterwarnings("ignore", message="All inputs of this cat operator")
+
+SCALE_BYTES = 4
 
 MODAL = {F.batch_norm, F.dropout}
 """Functions that a trace would freeze in train mode; as modules they follow the network's mode."""
@@ -85,6 +89,37 @@ def to_integers(network: nn.Module) -> nn.Module:
     with _without_deprecations():
         converted: nn.Module = convert_fx(simulated)
     return converted
+
+
+def packed_kib(network: nn.Module, bits: Literal[8, 4]) -> float:
+    """What a network with quantisers takes with its weights packed to ``bits`` each, in KiB.
+
+    Computed, not the size of a file: torch converts to 8 bits at least, and a file has an envelope
+    besides. Counted are the weights of every layer with a quantiser, to a whole byte a layer; a
+    float32 scale and, where it has a bias or a BatchNorm to fold into one, a float32 bias per
+    output channel; a float32 scale and a zero point of one byte per activation quantiser; and
+    whatever else is not quantised, in its own type.
+
+    Args:
+        network: as made by `with_quantizers`; it is left as it is.
+        bits: of a weight.
+    """
+    total, counted = 0, set[nn.Module]()
+    for module in network.modules():
+        if module in counted:
+            continue
+        weight = getattr(module, "weight", None)
+        if isinstance(module, FakeQuantizeBase):
+            total += SCALE_BYTES + 1
+        elif hasattr(module, "weight_fake_quant") and isinstance(weight, Tensor):
+            biased = getattr(module, "bias", None) is not None or hasattr(module, "bn")
+            total += math.ceil(bits * weight.numel() / 8) + SCALE_BYTES * len(weight) * (1 + biased)
+        else:
+            floats = [b for b in module.buffers(recurse=False) if b.is_floating_point()]
+            total += sum(t.nbytes for t in [*module.parameters(recurse=False), *floats])
+            continue
+        counted.update(module.modules())
+    return total / 1024
 
 
 def _traceable(network: nn.Module) -> nn.Module:

@@ -19,6 +19,7 @@ from benchmark.tasks.digits import Digits
 from benchmark.teachers import train_teacher
 from methods.activation_records import collect_records
 from methods.base import Run
+from methods.baselines import StudentSupervised
 from methods.cuda_graphs import Gradients
 from methods.networks import UpsamplingGenerator
 from methods.objectives import Distillation
@@ -27,6 +28,7 @@ from methods.sources import Batch, ImageBank
 from methods.student import train_student, train_students
 from tests.benchmark.test_grid import Grid, grid
 from tests.helpers import IMAGE_SHAPE, tiny_problem, tiny_run
+from tests.segmentation import posed
 
 __all__ = ["grid"]
 
@@ -195,3 +197,22 @@ def test_a_teacher_is_trained_there() -> None:
     task.teacher_recipe = task.teacher_recipe.model_copy(update={"epochs": 3})
     teacher = train_teacher(task, read_digits(), lambda *_: None, device="cuda", precision="bf16")
     assert teacher.info.score > 0.8
+
+
+def test_balanced_classes_of_changed_images_can_be_recorded() -> None:
+    losses = []
+    for replayed in (True, False):
+        problem, run = posed(StudentSupervised.access, student_steps=12)
+        run.device = CUDA
+        problem.teacher.network.to(CUDA)
+        params = {"augmentation": "scale-crop-flip", "class_balanced": True}
+        method = StudentSupervised(StudentSupervised.build_params(params))
+        objective = method.objective(problem)
+        objective.replayable = replayed
+        samples = method.student_samples(problem, method.synthesize(problem, run), run)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            train_student(problem, samples, objective, run)
+        losses.append(run.curves["distillation/loss"]["value"])
+    # Gradients of bilinear upsampling are summed in no fixed order there.
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)

@@ -15,7 +15,7 @@ from benchmark.analysis.overall import Overall, overall_cells, overalls
 from benchmark.analysis.quality import METRICS, Measurement, measurement
 from benchmark.analysis.side_table import LEFT
 from benchmark.analysis.statistics import t_interval
-from benchmark.analysis.tables import DATA_FREE, Row, Table, tables
+from benchmark.analysis.tables import DATA_FREE, SIZES, VARIANTS, Row, Table, tables
 from benchmark.records import ImageQuality
 from benchmark.store import Scan
 
@@ -59,6 +59,8 @@ CSV_COLUMNS = (
             f"fid_{extractor}_half_width",
         )
     ),
+    *(f"mean_{form}" for form in VARIANTS),
+    *(f"kib_{form}" for form in SIZES),
 )
 IN_LATEX = (
     "rank",
@@ -70,6 +72,10 @@ IN_LATEX = (
     "group",
     "n ok/planned",
     "of teacher, %",
+    "int8 accuracy, %",
+    "int8 mIoU, %",
+    "int8 KiB",
+    "int4 KiB",
 )
 """What fits a page."""
 SPECIAL = {
@@ -133,6 +139,8 @@ def csv_text(scan: Scan) -> str:
                     len(draws) if draws else None,
                     sum(record.status == "collapsed" for record in row.records),
                     *(cell for extractor in EXTRACTORS for cell in _images(row, extractor)),
+                    *(row.mean(f"{row.metric}_{form}") for form in VARIANTS),
+                    *(row.mean(f"kib_{form}") for form in SIZES),
                 ]
             )
     return text.getvalue()

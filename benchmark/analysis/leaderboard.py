@@ -76,6 +76,7 @@ def access_classes(table: Table) -> list[list[Row]]:
 def cells(table: Table) -> list[list[str]]:
     """The table's body as text, one list a row, in the order of the table's columns."""
     body = []
+    variants = table.variants
     quoted, _ = published(table)
     beside = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
     for rank, group, row, number in beside:
@@ -100,6 +101,10 @@ def cells(table: Table) -> list[list[str]]:
                 _percent(row.mean(f"{table.metric}_agreement")),
                 "–" if seconds is None else f"{seconds:.0f}",
                 "–" if queries is None else f"{round(queries):,}",
+                *(
+                    (_percent if name.endswith("%") else _kib)(row.mean(metric))
+                    for name, metric in variants.items()
+                ),
                 *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
             ]
         )
@@ -122,3 +127,7 @@ def published(table: Table) -> tuple[list[str], str]:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _kib(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}"

@@ -40,6 +40,10 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 - **oracle** picks each run's best checkpoint on the test set, as most papers report it;
   **agreement** picks the one that agrees best with the teacher on synthetic images, which needs
   no real data. Neither is the headline.
+- **full-precision** and **int8**, where students were quantised (objective `quantized`): the score
+  of the student before its quantisers, and of its 8-bit integers; **KiB**: their size as torch
+  stores them. At 4 bits the student is a simulation, whose score is that of the row; **int4 KiB**
+  is computed, from packed weights, scales and biases, and no file's size.
 - **robustness**, where it was measured: mean over random draws from the method's own tuning ranges
   of (accuracy − chance) / (teacher's − chance), cut to [0, 1], failures at 0: the area under its
   performance profile, ± half-width of the 95 % t-interval (number of draws).

@@ -36,6 +36,10 @@ COLUMNS = (
     "teacher queries",
 )
 PIXEL_ACCURACY = "pixel accuracy, %"
+VARIANTS = ("full_precision", "int8")
+"""Forms of a quantised student that are scored beside it."""
+SIZES = (*VARIANTS, "int4")
+"""Forms whose size is known."""
 SCHEDULES = {
     "cosine": "cosine decay",
     "constant": "constant rate",
@@ -157,14 +161,28 @@ class Table:
     """Normalised score of every random draw, by method."""
 
     @property
+    def variants(self) -> dict[str, str]:
+        """Metrics of other forms of the student that any run has, by the name of their column."""
+        scores = {
+            f"{form} {METRIC_NAMES[self.metric]}, %": f"{self.metric}_{form}" for form in VARIANTS
+        }
+        sizes = {f"{form} KiB": f"kib_{form}" for form in SIZES}
+        present = {metric for row in self.rows for r in row.scored for metric in r.metrics}
+        return {
+            name.replace("_", "-"): metric
+            for name, metric in {**scores, **sizes}.items()
+            if metric in present
+        }
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too; with
-        robustness where draws were run."""
+        scores and sizes of quantised students, and robustness, where there are any."""
         names = list(COLUMNS)
         if self.metric != "accuracy":
             at = names.index("accuracy, %")
             names[at : at + 1] = [f"{METRIC_NAMES[self.metric]}, %", PIXEL_ACCURACY]
-        return (*names, ROBUSTNESS) if self.robustness else tuple(names)
+        return (*names, *self.variants, *([ROBUSTNESS] if self.robustness else []))
 
     def caption(self) -> str:
         """What the numbers were obtained with."""

@@ -20,6 +20,10 @@ SHOWN = (
     "n ok/planned",
     "of teacher, %",
     "seconds",
+    "int8 accuracy, %",
+    "int8 mIoU, %",
+    "int8 KiB",
+    "int4 KiB",
 )
 """What fits a terminal; the file has the rest."""
 

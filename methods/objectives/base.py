@@ -78,11 +78,18 @@ class Distillation(LogitObjective):
 
 
 class Supervised(LogitObjective):
-    """Cross-entropy with the true labels; the teacher is not asked."""
+    """Cross-entropy with the true labels; the teacher is not asked.
+
+    Args:
+        class_weights: K, on the student's device; None for equal ones.
+    """
 
     needs_teacher = False
     replayable = True
 
+    def __init__(self, class_weights: Tensor | None = None) -> None:
+        self.class_weights = class_weights
+
     def of_logits(self, logits: Tensor, batch: Batch) -> Tensor:
         assert batch.labels is not None
-        return label_loss(logits, batch.labels)
+        return label_loss(logits, batch.labels, self.class_weights)

@@ -60,11 +60,18 @@ class Pixelwise(TransferObjective):
         assert batch.teacher_logits is not None
         labels = batch.labels if self.sees_labels else None
         logits, weight = student(batch.images).float(), self.params.pixel_weight
-        return pixel_terms(logits, batch.teacher_logits, weight, self.stride, labels)
+        return pixel_terms(
+            logits, batch.teacher_logits, weight, self.stride, labels, self.class_weights
+        )
 
 
 def pixel_terms(
-    student: Tensor, teacher: Tensor, weight: float, stride: int, labels: Tensor | None
+    student: Tensor,
+    teacher: Tensor,
+    weight: float,
+    stride: int,
+    labels: Tensor | None,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """λ_pi·pixel-wise loss at 1/stride, plus the cross-entropy at full resolution given labels.
 
@@ -74,12 +81,13 @@ def pixel_terms(
         weight: λ_pi.
         stride: of the compared score maps; not more than H or W.
         labels: B×H×W, or None.
+        class_weights: K, of the cross-entropy; None for equal ones.
 
     Returns:
         A scalar.
     """
     loss = weight * pixelwise_loss(score_map(student, stride), score_map(teacher, stride))
-    return loss if labels is None else loss + label_loss(student, labels)
+    return loss if labels is None else loss + label_loss(student, labels, class_weights)
 
 
 def score_map(logits: Tensor, stride: int) -> Tensor:

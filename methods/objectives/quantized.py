@@ -100,3 +100,8 @@ class Quantized(TransferObjective):
         if self.params.bits == 8:
             found["int8"] = to_integers(student)
         return found
+
+    def sizes(self, student: nn.Module) -> Mapping[str, float]:
+        from methods.quantization import packed_kib
+
+        return {"int4": packed_kib(student, 4)} if self.params.bits == 4 else {}

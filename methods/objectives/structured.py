@@ -58,7 +58,14 @@ class Structured(FeatureObjective):
     def of_maps(self, student: Maps, teacher: Maps, batch: Batch) -> Tensor:
         p: StructuredParams = self.params
         labels = batch.labels if self.sees_labels else None
-        loss = pixel_terms(student.logits, teacher.logits, p.pixel_weight, self.stride, labels)
+        loss = pixel_terms(
+            student.logits,
+            teacher.logits,
+            p.pixel_weight,
+            self.stride,
+            labels,
+            self.class_weights,
+        )
         if not p.pair_weight:
             return loss
         mine = resized(student.features, teacher.features)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.base import Access, Problem, Run
-from methods.objectives.base import LogitObjective, Objective
+from methods.objectives.base import LogitObjective, Objective, Supervised
 from methods.params import MethodParams
 from methods.sources import Batch
 from methods.teacher import Teacher
@@ -71,6 +71,11 @@ class TransferObjective(Objective):
         self.own = own
         return self
 
+    @property
+    def class_weights(self) -> Tensor | None:
+        """Of the cross-entropy with labels, K; None where the method's own has equal ones."""
+        return self.own.class_weights if isinstance(self.own, Supervised) else None
+
     def attach(self, student: nn.Module, problem: Problem, run: Run) -> None:
         self.teacher = problem.teacher
         self.sees_labels = Access.TRAIN_LABELS in problem.access
@@ -78,6 +83,10 @@ class TransferObjective(Objective):
 
     def variants(self, student: nn.Module) -> Mapping[str, nn.Module]:
         """Networks to be judged beside the trained student, by name, on the CPU."""
+        return {}
+
+    def sizes(self, student: nn.Module) -> Mapping[str, float]:
+        """KiB of what the trained student stands for but torch cannot store, by name."""
         return {}
 
 

@@ -11,14 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark.analysis.formats import csv_text, escaped, latex
-from benchmark.analysis.leaderboard import published
+from benchmark.analysis.leaderboard import cells, published
 from benchmark.analysis.markdown import markdown
 from benchmark.analysis.plots import arms
 from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval
-from benchmark.analysis.tables import tables
+from benchmark.analysis.tables import SIZES, VARIANTS, tables
+from benchmark.analysis.terminal import print_table
 from benchmark.cli import app
 from benchmark.records import ImageQuality, Measured, Record
 from benchmark.store import Scan, Store
@@ -131,6 +133,76 @@ def test_csv_has_the_image_metrics_of_most_runs() -> None:
     assert float(first["fid_task_half_width"]) == pytest.approx(12.7062 / 2, rel=1e-4)
     assert float(first["inception_score_task"]) == 2.5
     assert (first["kid_task"], first["fid_inception"], other["fid_task"]) == ("", "", "")
+
+
+QUANTISED = {
+    "accuracy_full_precision": 0.95,
+    "accuracy_int8": 0.875,
+    "kib_full_precision": 2048.0,
+    "kib_int8": 512.25,
+}
+"""What the record of a student of 8 bits holds beside its own score."""
+
+
+def quantised(metric: str = "accuracy") -> list[Record]:
+    """Two seeds of a student of 8 bits, one of 4, one that was not quantised."""
+    eight = {name.replace("accuracy", metric): value for name, value in QUANTISED.items()}
+    four = {"kib_full_precision": 2048.0, "kib_int4": 260.0, f"{metric}_full_precision": 0.95}
+    return [
+        make_record(method="eight", seed=0, metric=metric, metrics=eight),
+        make_record(method="eight", seed=1, metric=metric, metrics={**eight, "kib_int8": 513.75}),
+        make_record(method="four", metric=metric, metrics=four, accuracy=0.8),
+        make_record(method="plain", metric=metric, accuracy=0.5),
+    ]
+
+
+@pytest.mark.parametrize(("metric", "called"), [("accuracy", "accuracy"), ("miou", "mIoU")])
+def test_tables_show_quantised_students_where_there_are_any(metric: str, called: str) -> None:
+    (table,) = tables(Scan(quantised(metric)))
+    by_method = {
+        row.method: dict(zip(table.columns, line, strict=True))
+        for row, line in zip(table.rows, cells(table), strict=True)
+    }
+    names = [f"full-precision {called}, %", f"int8 {called}, %"]
+    sizes = ["full-precision KiB", "int8 KiB", "int4 KiB"]
+    assert table.columns[-5:] == (*names, *sizes)
+    shown = {method: [line[n] for n in (*names, *sizes)] for method, line in by_method.items()}
+    assert shown == {
+        "eight": ["95.00", "87.50", "2,048.0", "513.0", "–"],
+        "four": ["95.00", "–", "2,048.0", "–", "260.0"],
+        "plain": ["–"] * 5,
+    }
+    text = markdown(Scan(quantised(metric)))
+    assert f"| int8 {called}, % |" in text
+    console = Console(width=300, record=True, file=io.StringIO())
+    print_table(table, console)
+    printed = console.export_text()
+    for made in (printed, latex(Scan(quantised(metric))).replace("\\%", "%")):
+        assert f"int8 {called}, %" in made
+        assert "int4 KiB" in made
+    assert "513.0" in printed
+    (plain,) = tables(Scan([make_record(metric=metric)]))
+    assert not any("int8" in name or "KiB" in name for name in plain.columns)
+
+
+def test_only_the_columns_that_some_run_fills_are_shown() -> None:
+    (table,) = tables(Scan(quantised()[2:]))
+    assert table.columns[-3:] == ("full-precision accuracy, %", "full-precision KiB", "int4 KiB")
+    assert not tables(Scan([failed_record(metrics={"kib_int8": 1.0})]))[0].variants
+
+
+def test_csv_has_scores_and_sizes_of_quantised_students_as_they_are_recorded() -> None:
+    by_method = {row["method"]: row for row in lines(quantised())}
+    eight, four, plain = (by_method[name] for name in ("eight", "four", "plain"))
+    assert float(eight["mean_int8"]) == 0.875
+    assert float(eight["mean_full_precision"]) == 0.95
+    assert float(eight["kib_int8"]) == 513.0
+    assert (eight["kib_int4"], four["mean_int8"]) == ("", "")
+    assert (float(four["kib_int4"]), float(four["kib_full_precision"])) == (260.0, 2048.0)
+    quantised_only = [*(f"mean_{form}" for form in VARIANTS), *(f"kib_{form}" for form in SIZES)]
+    assert {plain[name] for name in quantised_only} == {""}
+    maps = {row["method"]: row for row in lines(quantised("miou"))}
+    assert float(maps["eight"]["mean_int8"]) == 0.875
 
 
 def test_csv_begins_with_the_methods_over_all_tasks() -> None:

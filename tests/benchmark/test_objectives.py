@@ -59,9 +59,28 @@ def test_runs_recorded_before_parameters_and_objectives_were_added_keep_their_id
     """Another id would orphan records that are there: leave new fields out at their defaults."""
     found = {
         run.method.name: run.spec("d" * 16, "p" * 16).run_id("t" * 16)
-        for run in plan(load_suite("mnist"), discover(), seeds=[0], only=["degan", "dcgan"])
+        for run in plan(
+            load_suite("mnist"),
+            discover(),
+            seeds=[0],
+            only=["degan", "dcgan", "student-supervised", "kd-real"],
+        )
     }
-    assert found == {"degan": "83f94e14a778c6eb", "dcgan": "93d5b7f87d084bca"}
+    assert found == {
+        "degan": "83f94e14a778c6eb",
+        "dcgan": "93d5b7f87d084bca",
+        "student-supervised": "9cb5ff56d03a8b1f",
+        "kd-real": "7d2fa844f771c6af",
+    }
+
+
+def test_methods_still_write_the_parameters_of_the_committed_records() -> None:
+    records = Store(Path(__file__).parents[2] / "results").scan().records
+    assert records
+    known = discover()
+    for record in records:
+        spec = record.spec
+        assert known[spec.method].Params(**spec.params).recorded() == spec.params, record.run_id
 
 
 def test_objective_and_its_parameters_are_part_of_the_identity() -> None:
@@ -201,7 +220,10 @@ def test_a_quantised_student_is_scored_beside_its_integers_and_its_full_precisio
     assert record.metrics["kib_int8"] > 0
     assert record.ledger.student_steps == eight.budget.student_steps
     assert len(record.curves["evaluation/accuracy"]["step"]) == 3
-    assert "accuracy_int8" not in tiny(four).metrics
+    assert "kib_int4" not in record.metrics
+    packed = tiny(four).metrics
+    assert "accuracy_int8" not in packed
+    assert 0 < packed["kib_int4"] < packed["kib_full_precision"] / 4
 
 
 def test_integers_take_a_fraction_of_the_space() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.data.augmentation import crop_flip
 from benchmark.data.base import Dataset, Split
 from benchmark.tasks.base import TeacherRecipe
 from benchmark.tasks.cifar10 import CIFAR10, CIFAR10Lite
@@ -17,6 +16,7 @@ from benchmark.tasks.registry import all_tasks, get_task
 from benchmark.tasks.tiny import Tiny
 from benchmark.teachers import TrainedTeacher, find_teacher, obtain_teacher, teacher_file
 from benchmark.teachers import train_teacher as train
+from methods.augmentation import crop_flip
 
 RESULTS = Path(__file__).parents[2] / "results"
 

@@ -200,6 +200,23 @@ def test_objectives_with_something_to_train_go_on(
     assert facts(record) == facts(whole)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        MethodEntry(name="student-supervised", params={"augmentation": "crop-flip"}),
+        MethodEntry(name="kd-real", params={"augmentation": "crop-flip"}, objective="quantized"),
+    ],
+    ids=lambda entry: entry.name,
+)
+def test_students_of_changed_images_go_on(grid: Grid, tmp_path: Path, entry: MethodEntry) -> None:
+    (whole,) = Grid(grid.context, tmp_path / "other").run(entry)
+    assert whole.status in {"ok", "collapsed"}, whole.reason
+    attempts = Attempts(grid, entry)
+    assert attempts(stop_after=2).status == "interrupted"
+    assert attempts(stop_after=1).status == "interrupted"
+    assert facts(attempts()) == facts(whole)
+
+
 def test_the_contract_suite_finds_state_that_was_not_named() -> None:
     with pytest.raises(checks.Broken) as caught:
         checks.goes_on_from_where_it_stopped(discover([FAULTY_METHODS])["forgetful"])

@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 
 from benchmark.data import scenes
-from benchmark.data.augmentation import SCALES, scale_crop_flip
 from benchmark.data.base import DataError
 from benchmark.data.camvid import CLASSES, read_camvid
 from benchmark.data.proxy import find_proxy, prepared_images
-from benchmark.data.segmentation import median_frequency_weights
 from benchmark.data.voc import read_voc, voc_palette
+from methods.augmentation import SCALES, scale_crop_flip
 from methods.losses import IGNORE_INDEX as VOID
+from methods.losses import median_frequency_weights
 from tests.helpers import one_line, write_file
 
 

@@ -610,6 +610,32 @@ def test_label_loss_leaves_void_pixels_out() -> None:
     assert label_loss(logits, torch.full_like(labels, IGNORE_INDEX)).item() == 0
 
 
+def test_label_loss_is_a_mean_in_which_pixels_weigh_as_their_classes() -> None:
+    logits = random(*SEGMENTATION).requires_grad_()
+    labels = torch.arange(30).reshape(3, 2, 5) % 4
+    labels[:, 0, 1:3] = IGNORE_INDEX
+    weights = torch.tensor([0.5, 3.0, 0.0, 1e-3], dtype=torch.float64)
+    known = [
+        (float(weights[label]), -math.log(softmax(row)[label]))
+        for row, label in zip(samples(logits), labels.flatten().tolist(), strict=True)
+        if label != IGNORE_INDEX
+    ]
+    expected = sum(w * own for w, own in known) / sum(w for w, _ in known)
+    loss = label_loss(logits, labels, weights)
+    assert loss.item() == pytest.approx(expected, rel=1e-10)
+    loss.backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, :, 0, 1:3].any()
+    assert label_loss(logits, labels, torch.ones(4).double()).item() == pytest.approx(
+        label_loss(logits, labels).item(), rel=1e-10
+    )
+    void = label_loss(logits, torch.full_like(labels, IGNORE_INDEX), weights)
+    assert void.item() == 0
+    logits.grad = None
+    void.backward()
+    assert not logits.grad.any()
+
+
 def test_the_255th_class_of_whole_images_is_no_void() -> None:
     logits = torch.zeros(2, 300)
     labels = torch.tensor([IGNORE_INDEX, IGNORE_INDEX])

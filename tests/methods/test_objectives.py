@@ -18,7 +18,13 @@ from methods.objectives.pixelwise import score_map
 from methods.objectives.registry import OWN, discover_objectives
 from methods.objectives.transfer import FeatureObjective, TransferObjective, feature_shape
 from methods.params import ParameterError
-from methods.quantization import ActivationQuantizer, to_integers, why_not, with_quantizers
+from methods.quantization import (
+    ActivationQuantizer,
+    packed_kib,
+    to_integers,
+    why_not,
+    with_quantizers,
+)
 from methods.sources import Batch, ImageBank
 from tests.helpers import one_line, tiny_problem
 from tests.segmentation import posed, scenes, segmenter
@@ -204,6 +210,23 @@ def test_structured_adds_its_terms_and_uses_labels_only_where_they_may_be_seen(
     if labelled:
         expected += label_loss(logits, batch.labels)
     assert loss == pytest.approx(expected.item(), rel=1e-5)
+
+
+@every_objective
+def test_balanced_classes_reach_the_cross_entropy_of_every_objective(
+    cls: type[TransferObjective],
+) -> None:
+    """A parameter of the method must not be dropped by an objective put on it."""
+
+    def first_loss(balanced: bool) -> float:
+        problem, run = posed(StudentSupervised.access, cls())
+        problem.train_labels[:, :3] = 2  # so that classes are unequally frequent
+        method = StudentSupervised(StudentSupervised.build_params({"class_balanced": balanced}))
+        method.fit(problem, run)
+        name = "full-precision" if "full-precision/loss" in run.curves else "distillation"
+        return run.curves[f"{name}/loss"]["value"][0]
+
+    assert first_loss(True) != first_loss(False)
 
 
 def test_score_maps_are_what_the_head_upsampled() -> None:
@@ -419,3 +442,31 @@ def test_four_bits_stay_simulated() -> None:
     chosen = objective("quantized", bits=4)
     student, _ = fitted(chosen)
     assert set(chosen.variants(student)) == {"full_precision"}
+
+
+def test_four_bits_take_what_packed_weights_scales_and_biases_take() -> None:
+    chosen = objective("quantized", bits=4)
+    student, _ = fitted(chosen)
+    # Weights and output channels of the four layers. Each has a bias, three from a BatchNorm; the
+    # input and every layer's output have a quantiser, of a scale and a zero point.
+    layers = [(1 * 4 * 9, 4), (4 * 8 * 9, 8), (8 * 4 * 9, 4), (4 * 3, 3)]
+    expected = sum(weights / 2 + 4 * outputs + 4 * outputs for weights, outputs in layers) + 5 * 5
+    assert chosen.sizes(student) == {"int4": pytest.approx(expected / 1024)}
+    assert chosen.sizes(student.train()) == chosen.sizes(student.eval())
+    assert objective("quantized").sizes(student) == {}
+
+
+def test_what_is_not_quantised_is_counted_in_its_own_type() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            convolution = nn.Sequential(nn.Conv2d(1, 3, 3, bias=False))
+            self.inner = with_quantizers(convolution, torch.zeros(1, 1, 8, 8), 4)
+            self.norm = nn.BatchNorm2d(5)
+            self.again = self.norm
+
+    # 27 weights of half a byte round up to 14 bytes; three scales; two activation quantisers; and
+    # of the BatchNorm two parameters and two statistics a channel, once.
+    bytes_taken = 14 + 3 * 4 + 2 * 5 + 5 * 4 * 4
+    assert packed_kib(Beside(), 4) == pytest.approx(bytes_taken / 1024)
+    assert packed_kib(Beside(), 8) == pytest.approx((bytes_taken + 13) / 1024)
