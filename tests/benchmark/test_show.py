@@ -63,8 +63,8 @@ def test_show_prints_a_task_with_its_budgets() -> None:
 
 
 def test_show_prints_every_recipe_with_its_budgets() -> None:
-    output = " ".join(dfkd("show", "cifar10").output.split())
-    for words in ("ResNet-34 → ResNet-18", "budgets smoke)", "budgets gpu, paper"):
+    output = " ".join(dfkd("show", "svhn").output.split())
+    for words in ("WRN-40-2 → WRN-16-1", "budgets smoke)", "budgets gpu, paper"):
         assert words in output
     assert "name=paper" in output
     assert "budgets" not in dfkd("show", "mnist").output.split("recipe")[1].splitlines()[0]
