@@ -20,9 +20,9 @@ from benchmark.device import keep_freed_memory, pick_precision
 from benchmark.display import PhaseDisplay
 from benchmark.errors import UserError
 from benchmark.export import check_export, export, write_student
+from benchmark.failures import is_out_of_memory, one_line
 from benchmark.grid import check_writable
 from benchmark.metrics.classification import accuracies
-from benchmark.run import is_out_of_memory, one_line
 from benchmark.threads import physical_memory
 from methods.architectures import TIMM, build_network, load_weights
 from methods.base import Access, Diverged, Method, Normalization

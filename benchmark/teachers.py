@@ -26,7 +26,8 @@ from benchmark.resume import LoopKeeper, forget, teacher_keeper
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.augmentation import crop_flip, scale_crop_flip
 from methods.base import Run, derive_seed
-from methods.losses import IGNORE_INDEX, median_frequency_weights
+from methods.class_balance import median_frequency_weights
+from methods.losses import IGNORE_INDEX
 from methods.optimizers import SGD, Adam
 
 SHIPPED_LIMIT = 9 << 20

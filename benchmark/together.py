@@ -14,8 +14,9 @@ from functools import partial
 
 from torch import nn
 
+from benchmark.failures import one_line
 from benchmark.records import Record
-from benchmark.run import Context, Job, RunProgress, Trial, attempt, one_line, prepare_process
+from benchmark.run import Context, Job, RunProgress, Trial, attempt, prepare_process
 from methods.base import Method
 from methods.sources import SampleSource
 from methods.student import train_students

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from methods.augmentation import Augmentation, augmented, unsuitable
 from methods.base import Access, Method, Problem, Run
+from methods.class_balance import median_frequency_weights
 from methods.generators import GeneratorParams, build_generator, drawing_from, samples_from
-from methods.losses import median_frequency_weights
 from methods.objectives import Objective, Supervised
 from methods.params import MethodParams, param
 from methods.sources import ImageBank, SampleSource

@@ -24,10 +24,11 @@ from benchmark.artifacts import cache_dir
 from benchmark.device import pick_precision
 from benchmark.errors import UserError
 from benchmark.executors.base import Claim, Executor, Report, everything, unfinished
+from benchmark.failures import one_line
 from benchmark.metadata import obtain_metadata
 from benchmark.records import Record, Status
 from benchmark.resume import forget
-from benchmark.run import Context, Job, dataset, execute, one_line, proxy_data
+from benchmark.run import Context, Job, dataset, execute, proxy_data
 from benchmark.tasks.registry import get_task
 from benchmark.teachers import TrainedTeacher
 from methods.base import Access

@@ -12,8 +12,9 @@ from multiprocessing.connection import Connection
 
 from benchmark import stopping
 from benchmark.executors.base import Report, unfinished
+from benchmark.failures import one_line
 from benchmark.records import Record
-from benchmark.run import Context, Job, execute, one_line
+from benchmark.run import Context, Job, execute
 
 Event = tuple[str, str, int, int, float]
 

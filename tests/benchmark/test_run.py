@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmark.data.digits import read_digits
+from benchmark.failures import is_out_of_memory, one_line
 from benchmark.metrics.classification import (
     accuracy,
     collapse_threshold,
@@ -18,7 +19,7 @@ from benchmark.metrics.classification import (
 )
 from benchmark.plan import plan
 from benchmark.records import Record
-from benchmark.run import Context, Job, Trial, attempt, execute, is_out_of_memory, one_line, pose
+from benchmark.run import Context, Job, Trial, attempt, execute, pose
 from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import TrainedTeacher

@@ -14,8 +14,8 @@ from benchmark.data.camvid import CLASSES, read_camvid
 from benchmark.data.proxy import find_proxy, prepared_images
 from benchmark.data.voc import read_voc, voc_palette
 from methods.augmentation import SCALES, scale_crop_flip
+from methods.class_balance import median_frequency_weights
 from methods.losses import IGNORE_INDEX as VOID
-from methods.losses import median_frequency_weights
 from tests.helpers import one_line, write_file
 
 
