@@ -150,7 +150,7 @@ class GridDisplay:
 
 
 class TeacherDisplay:
-    """A bar while a teacher is trained, which happens once per task.
+    """A bar while a teacher is trained, which happens once per task; off a terminal a few lines.
 
     Args:
         console: where to draw.
@@ -169,13 +169,17 @@ class TeacherDisplay:
         )
         self.task = self.bar.add_task("teacher", total=None, loss="", start=False)
         self.drawn = 0.0
+        self.quarters = -1
 
     def say(self, message: str) -> None:
         """A sentence worth keeping."""
         self.console.print(escape(message))
 
     def teacher(self, phase: str, step: int, total: int, loss: float) -> None:
-        """Move the bar, at most ten times a second."""
+        """Move the bar, at most ten times a second, or say at every quarter where it is."""
+        if not self.console.is_terminal and step < total and 4 * step // total > self.quarters:
+            self.quarters = 4 * step // total
+            self.say(f"training the teacher (once): step {step} of {total}, loss {loss:.4g}")
         now = time.monotonic()
         if now - self.drawn < 0.1 and step < total:
             return
@@ -185,7 +189,9 @@ class TeacherDisplay:
         self.bar.start_task(self.task)
         self.bar.update(self.task, completed=step, total=total, loss=f"{loss:.4g}")
         if step == total:
-            self.bar.stop()
+            if self.bar.live.is_started:
+                self.bar.stop()
+            self.quarters = -1
             self.say(f"teacher trained: {total} steps, last loss {loss:.4g}")
 
     def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
