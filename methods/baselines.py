@@ -193,7 +193,7 @@ class UntrainedGenerator(Method):
 
     name = "untrained-generator"
     title = "Untrained generator"
-    paper = "control: the DAFL/RDSKD generator at initialisation"
+    paper = "control: the DAFL/RDSKD generator at initialisation, with 100 latents on every task"
 
     class Params(GeneratorParams):
         """Hyper-parameters."""

@@ -58,7 +58,8 @@ class DAFLParams(GeneratorParams):
     )
     entropy: float = param(
         5.0,
-        "weight β of the information entropy loss; 0 switches it off",
+        "weight β of the information entropy loss; 0 switches it off. With natural logarithms "
+        "the same number weighs 2.3 times what it does in the released code",
         source="paper and released code, MNIST",
         tune=(0.0, 20.0),
         ge=0,
@@ -72,7 +73,8 @@ class DAFLParams(GeneratorParams):
     )
     log_base: Literal["e", "10"] = param(
         "e",
-        "logarithm of the entropy loss: natural (paper) or decimal (released code)",
+        "logarithm of the entropy loss: natural (paper, which divides by the number of classes "
+        "too; the released code does not, and neither is done here) or decimal (released code)",
         source="paper, Eq. 4",
         tune=("e", "10"),
         needs=("entropy",),
@@ -141,10 +143,12 @@ class DAFL(Method):
             reason := refuse_unprepared(problem, "schedule=joint")
         ):
             return reason
-        if getattr(problem.teacher.network, "num_features", None) == 0:
+        no_features = getattr(problem.teacher.network, "num_features", None) == 0
+        if self.params.activation and no_features:
             return (
                 "DAFL's activation loss needs the features before the classifier, which this "
-                "teacher does not show: it has no forward_features, and no linear layer at its end"
+                "teacher does not show: it has no forward_features, and no linear layer at its "
+                "end; activation=0 does without"
             )
         return None
 
@@ -154,8 +158,9 @@ class DAFL(Method):
         terms = {
             "one_hot": one_hot_loss(batch.logits),
             "entropy": information_entropy_loss(batch.logits, base),
-            "activation": activation_loss(batch.features, p.activation_reduction),
         }
+        if batch.features.shape[1]:  # not every teacher shows some
+            terms["activation"] = activation_loss(batch.features, p.activation_reduction)
         weights = {"one_hot": p.one_hot, "entropy": p.entropy, "activation": p.activation}
         total = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
         return {"loss": total, **terms}

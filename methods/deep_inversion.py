@@ -32,6 +32,7 @@ from methods.pixels import (
     PixelOptimization,
     Terms,
     balanced_labels,
+    first_turns,
     jitter,
     shuffled_bank,
     validation_share,
@@ -40,6 +41,8 @@ from methods.sources import ImageBank, SampleSource
 from methods.student import StudentTraining
 
 ADAPTIVE = {"adaptive": (True,)}
+LEAST_ROUNDS = 4
+"""Of images and student in turn: against a student that has learnt nothing yet nobody competes."""
 
 
 class DeepInversionParams(MethodParams):
@@ -236,23 +239,27 @@ class Inversion:
         self.run = run
         self._noise = run.stream("inversion-noise")
         self._jitter = run.stream("inversion-jitter")
+        batch: int = params.batch
+        if params.adaptive:
+            batch = min(batch, max(2, run.budget.inversion_images // LEAST_ROUNDS))
         self._optimization = PixelOptimization(
             run,
-            params.batch,
+            batch,
             params.learning_rate,
             params.selection,
             resumable=not params.adaptive,  # in which a student changes beside the images
             beside={"jitter": self._jitter},
         )
         self.sizes = self._optimization.sizes
-        self._unmade = iter(self.sizes)
+        turns = first_turns(self.sizes, problem.num_classes)
+        self._unmade = iter(zip(self.sizes, turns, strict=True))
         self._has_batch_norm = bool(batch_norm_layers(problem.teacher.network))
 
     def next_batch(self, student: nn.Module | None = None) -> Tensor:
         """The next batch, B×C×H×W; with a student, in eval mode, one that it gets wrong."""
-        size = next(self._unmade)
+        size, first = next(self._unmade)
         noise = torch.randn(size, *self.problem.image_shape, generator=self._noise)
-        labels = balanced_labels(size, self.problem.num_classes).to(self.run.device)
+        labels = balanced_labels(size, self.problem.num_classes, first).to(self.run.device)
         clip = self._clip if self.params.clip else None
         with watch_batch_norms(self.problem.teacher.network) as statistics:
             return self._optimization.optimize(

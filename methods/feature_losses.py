@@ -28,7 +28,8 @@ def pairwise_loss(student_features: Tensor, teacher_features: Tensor, scale: flo
     Args:
         student_features: B×D×h×w.
         teacher_features: B×D'×h×w.
-        scale: side of a node over the map's, in (0, 1]; a half makes four nodes.
+        scale: side of a node over the map's, in (0, 1]; a half makes four nodes of an even
+            map and nine of an odd one.
 
     Returns:
         A scalar in [0, 4].
@@ -69,7 +70,7 @@ def adapter_loss(student_features: Tensor, teacher_code: Tensor, p: int = 1, q: 
     Raises:
         ValueError: when the maps differ in shape.
     """
-    _require_equal_maps(student_features, teacher_code)
+    _require_equal_shapes(student_features, teacher_code)
     difference = F.normalize(student_features, p=q, dim=1) - F.normalize(teacher_code, p=q, dim=1)
     distances: Tensor = torch.linalg.vector_norm(difference, ord=p, dim=1)
     return distances.mean()
@@ -149,7 +150,7 @@ def hint_loss(
     Raises:
         ValueError: when the maps differ in shape.
     """
-    _require_equal_maps(guided_features, hint)
+    _require_equal_shapes(guided_features, hint)
     squares = (guided_features - hint).square()
     return squares.mean() if reduction == "mean" else squares.flatten(1).sum(dim=1).mean() / 2
 
@@ -160,4 +161,13 @@ def _require_equal_maps(student: Tensor, teacher: Tensor) -> None:
         raise ValueError(
             f"the student's map is {tuple(student.shape[2:])}, the teacher's "
             f"{tuple(teacher.shape[2:])}; resize one of them"
+        )
+
+
+def _require_equal_shapes(student: Tensor, teacher: Tensor) -> None:
+    """Broadcasting would compare one channel with many without a word."""
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"the student's map is {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
+            "adapt one of them"
         )

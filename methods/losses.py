@@ -52,7 +52,15 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
 
     Returns:
         A scalar in [0, ∞).
+
+    Raises:
+        ValueError: when the logits differ in shape.
     """
+    if student_logits.shape != teacher_logits.shape:
+        raise ValueError(
+            f"the student's logits are {tuple(student_logits.shape)}, the teacher's "
+            f"{tuple(teacher_logits.shape)}; they need one shape"
+        )
     student = F.log_softmax(_samples_by_class(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(_samples_by_class(teacher_logits) / temperature, dim=1)
     # Written out, because kl_div cannot be batched over seeds (`torch.vmap`).
@@ -123,7 +131,8 @@ def information_entropy_loss(logits: Tensor, log_base: float = math.e) -> Tensor
     """Negative entropy of the batch-mean prediction, Σ p̄ log p̄.
 
     Minimal when the classes are drawn equally often. p̄ = 0 contributes 0 (no NaN).
-    Source: DAFL, Eq. 4; RDSKD, Eq. 2. The released DAFL code takes log10.
+    Source: DAFL, Eq. 4, without its factor 1/K, which the released code leaves out as well; RDSKD,
+    Eq. 2. The released DAFL code takes log10.
 
     Args:
         logits: teacher logits, B×K or B×K×H×W.

@@ -254,7 +254,7 @@ class MetadataParams(MethodParams):
     clamp: bool = param(
         True,
         "keep the pixels in [0, 1], where images lie",
-        source="not in the released code",
+        source="released code, in one revision and with a blur before it",
         tune=(True, False),
     )
     temperature: float = param(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
@@ -152,9 +153,26 @@ class _Iterate:
         self.taken = state["taken"]
 
 
-def balanced_labels(count: int, num_classes: int) -> Tensor:
-    """0, 1, …, K−1, 0, 1, …: every class equally often, up to one."""
-    return torch.arange(count) % num_classes
+def balanced_labels(count: int, num_classes: int, first: int = 0) -> Tensor:
+    """0, 1, …, K−1, 0, 1, … from turn ``first`` on: every class equally often, up to one."""
+    return (torch.arange(count) + first) % num_classes
+
+
+def first_turns(sizes: Sequence[int], turns: int) -> list[int]:
+    """Which turn each batch begins with, so that all images have every turn about equally often.
+
+    A batch goes on where the one before ended. One of ten rounds and more begins anew, for what it
+    has too many of a turn is at most a tenth.
+
+    Args:
+        sizes: of the batches.
+        turns: in a round, one per class for instance.
+    """
+    ends = accumulate(sizes)
+    return [
+        0 if size >= 10 * turns else (end - size) % turns
+        for size, end in zip(sizes, ends, strict=True)
+    ]
 
 
 def jitter(images: Tensor, most: int, flip: bool, stream: torch.Generator) -> Tensor:

@@ -66,7 +66,8 @@ def with_quantizers(network: nn.Module, example: Tensor, bits: Literal[8, 4]) ->
     """The network in train mode with its BatchNorms folded and fake quantisers everywhere.
 
     Weights: symmetric, a scale per output channel. Activations: affine, a scale per tensor,
-    following a moving average of minimum and maximum.
+    following a moving average of minimum and maximum; of 8 bits they use 7 (torch's
+    ``reduce_range``), so that products of two do not overflow on older processors.
 
     Args:
         network: trained; the result has copies of its parameters.

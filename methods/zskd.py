@@ -19,7 +19,7 @@ from methods.augmentation import with_views
 from methods.base import Method, Problem, Run
 from methods.losses import class_similarity, dirichlet_concentration
 from methods.params import MethodParams, param
-from methods.pixels import PixelOptimization, Terms, balanced_labels, shuffled_bank
+from methods.pixels import PixelOptimization, Terms, balanced_labels, first_turns, shuffled_bank
 from methods.sources import ImageBank, SampleSource
 
 PAPER = {"legacy": (False,)}
@@ -120,7 +120,11 @@ class ZSKD(Method):
         concentrations = self._concentrations(problem)
         noise = run.stream("impression-noise")
         with run.seeded("soft-targets"):
-            targets = [soft_targets(concentrations, size) for size in optimization.sizes]
+            firsts = first_turns(optimization.sizes, 2 * problem.num_classes)
+            targets = [
+                soft_targets(concentrations, size, first)
+                for size, first in zip(optimization.sizes, firsts, strict=True)
+            ]
         batches: list[Tensor] = []
         for target in targets:
             if p.legacy and batches:
@@ -169,20 +173,21 @@ class ImpressionLoss:
         return {"loss": F.cross_entropy(logits.float() / self.temperature, self.target)}
 
 
-def soft_targets(concentrations: Tensor, count: int) -> Tensor:
+def soft_targets(concentrations: Tensor, count: int, first: int = 0) -> Tensor:
     """Samples of the Dirichlet distributions, from torch's global generator.
 
     Args:
         concentrations: 2×K×K float64: for each half of the samples, and each class, a Dirichlet.
             Peaked ones are all but zero in most entries, which float32 would round to zero.
         count: number of samples; classes take turns, and so do the halves.
+        first: the turn of the first sample, of 2·K.
 
     Returns:
         count×K, rows summing to 1.
     """
     num_classes = concentrations.shape[1]
-    half = torch.arange(count) // num_classes % 2
-    chosen = concentrations[half, balanced_labels(count, num_classes)]
+    half = (torch.arange(count) + first) // num_classes % 2
+    chosen = concentrations[half, balanced_labels(count, num_classes, first)]
     sample: Tensor = Dirichlet(chosen).sample()
     return sample
 

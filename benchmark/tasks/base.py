@@ -35,7 +35,7 @@ class TeacherRecipe(BaseModel):
         "none", description="the last is for segmentation: it changes images and labels alike"
     )
     seed: int = 0
-    name: str = Field("", description="smoke, cpu or paper, where a task has several recipes")
+    name: str = Field("", description="smoke, cpu, gpu or paper, where a task has several recipes")
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0)
     mixed_precision: bool = Field(

@@ -56,7 +56,7 @@ class KnowledgeAdaptationParams(MethodParams):
     sparsity: float = param(
         1e-7,
         "weight α of the code's ℓ1 norm beside the squared reconstruction error",
-        source="paper: printed 10e-7",
+        source="paper: printed 10e-7, read as 1e-7; its weight decay of 10e-4 is not taken over",
         phase="distillation",
         tune=(0.0, 1e-2),
         ge=0,

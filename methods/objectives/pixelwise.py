@@ -21,15 +21,15 @@ class PixelwiseParams(MethodParams):
         10.0,
         "weight λ_pi of the pixel-wise loss beside the cross-entropy with labels, where there are "
         "any",
-        source="released code; summed over the batch there, a mean over it here",
+        source="released code, which sums over the batch: of 8 images, its 10 are 80 here",
         phase="distillation",
         tune=(1.0, 100.0),
         gt=0,
     )
     resolution: Literal["score-map", "image"] = param(
         "score-map",
-        "where pixels are compared: at the student's own resolution, before its logits are "
-        "upsampled, or at the image's",
+        "where pixels are compared: at the student's own resolution, to which its upsampled "
+        "logits are brought back, a little blurred; or at the image's",
         source="paper: score maps at an eighth",
         phase="distillation",
         tune=("score-map", "image"),
@@ -91,7 +91,10 @@ def pixel_terms(
 
 
 def score_map(logits: Tensor, stride: int) -> Tensor:
-    """Logits at 1/stride of their resolution, at least one pixel; undoes the head's upsampling."""
+    """Logits at 1/stride of their resolution, at least one pixel.
+
+    This undoes a head's bilinear upsampling up to a blur over neighbours.
+    """
     if stride == 1:
         return logits
     size = [max(1, side // stride) for side in logits.shape[2:]]

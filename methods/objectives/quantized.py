@@ -27,7 +27,8 @@ class QuantizedParams(MethodParams):
 
     bits: Literal[8, 4] = param(
         8,
-        "bits of weights and activations; 8 are converted to integers in the end, 4 stay simulated",
+        "bits of weights and activations; 8 are converted to integers in the end (activations "
+        "then use 7 of them, which torch's x86 kernels ask for), 4 stay simulated",
         source="common practice; the CPU has no 4-bit convolutions",
         phase="distillation",
         tune=(8, 4),

@@ -25,7 +25,8 @@ class StructuredParams(PixelwiseParams):
     )
     node_scale: float = param(
         0.5,
-        "side of a node over the feature map's; a half makes four nodes",
+        "side of a node over the feature map's; a half makes four nodes of an even map and nine "
+        "of an odd one",
         source="released code",
         phase="distillation",
         tune=(0.25, 0.5),

@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from methods.base import Method
 from methods.dafl import DAFL
+from methods.interface import with_timm_interface
 from methods.sources import ImageBank, OnlineSource
-from tests.helpers import tiny_run
+from methods.teacher import Teacher
+from tests.helpers import NUM_CLASSES, tiny_run
 
 SMALL = {"latent_dim": 5, "generator_width": 4}
 WEIGHTS = {"one_hot": 1.0, "entropy": 5.0, "activation": 0.1}
@@ -54,6 +57,18 @@ def test_switching_a_loss_off_changes_what_is_learnt() -> None:
     for name in WEIGHTS:
         assert curve(fitted(dafl(**{name: 0.0})), "synthesis/one_hot")[-1] != default[-1]
     assert curve(fitted(dafl()), "synthesis/one_hot") == default
+
+
+def test_a_teacher_without_features_will_do_for_dafl_without_activation_loss() -> None:
+    problem, run = tiny_run()
+    network = nn.Sequential(nn.Conv2d(1, NUM_CLASSES, 8), nn.Flatten()).eval()
+    cut = with_timm_interface(network, torch.zeros(2, 1, 8, 8))
+    problem.teacher = Teacher(cut, run.ledger)
+    assert "activation=0" in (dafl().supports(problem) or "")
+    method = dafl(activation=0.0)
+    assert method.supports(problem) is None
+    method.fit(problem, run)
+    assert all(math.isfinite(value) for value in curve(run, "synthesis/loss"))
 
 
 def test_log_base_and_reduction_scale_their_terms() -> None:

@@ -11,7 +11,7 @@ from methods.base import Method
 from methods.batch_norm import watch_batch_norms
 from methods.deep_inversion import DeepInversion, Inversion
 from methods.losses import batch_norm_statistics_loss, competition_loss, total_variation
-from methods.pixels import PixelOptimization, balanced_labels, jitter
+from methods.pixels import PixelOptimization, balanced_labels, first_turns, jitter
 from methods.sources import ImageBank
 from methods.teacher import Teacher
 from tests.helpers import NUM_CLASSES, TinyNetwork, one_line, tiny_network, tiny_run
@@ -161,6 +161,37 @@ def test_labels_are_balanced_for_any_count() -> None:
     assert balanced_labels(7, 3).bincount().tolist() == [3, 2, 2]
 
 
+@pytest.mark.parametrize(("size", "classes"), [(16, 40), (16, 10), (1, 3), (7, 7)])
+def test_small_batches_together_have_every_class_equally_often(size: int, classes: int) -> None:
+    sizes = [size] * 10 + [size // 2 + 1]
+    labels = [
+        balanced_labels(count, classes, first)
+        for count, first in zip(sizes, first_turns(sizes, classes), strict=True)
+    ]
+    counts = torch.cat(labels).bincount(minlength=classes)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_a_batch_of_ten_rounds_begins_with_the_first_class() -> None:
+    assert first_turns([256, 256, 100, 99], 10) == [0, 0, 0, 2]
+
+
+def test_every_class_is_asked_for_by_batches_with_fewer_images_than_classes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    loss_of = Inversion._loss
+
+    def spy(self: Inversion, images: Tensor, labels: Tensor, *rest: Any) -> Any:
+        asked.extend(labels.tolist())
+        return loss_of(self, images, labels, *rest)
+
+    monkeypatch.setattr(Inversion, "_loss", spy)
+    problem, run = tiny_run(inversion_images=12, inversion_steps=1)
+    inversion(batch=NUM_CLASSES - 1).synthesize(problem, run)
+    assert [asked.count(k) for k in range(NUM_CLASSES)] == [12 // NUM_CLASSES] * NUM_CLASSES
+
+
 # The loss
 
 
@@ -237,6 +268,13 @@ def test_adaptive_training_takes_turns_on_a_growing_pool() -> None:
     assert [held_out for _, _, held_out in shown] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert [size for _, size, _ in shown] == [9, 9, 18, 18, 27, 27, 36, 36]
     assert student.training
+
+
+def test_adaptive_training_takes_turns_where_one_batch_could_hold_all_images() -> None:
+    problem, run = tiny_run(**INVERSION)
+    assert Inversion(DeepInversion.build_params({}), problem, run).sizes == [20]  # type: ignore[arg-type]
+    adaptive = DeepInversion.build_params({"adaptive": True})
+    assert Inversion(adaptive, problem, run).sizes == [5, 5, 5, 5]  # type: ignore[arg-type]
 
 
 def test_the_competition_does_not_train_or_normalise_the_student() -> None:

@@ -164,5 +164,11 @@ def test_gradients_are_finite_where_nothing_fires(term: Callable[[Tensor, Tensor
 
 @pytest.mark.parametrize("term", [pairwise_loss, adapter_loss, affinity_loss, hint_loss])
 def test_maps_of_unequal_size_are_refused(term: Callable[[Tensor, Tensor], Tensor]) -> None:
-    with pytest.raises(ValueError, match=r"\(4, 4\).*\(1, 4\)"):
+    with pytest.raises(ValueError, match=r"4, 4\).*1, 4\)"):
         term(maps(2, 3, 4, 4), maps(2, 3, 1, 4))
+
+
+@pytest.mark.parametrize("term", [adapter_loss, hint_loss])
+def test_maps_of_unequal_depth_are_refused(term: Callable[[Tensor, Tensor], Tensor]) -> None:
+    with pytest.raises(ValueError, match=r"\(2, 1, 4, 4\).*\(2, 3, 4, 4\)"):
+        term(maps(2, 1, 4, 4), maps(2, 3, 4, 4))

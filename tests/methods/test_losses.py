@@ -132,6 +132,11 @@ def test_one_hot_loss_treats_its_label_as_a_constant() -> None:
     np.testing.assert_allclose(logits.grad, expected / len(expected), rtol=1e-10)
 
 
+def test_kd_loss_refuses_logits_that_would_broadcast() -> None:
+    with pytest.raises(ValueError, match=r"\(4, 1\).*\(4, 5\)"):
+        kd_loss(torch.zeros(4, 1), torch.zeros(4, 5))
+
+
 @pytest.mark.parametrize("classes", [2, 7, 100])
 def test_one_hot_loss_lies_between_zero_and_log_k(classes: int) -> None:
     assert one_hot_loss(torch.zeros(4, classes)).item() == pytest.approx(math.log(classes))

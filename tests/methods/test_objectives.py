@@ -14,6 +14,7 @@ from methods.dafl import DAFL
 from methods.deep_inversion import DeepInversion
 from methods.losses import label_loss, pairwise_loss, pixelwise_loss
 from methods.objectives import Distillation, Objective, Supervised
+from methods.objectives.hinton import Hinton
 from methods.objectives.pixelwise import score_map
 from methods.objectives.registry import OWN, discover_objectives
 from methods.objectives.transfer import FeatureObjective, TransferObjective, feature_shape
@@ -38,9 +39,18 @@ def objective(name: str, **params: Any) -> TransferObjective:
     return cls(cls.build_params(params))
 
 
+def seeing_enough(chosen: TransferObjective | None) -> type[Method]:
+    """KD on real images, or the method with labels where the objective needs them."""
+    return StudentSupervised if isinstance(chosen, Hinton) else KDReal
+
+
 def fitted(
-    chosen: TransferObjective | None, method: type[Method] = KDReal, seed: int = 0, **budget: Any
+    chosen: TransferObjective | None,
+    method: type[Method] | None = None,
+    seed: int = 0,
+    **budget: Any,
 ) -> tuple[nn.Module, Run]:
+    method = method or seeing_enough(chosen)
     problem, run = posed(method.access, chosen, seed, **budget)
     return method(method.build_params({}, "camvid")).fit(problem, run), run
 
@@ -66,6 +76,7 @@ def test_every_file_of_the_folder_is_found_by_its_name() -> None:
         "attention-transfer",
         "fitnets",
         "quantized",
+        "hinton",
     }
     assert OWN not in OBJECTIVES
 
@@ -147,7 +158,8 @@ def test_bad_parameters_are_answered_in_one_line(cls: type[TransferObjective]) -
 def test_classification_is_either_supported_or_refused_in_one_line(
     cls: type[TransferObjective],
 ) -> None:
-    problem = tiny_problem()
+    labelled = issubclass(cls, Hinton)
+    problem = tiny_problem(seeing_enough(cls()).access)
     problem.objective = cls()
     answer = problem.objective.supports(problem)
     if cls.name in {"pixelwise", "structured", "knowledge-adaptation"}:
@@ -156,7 +168,8 @@ def test_classification_is_either_supported_or_refused_in_one_line(
         return
     assert answer is None
     _, run = posed()
-    bank = ImageBank(torch.randn(20, *problem.image_shape), 4)
+    labels = torch.arange(20) % problem.num_classes if labelled else None
+    bank = ImageBank(torch.randn(20, *problem.image_shape), 4, labels)
     student = Noise(Noise.build_params({})).distill(problem, bank, run)
     assert losses(run)[-1] < 1e4
     assert student(torch.zeros(2, *problem.image_shape)).shape == (2, problem.num_classes)
@@ -164,9 +177,10 @@ def test_classification_is_either_supported_or_refused_in_one_line(
 
 @every_objective
 def test_the_teacher_is_left_alone(cls: type[TransferObjective]) -> None:
-    problem, run = posed(KDReal.access, cls())
+    method = seeing_enough(cls())
+    problem, run = posed(method.access, cls())
     before = {name: value.clone() for name, value in problem.teacher.network.state_dict().items()}
-    KDReal(KDReal.build_params({})).fit(problem, run)
+    method(method.build_params({})).fit(problem, run)
     after = problem.teacher.network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert not any(module.training for module in problem.teacher.network.modules())
@@ -470,3 +484,29 @@ def test_what_is_not_quantised_is_counted_in_its_own_type() -> None:
     bytes_taken = 14 + 3 * 4 + 2 * 5 + 5 * 4 * 4
     assert packed_kib(Beside(), 4) == pytest.approx(bytes_taken / 1024)
     assert packed_kib(Beside(), 8) == pytest.approx((bytes_taken + 13) / 1024)
+
+
+# Soft targets beside labels
+
+
+def test_hinton_s_loss_is_its_formula_with_void_left_out() -> None:
+    images, labels = scenes(4, seed=2)
+    problem, run = posed(Access.TRAIN_IMAGES | Access.TRAIN_LABELS)
+    student = problem.make_student().eval()
+    chosen = objective("hinton", soft_weight=0.7, temperature=3.0).on(Supervised())
+    chosen.attach(student, problem, run)
+    theirs = problem.teacher(images)
+    with torch.no_grad():
+        found = chosen(student, Batch(images, labels, theirs))
+        s, t = (x.double().movedim(1, -1).flatten(0, 2) for x in (student(images), theirs))
+    p, q = (torch.exp(x / 3) / torch.exp(x / 3).sum(1, keepdim=True) for x in (s, t))
+    soft = 9 * (q * torch.log(q / p)).sum(1).mean()
+    known = labels.flatten() != 255
+    chance = torch.exp(s) / torch.exp(s).sum(1, keepdim=True)
+    right = chance[known][torch.arange(int(known.sum())), labels.flatten()[known]]
+    torch.testing.assert_close(found.double(), 0.7 * soft - 0.3 * right.log().mean())
+
+
+def test_hinton_is_refused_where_no_labels_may_be_seen() -> None:
+    problem, _ = posed(Access.TRAIN_IMAGES)
+    assert "needs true labels" in (objective("hinton").supports(problem) or "")

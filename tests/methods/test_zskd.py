@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from methods.base import Method
 from methods.losses import class_similarity, dirichlet_concentration
-from methods.pixels import PixelOptimization, shuffled_bank
+from methods.pixels import PixelOptimization, first_turns, shuffled_bank
 from methods.sources import ImageBank
 from methods.teacher import Teacher
 from methods.zskd import ZSKD, ImpressionLoss, classifier_weight, rescale, soft_targets
@@ -66,6 +66,21 @@ def test_one_half_of_every_class_is_spread_and_the_other_peaked() -> None:
         spread, peaked = (samples[mine & (half == h)].amax(1).mean() for h in (0, 1))
         assert len(samples[mine & (half == 0)]) == len(samples[mine & (half == 1)])
         assert spread < 0.85 < peaked
+
+
+@pytest.mark.parametrize("batch", [4, 6])
+def test_small_batches_together_have_both_halves(batch: int) -> None:
+    torch.manual_seed(0)
+    sizes = [batch] * 2_000
+    together = torch.cat(
+        [
+            soft_targets(concentrations(1.0, 0.1), count, first)
+            for count, first in zip(sizes, first_turns(sizes, 8), strict=True)
+        ]
+    )
+    half = torch.arange(len(together)) // 4 % 2
+    spread, peaked = (together[half == h].amax(1).mean() for h in (0, 1))
+    assert spread < 0.85 < peaked
 
 
 def test_legacy_takes_the_same_concentrations_for_both_halves() -> None:

@@ -1,0 +1,54 @@
+"""Distillation as first published: soft targets beside the true labels (Hinton et al. 2015)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from methods.base import Access, Problem
+from methods.losses import kd_loss, label_loss
+from methods.objectives.transfer import TransferObjective
+from methods.params import MethodParams, param
+from methods.sources import Batch
+
+
+class Hinton(TransferObjective):
+    """(1 − α)·CE with the labels + α·τ²·KL with the teacher."""
+
+    name = "hinton"
+    title = "Knowledge distillation with labels"
+    paper = "Hinton et al., 2015"
+
+    class Params(MethodParams):
+        """Hyper-parameters."""
+
+        soft_weight: float = param(
+            0.9,
+            "weight α of the soft targets; the labels have the rest",
+            source="common practice (RepDistiller, AT)",
+            phase="distillation",
+            tune=(0.5, 0.95),
+            gt=0,
+            lt=1,
+        )
+        temperature: float = param(
+            4.0,
+            "temperature τ of the soft targets",
+            source="common practice (RepDistiller, AT)",
+            phase="distillation",
+            tune=(1.0, 20.0),
+            gt=0,
+        )
+
+    def supports(self, problem: Problem) -> str | None:
+        if Access.TRAIN_LABELS in problem.access:
+            return None
+        return "it needs true labels, which only methods such as student-supervised see"
+
+    def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        assert batch.teacher_logits is not None
+        logits = student(batch.images).float()
+        soft = kd_loss(logits, batch.teacher_logits, self.params.temperature)
+        hard = label_loss(logits, batch.labels, self.class_weights)
+        alpha: float = self.params.soft_weight
+        return (1 - alpha) * hard + alpha * soft
