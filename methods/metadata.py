@@ -188,8 +188,8 @@ class Spectral(Reconstruction):
         return spectral_distance(targets, [graph.coefficients(units) for graph in self.graphs])
 
 
-PHOTOGRAPHS = {"initial_mean": 0.44, "initial_std": 0.29}
-"""What the released code starts from on CelebA."""
+PHOTOGRAPHS = {"initial_mean": 0.44, "initial_std": 0.29, "pixel_lr": 0.05}
+"""What the released code starts from on CelebA, and its rate there."""
 
 
 class MetadataParams(MethodParams):
@@ -221,7 +221,7 @@ class MetadataParams(MethodParams):
     pixel_lr: float = param(
         0.07,
         "Adam learning rate of the pixels",
-        source="released code, top layer",
+        source="released code, top layer on MNIST; 0.05 on CelebA",
         unit="intensity in [0, 1]",
         tune=(0.01, 0.2),
         gt=0,

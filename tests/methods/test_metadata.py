@@ -309,13 +309,13 @@ def test_pixels_stay_in_the_range_of_images_unless_told_otherwise(
     assert float(pixels(False).min()) < -0.1
 
 
-def test_photographs_start_from_the_noise_of_the_released_code_for_them() -> None:
-    def start(family: str) -> tuple[float, float]:
-        params = Metadata.build_params({}, family)
-        return params.initial_mean, params.initial_std  # type: ignore[attr-defined]
+def test_photographs_have_the_start_and_the_rate_of_the_released_code_for_them() -> None:
+    def settings(family: str) -> tuple[float, float, float]:
+        params: Any = Metadata.build_params({}, family)
+        return params.initial_mean, params.initial_std, params.pixel_lr
 
-    assert start("mnist") == start("digits") == (0.15, 0.1)
-    assert start("cifar10") == start("svhn") == (0.44, 0.29)
+    assert settings("mnist") == settings("digits") == (0.15, 0.1, 0.07)
+    assert settings("cifar10") == settings("svhn") == (0.44, 0.29, 0.05)
 
 
 def test_an_image_does_not_depend_on_the_others_of_its_batch(
