@@ -417,7 +417,7 @@ def test_draws_and_axes_exclude_each_other(tmp_path: Path) -> None:
     [
         ("rdskd-robustness-lr", 90, "sweep"),
         ("rdskd-robustness-temperature", 60, "sweep"),
-        ("rdskd-robustness-epochs", 63, "sweep"),
+        ("rdskd-robustness-epochs", 72, "sweep"),
         ("rdskd-robustness-weights", 35, "sweep"),
         ("rdskd-robustness-draws", 24, "draw"),
     ],
