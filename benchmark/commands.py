@@ -52,7 +52,7 @@ class Request:
     settings: tuple[str, ...]
     seeds: str | None
     budget: str | None
-    suite_name: str
+    suite_name: str | None
     results: Path
     data_dir: Path | None
     method_folders: tuple[Path, ...]
@@ -272,6 +272,11 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     if request.suite is not None:
         if request.settings:
             raise UserError("give a suite, or --task and --method with --set; not both")
+        if request.suite_name:
+            raise UserError(
+                "a suite's records have a folder of its name; leave --suite-name out, or give "
+                "--task and --method"
+            )
         if request.objective or request.objective_settings:
             raise UserError(
                 "a suite names its objectives itself; give --objective with --task and --method"
@@ -286,7 +291,7 @@ def _asked_for(request: Request) -> list[PlannedRun]:
     objective_settings = parse_settings(request.objective_settings, "--objective-set")
     try:
         suite = Suite(
-            name=request.suite_name,
+            name=request.suite_name or "custom",
             budget=request.budget or "cpu",
             tasks=[request.task],
             seeds=seeds if seeds is not None else [0],

@@ -7,6 +7,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -65,10 +66,30 @@ def _mallopt(settings: dict[int, int]) -> None:
             libc.mallopt(option, value)
 
 
+def forget_peak_memory() -> None:
+    """Let `peak_memory_mib` begin anew, with freed memory given back; on Linux only."""
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def peak_memory_mib() -> int:
-    """Largest resident size of this process so far."""
+    """Largest resident size of this process, on the host, since `forget_peak_memory` or ever."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def what_bits_depend_on(device: str, precision: str) -> list[str | int]:
+    """Beside seed and code; equal bits are promised for equal ones only."""
+    return [device, precision, torch.get_num_threads(), torch.__version__]
 
 
 def environment(device: torch.device, precision: Precision) -> Environment:

@@ -14,7 +14,7 @@ from benchmark.executors.base import Executor
 from benchmark.locks import Locks
 from benchmark.metadata import ship_metadata
 from benchmark.plan import PlannedRun
-from benchmark.records import FAILED, Record, Spec
+from benchmark.records import FAILED, SCORED, Record, Spec
 from benchmark.resume import forget
 from benchmark.run import Context, Job, dataset, proxy_checksum
 from benchmark.store import Store, write_atomic
@@ -194,7 +194,10 @@ def run_grid(
     try:
         while jobs:
             for record in executor.run(jobs, context, display.report, division.claim):
-                store.put(record)
+                before = agenda.replaced.get(record.run_id)
+                # What was asked to be made again and was not made is worth no finished record.
+                if not (record.status == "interrupted" and before and before.status in SCORED):
+                    store.put(record)
                 if record.status != "interrupted":
                     forget(context.cache, record.run_id)
                 locks.release(record.run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.console import Console
 from benchmark.analysis.beside import print_quality
 from benchmark.analysis.tables import tables
 from benchmark.errors import UserError
+from benchmark.locks import Locks
 from benchmark.measuring import MeasureRequest, Measuring
 from benchmark.metrics.extractors import ExtractorName
 from benchmark.metrics.images import Unmeasurable
@@ -36,6 +38,7 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
     chosen = records_of(request.target, store)
     look_in(request.task_folders)
     measuring = Measuring(request, console, _shown(chosen))
+    locks = Locks(store.root)
     done = []
     with measuring.bars:
         runs = measuring.bars.add_task("runs", total=len(chosen))
@@ -49,15 +52,27 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
                 measuring.fail(record, str(error))
             else:
                 for copy in same:
-                    metrics = measured.metrics | copy.metrics
-                    full = copy.model_copy(update={"quality": measured.quality, "metrics": metrics})
-                    if full != copy:
-                        store.put(full)
+                    with locks.holding("quality"):
+                        _add(measured, copy, request.extractors, store)
                 done.append(measured)
             measuring.bars.advance(runs)
     for table in tables(Scan(records=done)):
         print_quality(table, console)
     return int(measuring.failed)
+
+
+def _add(measured: Record, copy: Record, extractors: Sequence[str], store: Store) -> None:
+    """Write what was measured into a copy of the run as it is now: others measure, too."""
+    try:
+        latest = store.read(store.path(copy.spec, copy.run_id))
+    except (OSError, ValueError):
+        latest = copy
+    new = {name: q for name, q in measured.quality.items() if name in extractors}
+    quality = measured.quality | latest.quality | new
+    metrics = measured.metrics | latest.metrics
+    full = latest.model_copy(update={"quality": quality, "metrics": metrics})
+    if full != latest:
+        store.put(full)
 
 
 def _shown(records: list[Record]) -> set[str]:

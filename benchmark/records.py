@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -367,6 +367,16 @@ class PlannedEntry(_OmitsUnset):
             objective=spec.objective,
             purpose=spec.purpose,
         )
+
+
+def one_a_run(records: Iterable[Record]) -> list[Record]:
+    """Every experiment once, where suites have copies of it: the first that has a student."""
+    found: dict[str, Record] = {}
+    for record in records:
+        known = found.setdefault(record.run_id, record)
+        if record.status in SCORED and known.status not in SCORED:
+            found[record.run_id] = record
+    return list(found.values())
 
 
 Plan = TypeAdapter(dict[str, PlannedEntry])

@@ -113,7 +113,7 @@ class Reproduction:
             settings=(),
             seeds=options.seeds,
             budget=options.budget,
-            suite_name=suite,
+            suite_name=None,
             results=self.results,
             data_dir=options.data_dir,
             method_folders=(),

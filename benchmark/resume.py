@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
+from benchmark.device import what_bits_depend_on
 from benchmark.errors import UserError
 from benchmark.evaluation import Checkpoints
 from benchmark.records import digest
@@ -118,7 +119,7 @@ class RunKeeper(LoopKeeper):
         assert context.checkpoint_seconds is not None
         identity = [
             code_fingerprint(type(method)),
-            [context.device, context.precision, torch.get_num_threads(), torch.__version__],
+            what_bits_depend_on(context.device, context.precision),
         ]
         folder = _folder(context.cache) / f"{run_id}-{digest(identity)}"
         super().__init__(folder, context.checkpoint_seconds, f"run {run_id}")

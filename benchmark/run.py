@@ -27,6 +27,7 @@ from benchmark.data.proxy import Proxy, proxy_name
 from benchmark.device import (
     Precision,
     environment,
+    forget_peak_memory,
     keep_freed_memory,
     peak_memory_mib,
 )
@@ -109,6 +110,7 @@ def prepare_process(context: Context) -> None:
     if context.threads is not None:
         torch.set_num_threads(context.threads)
     keep_freed_memory()
+    forget_peak_memory()
 
 
 class Trial:

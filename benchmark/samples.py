@@ -12,10 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 import methods
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
+from benchmark.device import what_bits_depend_on
 from benchmark.errors import UserError
 from benchmark.records import Spec, TeacherInfo, digest
 from methods.base import Access, Method, Run
@@ -55,8 +54,7 @@ class SampleCache:
             "budget": spec.budget.synthesis_part(),
             "seed": spec.seed,
             "proxy": spec.proxy,
-            # The same bits are promised for the same machine settings only.
-            "machine": [context.device, context.precision, torch.get_num_threads()],
+            "machine": what_bits_depend_on(context.device, context.precision),
         }
         self.path = context.cache / "samples" / f"{digest(identity)}.safetensors"
 

@@ -96,20 +96,22 @@ class Store:
     def get(self, spec: Spec, run_id: str) -> Record | None:
         """The record of a run, if a readable one is there: this suite's, or another's.
 
-        Another suite's counts only when its student finished, and is answered with this ``spec``.
+        Another suite's counts only when its student finished, and is answered with this ``spec``;
+        then it counts before this suite's own failure.
         """
         own = self.path(spec, run_id)
         elsewhere = sorted(self.root.glob(f"*/{spec.task}/{spec.method}/{run_id}.json"))
+        failed = None
         for path in [own, *elsewhere]:
             try:
                 record = self.read(path)
             except (OSError, ValueError):
                 continue
-            if path == own:
-                return record
             if record.status in SCORED:
-                return record.model_copy(update={"spec": spec})
-        return None
+                return record if path == own else record.model_copy(update={"spec": spec})
+            if path == own:
+                failed = record
+        return failed
 
     def copies(self, record: Record) -> list[Record]:
         """Other suites' records of the same run, where its student finished."""

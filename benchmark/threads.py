@@ -29,12 +29,13 @@ WORTH = 0.9
 """More threads must bring the time down to this share of the fewer ones' to be used."""
 
 
-def runs_at_once(runs: int, cores: int, memory: int) -> int:
+def runs_at_once(runs: int, cores: int, memory: int, threads: int = 1) -> int:
     """Processes for ``runs`` runs on the CPU: as many as cores and memory allow.
 
-    One thread each is the best use of cores: small networks do not fill several.
+    One thread each is the best use of cores: small networks do not fill several. Threads decide
+    the last bits of a result, so that more of them, if asked for, mean fewer processes.
     """
-    return max(1, min(runs, cores, memory // MEMORY_A_RUN))
+    return max(1, min(runs, cores // threads, memory // MEMORY_A_RUN))
 
 
 def physical_memory() -> int:

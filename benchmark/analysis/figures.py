@@ -93,7 +93,7 @@ def cost_plot(table: Table) -> Plot | None:
     ]
     if len(points) < 2:
         return None
-    counts = [len(row.planned) for row in table.rows]
+    counts = [len(row.by_seed) for row in table.rows if row.seconds]
     lines = -(-len({point.method for point in points}) // LEGEND_COLUMNS)
     figure = cost_figure(points, METRIC_NAMES[table.metric], size_with_legend(lines))
     return Plot(

@@ -17,12 +17,13 @@ from benchmark.analysis.statistics import (
     verdicts,
 )
 from benchmark.analysis.tables import Row, Table
+from benchmark.records import FAILED, SCORED
 
 
 def ranks(table: Table) -> list[str]:
     """For every row its rank within its access class, as the interval of a bootstrap over seeds."""
     shown = {id(row): "–" for row in table.rows}
-    for peers in access_classes(table):
+    for peers in filter(None, map(_tried, access_classes(table))):
         intervals = rank_intervals([row.by_seed for row in peers], np.random.default_rng(0))
         scores = [row.score for row in peers]
         for row, score, (best, last) in zip(peers, scores, intervals, strict=True):
@@ -39,7 +40,7 @@ def ranks(table: Table) -> list[str]:
 def groups(table: Table) -> list[str]:
     """For every row the letters it shares with the rows that it was not told apart from."""
     shown = {id(row): "–" for row in table.rows}
-    for peers in access_classes(table):
+    for peers in map(_tried, access_classes(table)):
         if len(peers) < 2:
             continue
         names = [str(i) for i in range(len(peers))]
@@ -63,6 +64,11 @@ def groups(table: Table) -> list[str]:
         for name, row in zip(names, peers, strict=True):
             shown[id(row)] = found.get(name, f"insufficient ({needed})")
     return [shown[id(row)] for row in table.rows]
+
+
+def _tried(peers: list[Row]) -> list[Row]:
+    """Those with a run that ended, well or not: who could not run has no part in comparisons."""
+    return [row for row in peers if any(r.status in SCORED | FAILED for r in row.records)]
 
 
 def access_classes(table: Table) -> list[list[Row]]:

@@ -36,9 +36,10 @@ Made by `dfkd image-quality` from the records; do not edit it by hand.
 
 Papers show that their synthetic images score well and that their students are accurate, as if the
 one explained the other. Below, every run that makes images is ranked by each measure of its images
-and by the score of its student. The interval is a bootstrap over methods and, within them,
-seeds: the seeds of one method are alike and must not count as independent evidence. Every interval
-stands alone; with so many measures, one in twenty that means nothing will look as if it did.
+and by the score of its student. The interval is a bootstrap over methods and, within them, runs:
+seeds and settings of one method are alike and must not count as independent evidence. Every
+interval stands alone; with so many measures, one in twenty that means nothing will look as if it
+did.
 
 The extractor `task` is a critic: a network trained on the real data for this purpose, which is
 neither the teacher nor of its seed, because a generator was trained to please the teacher.
@@ -66,7 +67,8 @@ class Comparison:
         """Task, budget and how many images were measured."""
         first = self.runs.iloc[0]
         images = int(first[f"{self.extractor}_samples"])
-        return f"{first['task']}, budget {first['budget']}, {images:,} images a run"
+        variant = f" ({first['variant']})" if first["variant"] else ""
+        return f"{first['task']}, budget {first['budget']}{variant}, {images:,} images a run"
 
     @property
     def metric(self) -> Metric:
@@ -132,7 +134,7 @@ def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[Comparison]:
     runs = runs.drop_duplicates("run_id").copy()
     runs["row"] = _labels(runs)
     ways = [f"{extractor}_{name}" for name in ("reference", "pairs", "version")]
-    keys = ["task", "budget", "teacher", checksum, images, *ways]
+    keys = ["task", "budget", "variant", "teacher", checksum, images, *ways]
     for _, group in runs.groupby(keys, sort=True):
         yield Comparison(group, extractor)
 
@@ -164,7 +166,7 @@ def section(comparison: Comparison, plot: str) -> str:
     lines = [
         f"## {comparison.title}",
         "",
-        f"{len(runs)} runs of {runs['row'].nunique()} methods; extractor `{by}` "
+        f"{len(runs)} runs of {runs['method'].nunique()} methods; extractor `{by}` "
         f"(`{first[f'{by}_extractor']}`, version {int(first[f'{by}_version'])} of the measures), "
         f"compared with {int(first[f'{by}_reference']):,} real images, LPIPS of "
         f"{int(first[f'{by}_pairs']):,} pairs; teacher `{first['teacher']}`.{few}",
@@ -177,7 +179,7 @@ def section(comparison: Comparison, plot: str) -> str:
             rank_correlation(
                 values.tolist(),
                 runs[comparison.metric].tolist(),
-                runs["row"].tolist(),
+                runs["method"].tolist(),
                 rng,
                 kind,
             )

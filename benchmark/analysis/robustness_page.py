@@ -178,7 +178,7 @@ def _draws(
         *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
         "",
         *(
-            f"- {_more_robust(a, b, scores, claim, titles)} (rank-sum test, n of draws)"
+            f"- {_more_robust(a, b, scores, claim, titles)} (permutation test of means, n of draws)"
             for (a, b), claim in score_claims(scores).items()
         ),
     ]

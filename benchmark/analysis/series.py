@@ -155,8 +155,9 @@ def _runs(
     ]
     failed = rows["status"].isin(FAILED)
     score = rows["score"].where(~failed, rows["chance"])
-    rows = rows.assign(score=score, in_table=rows["purpose"] == "table")
-    rows = rows.sort_values("in_table", ascending=False, kind="stable")
+    rows = rows.assign(score=score, ended=~failed, in_table=rows["purpose"] == "table")
+    # Of a run that several suites have, the finished copy.
+    rows = rows.sort_values(["ended", "in_table"], ascending=False, kind="stable")
     return rows.drop_duplicates("run_id").reset_index(drop=True)
 
 

@@ -15,7 +15,17 @@ from typing import Any
 from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_scores
 from benchmark.analysis.statistics import Interval, mean_interval
-from benchmark.records import FAILED, SCORED, Metric, PlannedEntry, Purpose, Record, Spec, canonical
+from benchmark.records import (
+    FAILED,
+    SCORED,
+    Metric,
+    PlannedEntry,
+    Purpose,
+    Record,
+    Spec,
+    canonical,
+    one_a_run,
+)
 from benchmark.store import Scan
 from methods.budget import Budget
 
@@ -239,7 +249,6 @@ def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) ->
     """
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
-    seen: set[str] = set()
     draws: dict[TableKey, list[Record]] = defaultdict(list)
     measured = {record.run_id: record.quality for record in scan.records if record.quality}
     draws_planned: dict[TableKey, list[tuple[str, str, str]]] = defaultdict(list)
@@ -251,9 +260,10 @@ def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) ->
     for record in scan.records:
         if record.spec.purpose == "draw" or record.run_id in drawn:
             draws[_keys(record)[0]].append(record)
-        if record.spec.purpose != purpose or record.run_id in seen:
-            continue  # no row of these tables, or the same experiment, asked for by two suites
-        seen.add(record.run_id)
+    # What another suite had run for a purpose of its own is not run again.
+    wanted = {run_id for run_id, *_ in _planned(scan, purpose)}
+    mine = [r for r in scan.records if r.spec.purpose == purpose or r.run_id in wanted]
+    for record in one_a_run(mine):
         if not record.quality and record.run_id in measured and record.status in SCORED:
             record = record.model_copy(update={"quality": measured[record.run_id]})
         table, key = _keys(record)

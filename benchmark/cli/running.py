@@ -111,8 +111,9 @@ def run(
         typer.Option(min=0, help="How often Ray starts a run again whose worker died (default 2)."),
     ] = None,
     suite_name: Annotated[
-        str, typer.Option(help="Folder of the records when no suite is given.")
-    ] = "custom",
+        str | None,
+        typer.Option(help="Folder of the records when no suite is given (default: custom)."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would run and what is already there.")
     ] = False,
@@ -190,6 +191,16 @@ def reproduce(
         raise UserError("give a published table; `dfkd reproduce --list` has them")
     wanted = reproducing.Reproduction.of(name, results, task)
     if no_run:
+        of_runs = {
+            "--seeds": seeds is not None,
+            "--data-dir": data_dir is not None,
+            "--proxy-dir": proxy_dir is not None,
+            "--jobs": jobs != "auto",
+            "--device": device != "auto",
+        }
+        for option, given in of_runs.items():
+            if given:
+                raise UserError(f"{option} has no effect with --no-run; leave one of them out")
         wanted.show(budget, console)
         return
     options = reproducing.Options(budget, task, seeds, data_dir, proxy_dir, jobs, device)

@@ -40,7 +40,7 @@ def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Con
     cores = torch.get_num_threads()
     if request.jobs == "auto":
         alone = context.device != "cpu" or request.seeds_at_once > 1
-        jobs = 1 if alone else runs_at_once(runs, cores, physical_memory())
+        jobs = 1 if alone else runs_at_once(runs, cores, physical_memory(), request.threads or 1)
     elif request.jobs.isdecimal() and int(request.jobs):
         jobs = int(request.jobs)
     else:

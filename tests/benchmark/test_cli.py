@@ -154,6 +154,7 @@ ONE = ("--task", "digits", "--method", "rdskd", "--budget", "smoke")
         ((*ONE, "--overwrite", "allways"), "--overwrite is 'allways'; did you mean 'always'?"),
         ((*ONE, "--suite-name", "../x"), "--suite-name: must be made of letters"),
         (("quickstart", "--set", "temperature=2"), "not both"),
+        (("quickstart", "--suite-name", "x"), "leave --suite-name out"),
         (("quickstart", "--task", "mnits"), "'mnits'"),
         ((), "give a suite"),
         (("--task", "digits"), "give a suite"),

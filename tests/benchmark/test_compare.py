@@ -304,6 +304,18 @@ def test_correction_runs_over_all_values_and_pairs() -> None:
     assert pairs[2].claim.p > pairs[2].p
 
 
+def test_spreads_asked_about_together_are_corrected_for_each_other() -> None:
+    def pair(**options: Any) -> list[Record]:
+        return noisy(STEADY, 0.9, **options) + noisy(SHAKY, 0.8, scale=0.015, **options)
+
+    alone = answer(pair(), STEADY, SHAKY).spreads[None][0].claim.p
+    assert alone is not None
+    three = [r for lr in (0.001, 0.01, 0.2) for r in pair(lr=lr, purpose="sweep")]
+    together = answer(three, STEADY, SHAKY, over="generator_lr").spreads
+    assert 0 < alone < 1 / 3
+    assert [own[0].claim.p for own in together.values()] == pytest.approx([3 * alone] * 3)
+
+
 def test_few_seeds_are_insufficient_in_words() -> None:
     text = in_words(answer(sweep(3), STEADY, SHAKY, over="generator_lr"))
     assert "shown (" not in text.replace("not shown (", "")
@@ -439,8 +451,26 @@ def test_two_draws_are_too_few_to_tell_robustness_apart() -> None:
     (claim,) = score_claims({"a": [0.9, 0.91], "b": [0.1, 0.11]}).values()
     assert (claim.verdict, claim.seeds_needed) == ("insufficient", 4)  # 2 / C(8, 4) = 0.029
     spread = [i / 10 for i in range(8)]
+    for few in (3, 4):  # ties make no p smaller than the divisions allow
+        (claim,) = score_claims({"a": [0.0] * 3, "b": [0.9] * few}).values()
+        assert claim.p == pytest.approx(2 / math.comb(3 + few, 3))
+        assert claim.verdict == "insufficient"
     (clear,) = score_claims({"a": [9 + s for s in spread], "b": spread}).values()
     assert clear.shown
+
+
+def test_the_more_robust_is_the_one_with_the_higher_mean_of_which_there_is_a_test() -> None:
+    often = [0.81 + i / 1000 for i in range(18)] + [0.0] * 6
+    always = [0.71 + i / 1000 for i in range(24)]
+    (claim,) = score_claims({"often": often, "always": always}).values()
+    assert not claim.shown
+    better = [0.9 + i / 1000 for i in range(24)]
+    (claim,) = score_claims({"often": often, "better": better}).values()
+    differences = np.mean(better) - np.mean(often)
+    pooled = np.array(often + better)
+    shuffled = [np.random.default_rng(i).permutation(pooled) for i in range(4000)]
+    beyond = np.mean([abs(s[:24].mean() - s[24:].mean()) >= differences for s in shuffled])
+    assert claim.p == pytest.approx(beyond, abs=0.004)
 
 
 def test_the_leaderboard_shows_robustness_beside_the_headline_and_no_sweeps() -> None:

@@ -58,6 +58,17 @@ def test_equal_robustness_is_seldom_told_apart() -> None:
     assert np.mean(wrong) <= ALPHA + 0.02
 
 
+def test_a_method_that_collapses_and_one_that_does_not_may_have_one_robustness() -> None:
+    """The score is a mean; ranks would call the one that collapses now and then the better."""
+    random, wrong = rng(5), []
+    for _ in range(200):
+        shaky = np.where(random.random(24) < 0.25, 0.0, 0.8) + 0.02 * random.normal(size=24)
+        steady = 0.6 + 0.02 * random.normal(size=24)
+        (claim,) = score_claims({"a": shaky.tolist(), "b": steady.tolist()}).values()
+        wrong.append(claim.shown)
+    assert np.mean(wrong) <= ALPHA + 0.05
+
+
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.5])
 def test_wilsons_interval_covers_a_rate_of_few_runs(share: float) -> None:
     """Exactly, summed over all outcomes; on average over n it is near what it promises."""

@@ -9,6 +9,7 @@ import pytest
 
 import methods.generators
 import methods.rdskd
+from benchmark import stopping
 from benchmark.errors import UserError
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import check_writable, prepare, preview, repeat, run_grid
@@ -135,6 +136,23 @@ def test_overwrite_runs_the_failed_or_everything_again(grid: Grid) -> None:
     assert grid.run("fine", "raises") == []
     assert names(grid.run("fine", "raises", overwrite="failed")) == [("raises", 0)]
     assert names(grid.run("fine", "raises", overwrite="always")) == [("fine", 0), ("raises", 0)]
+
+
+def test_a_finished_record_outlives_an_interrupted_attempt_to_make_it_again(grid: Grid) -> None:
+    (done,) = grid.run("rdskd")
+    report = grid.watcher.report
+
+    def stop(*_: Any) -> None:
+        stopping.request(stopping.USER)
+
+    grid.watcher.report = stop  # type: ignore[method-assign]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            grid.run("rdskd", overwrite="always")
+    finally:
+        stopping.forget()
+        grid.watcher.report = report  # type: ignore[method-assign]
+    assert grid.store.scan().records == [done]
 
 
 def test_equal_runs_of_one_suite_are_run_once(grid: Grid) -> None:

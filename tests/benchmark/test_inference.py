@@ -32,6 +32,7 @@ from benchmark.analysis.statistics.paired import (
     sign_flip_tests,
     signed_rank_test,
     smallest_p,
+    verdicts,
 )
 from benchmark.analysis.statistics.profiles import normalised, performance_profile
 from benchmark.analysis.statistics.ranks import (
@@ -144,6 +145,13 @@ def test_questions_of_any_sizes_are_answered_as_if_alone() -> None:
 def test_nothing_to_flip_shows_nothing(differences: list[float]) -> None:
     assert sign_flip_test(differences) == 1
     assert signed_rank_test(differences) == 1
+
+
+def test_many_methods_with_many_seeds_are_told_apart() -> None:
+    """The random flips grow with the questions, or none could be answered."""
+    scores = {str(i): {seed: i + seed / 1000 for seed in range(16)} for i in range(50)}
+    questions = questions_of_all_pairs(scores)
+    assert set(verdicts(questions, np.random.default_rng(0))) == {"shown"}
 
 
 @pytest.mark.parametrize("n", [3, 5, 6, 10])

@@ -133,6 +133,34 @@ def test_failed_runs_count_as_guesses() -> None:
     assert column(table, "method") == ["A [1 diverged, 1 error]"]
 
 
+def test_methods_that_cannot_run_ask_no_questions_of_the_others() -> None:
+    two = [
+        *seeds_of("a", *(0.9 + i / 1000 for i in range(7))),
+        *seeds_of("b", *(0.8 - i / 500 for i in range(7))),
+    ]
+    skipped = [
+        failed_record("skipped", method=name, seed=seed) for name in "cde" for seed in range(7)
+    ]
+    table = only_table([*two, *skipped])
+    assert column(table, "group") == ["a", "b", "–", "–", "–"]
+    assert column(table, "rank") == ["1", "2", "–", "–", "–"]
+    assert column(only_table(skipped), "rank") == ["–"] * 3
+
+
+def test_failures_count_where_methods_are_told_apart(tmp_path: Path) -> None:
+    good, bad = ([0.9 + i / 1000 for i in range(8)] for _ in range(2))
+    alike = [*seeds_of("a", *good), *seeds_of("b", *bad)]
+    assert column(only_table(alike), "group") == ["a", "a"]
+    failing = [
+        *alike[:8],
+        *[failed_record("diverged", method="b", seed=seed) for seed in range(8)],
+    ]
+    assert column(only_table(failing), "group") == ["a", "b"]
+    wanted = [*alike[:9], *seeds_of("b", *bad)[1:]]
+    missing = only_table(alike[:9], plan_of(wanted, tmp_path))
+    assert column(missing, "group") == ["a", "b"]
+
+
 def test_a_method_that_often_fails_ranks_below_one_that_does_not() -> None:
     table = only_table(
         [

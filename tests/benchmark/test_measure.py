@@ -18,11 +18,11 @@ from benchmark.cache import cache_dir, sheet_path
 from benchmark.cli import app
 from benchmark.contact_sheet import GAP, HEAD, MARGIN, contact_sheet
 from benchmark.critics import obtain_critic
-from benchmark.measure import _shown
+from benchmark.measure import _add, _shown
 from benchmark.metrics import image_quality
 from benchmark.metrics.images import Unmeasurable
 from benchmark.plan import plan
-from benchmark.records import ImageQuality, LedgerInfo, Record
+from benchmark.records import ImageQuality, LedgerInfo, Measured, Record
 from benchmark.recover import Recovered
 from benchmark.run import Context, Job, execute
 from benchmark.store import Store
@@ -427,3 +427,34 @@ def test_the_images_command_writes_a_picture(
     done = dfkd("images", record.run_id, "--results", results, "--output", output)
     assert done.exit_code == 2
     assert "--synthesize" in one_line(done.output)
+
+
+def test_what_another_command_measured_in_the_meantime_is_kept(tmp_path: Path) -> None:
+    def quality(dtype: str) -> ImageQuality:
+        numbers = Measured(images=9, metrics={"fid": 1.0})
+        return ImageQuality(
+            version=1,
+            extractor="a critic",
+            checksum="c" * 16,
+            dtype=dtype,
+            batch=250,
+            reference=10000,
+            pairs=2000,
+            samples=numbers,
+            real_test=numbers,
+            noise=numbers,
+        )
+
+    store, record = Store(tmp_path), make_record()
+    old = record.model_copy(update={"quality": {"inception": quality("old")}})
+    store.put(old)
+    measured = old.model_copy(
+        update={"quality": {"inception": quality("old"), "task": quality("mine")}}
+    )
+    store.put(record.model_copy(update={"quality": {"inception": quality("new")}}))
+    _add(measured, old, ("task",), store)
+    (found,) = store.scan().records
+    assert {name: own.dtype for name, own in found.quality.items()} == {
+        "inception": "new",
+        "task": "mine",
+    }

@@ -18,7 +18,7 @@ from benchmark.analysis.tables import tables
 from benchmark.errors import UserError
 from benchmark.records import ImageQuality, Measured, ObjectiveSpec, Record
 from benchmark.store import Scan, Store
-from tests.helpers import make_record
+from tests.helpers import make_record, tiny_budget
 
 METHODS = ("rdskd", "dafl", "mskd", "zskd", "degan", "noise")
 
@@ -284,6 +284,29 @@ def test_images_measured_otherwise_never_share_a_section(
     (comparison,) = comparisons(to_frame([few]), "task")
     assert "Fewer than 2,048 images: FID is biased." in section(comparison, "x.svg")
     assert "biased" not in text
+
+
+def test_settings_of_one_method_are_no_independent_evidence_either(tmp_path: Path) -> None:
+    for place, tau in enumerate((1.0, 2.0, 4.0, 8.0, 16.0, 20.0)):
+        for seed in range(3):
+            settings = {"temperature": tau}
+            record = make_record(
+                seed=seed, accuracy=0.9 - place / 100, params=settings, changed=settings
+            )
+            Store(tmp_path / "results").put(measured(record, 40.0 * place + seed))
+    write(tmp_path / "results", tmp_path / "page.md", "task", Console(quiet=True))
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "18 runs of 1 methods" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| FID")]
+    assert "insufficient" in row
+
+
+def test_numbers_off_the_budget_are_a_section_of_their_own() -> None:
+    longer = tiny_budget().varied(synthesis_steps=40)
+    records = [*suite(), *(measured(make_record(seed=s, budget=longer), 3.0) for s in range(3))]
+    sections = list(comparisons(to_frame(records), "task"))
+    assert [len(section.runs) for section in sections] == [18, 3]
+    assert "(synthesis_steps=40)" in sections[1].title
 
 
 def test_objectives_and_proxy_images_are_rows_of_their_own() -> None:

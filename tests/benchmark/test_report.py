@@ -13,12 +13,13 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.figures import svg
+from benchmark.analysis.figures import cost_plot, svg
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.plots import CostPoint, comparison_figure, cost_figure, pareto_front
 from benchmark.analysis.report import render
 from benchmark.analysis.report_runs import FEW_POINTS, MANY, POINTS, rerun, runs_json
 from benchmark.analysis.series import select
+from benchmark.analysis.tables import tables
 from benchmark.cache import picture_path, sheet_path
 from benchmark.cli import app
 from benchmark.commands import Request, _planned
@@ -300,3 +301,11 @@ def test_the_command_writes_one_file(tmp_path: Path) -> None:
     absent = CliRunner().invoke(app, ["report", "--results", str(tmp_path / "absent")])
     assert absent.exit_code == 2
     assert "does not exist" in absent.output
+
+
+def test_the_cost_plot_counts_the_seeds_of_the_points_that_it_shows() -> None:
+    records = [make_record(method=m, seed=s, seconds=1.0 + s) for m in "ab" for s in range(5)]
+    (table,) = tables(Scan([*records, failed_record("error", method="c", seconds=0.0)]))
+    plot = cost_plot(table)
+    assert plot is not None
+    assert "n = 5 seeds a point" in plot.caption

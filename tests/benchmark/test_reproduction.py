@@ -288,6 +288,15 @@ def test_a_table_is_printed_beside_the_records(results: Path) -> None:
     assert "beside budget paper" in done.output
 
 
+@pytest.mark.parametrize(
+    "option", [("--seeds", "0-1"), ("--jobs", "2"), ("--device", "cpu"), ("--data-dir", "x")]
+)
+def test_options_of_runs_are_refused_without_runs(results: Path, option: tuple[str, str]) -> None:
+    done = reproduce("rdskd-table2", "--no-run", *option, "--results", results)
+    assert done.exit_code == 2
+    assert f"{option[0]} has no effect with --no-run" in done.output
+
+
 def test_a_narrow_terminal_says_which_columns_it_does_not_show(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

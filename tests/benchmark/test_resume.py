@@ -148,11 +148,20 @@ def test_a_full_disk_is_said_and_the_run_goes_on(
     assert "No space left on device" in caplog.text
 
 
-def test_other_code_or_threads_do_not_go_on(
-    attempts: Attempts, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changed", ["code", "precision", "threads", "torch"])
+def test_what_other_bits_come_from_does_not_go_on(
+    attempts: Attempts, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     attempts(stop_after=3)
-    monkeypatch.setattr(resume, "code_fingerprint", lambda method: "other code")
+    if changed == "code":
+        monkeypatch.setattr(resume, "code_fingerprint", lambda method: "other code")
+    elif changed == "torch":
+        now = [*resume.what_bits_depend_on("cpu", "fp32")[:-1], "0.0"]
+        monkeypatch.setattr(resume, "what_bits_depend_on", lambda device, precision: now)
+    elif changed == "precision":
+        attempts.context = dataclasses.replace(attempts.context, precision="bf16")
+    else:
+        attempts.context = dataclasses.replace(attempts.context, threads=2)
     attempts()
     assert attempts.seen[0] == ("synthesis", 1)
 

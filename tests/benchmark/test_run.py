@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from benchmark.data.digits import read_digits
+from benchmark.device import forget_peak_memory, peak_memory_mib
 from benchmark.failures import is_out_of_memory, one_line
 from benchmark.metrics.classification import (
     accuracy,
@@ -20,10 +22,11 @@ from benchmark.metrics.classification import (
 from benchmark.plan import plan
 from benchmark.records import Record
 from benchmark.run import Context, Job, Trial, attempt, execute, pose
+from benchmark.samples import SampleCache
 from benchmark.suite import MethodEntry, Suite
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import TrainedTeacher
-from methods.base import AccessError
+from methods.base import AccessError, Run
 from methods.baselines import KDReal, Noise, StudentSupervised
 from methods.registry import discover
 from methods.teacher import Teacher
@@ -281,3 +284,48 @@ def test_the_cpu_allocator_s_complaint_is_out_of_memory() -> None:
         torch.empty(1 << 60)
     assert is_out_of_memory(caught.value)
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
+
+
+# What a bank of images, and a run's memory, are of
+
+
+def test_a_bank_is_kept_by_all_that_decides_its_images(
+    context: Context, digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(digits_teacher, "rdskd")
+    method = discover()["rdskd"](discover()["rdskd"].build_params({}))
+
+    def path(where: Context = context, **changes: Any) -> Path:
+        spec = job.spec.model_copy(update=changes)
+        run = Run(spec.budget, spec.seed)
+        return SampleCache(where, spec, method, digits_teacher.info, run).path
+
+    def budget(**changes: Any) -> Path:
+        return path(budget=job.spec.budget.model_copy(update=changes))
+
+    usual = path()
+    assert budget(student_steps=9) == usual
+    others = [
+        budget(synthesis_steps=5),
+        budget(images=128),
+        path(seed=1),
+        path(data="e" * 16),
+        path(proxy="p"),
+        path(method_version=2),
+        path(dataclasses.replace(context, precision="bf16")),
+    ]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    others.append(path())
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    others.append(path())
+    assert len({usual, *others}) == 1 + len(others)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is reset through /proc")
+def test_the_peak_of_memory_is_a_runs_own() -> None:
+    block = torch.ones(128 << 20)  # half a GiB
+    with_block = peak_memory_mib()
+    del block
+    forget_peak_memory()
+    assert peak_memory_mib() < with_block - 400

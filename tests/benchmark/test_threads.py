@@ -106,6 +106,8 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, 20, 8, 1),
         ({}, 3, 3, 2),
         ({}, 1, 1, 8),
+        ({"threads": 3}, 20, 2, 3),
+        ({"threads": 8}, 20, 1, 8),
         ({"jobs": "2"}, 20, 2, 4),
         ({"jobs": "16"}, 20, 16, 1),
         ({"jobs": "4", "threads": 8}, 20, 4, 2),

@@ -62,9 +62,11 @@ def decide(p: float, n: int, attainable: float, seeds_needed: int | None) -> Cla
         attainable: the smallest corrected p of any outcome with n seeds.
         seeds_needed: see `Claim`.
     """
+    if attainable > ALPHA:
+        return Claim("insufficient", p, n, seeds_needed)
     if p <= ALPHA:
         return Claim("shown", p, n)
-    return Claim("insufficient" if attainable > ALPHA else "not shown", p, n, seeds_needed)
+    return Claim("not shown", p, n, seeds_needed)
 
 
 def seeds_for_effect(effect: float, alpha: float = ALPHA) -> int | None:

@@ -23,10 +23,12 @@ from benchmark.analysis.statistics.intervals import (
 )
 
 EXACT_UP_TO = 14
-"""Pairs up to which all 2ⁿ flips of signs are tried; beyond, `FLIPS` random ones and none."""
+"""Pairs up to which all 2ⁿ flips of signs are tried; beyond, `flips` random ones and none."""
 FLIPS = 19999
-CHUNK = 64
-"""Questions whose flipped sums are in memory at a time."""
+FLIPS_A_QUESTION = 100
+"""So that a p of 1 / flips, times the number of questions, is still far below `ALPHA`."""
+SUMS = 64 * (1 + FLIPS)
+"""Flipped sums that are in memory at a time."""
 
 Scores = Mapping[int, float]
 """Score by seed. Equal seeds of two methods are a pair."""
@@ -78,10 +80,12 @@ def sign_flip_tests(
         rng: of the random flips.
     """
     found = [1.0] * len(differences)
+    random = flips(len(differences))
     for n in sorted({len(own) for own in differences if len(own) > 1}):
-        signs = _signs(n, rng)
+        signs = _signs(n, random, rng)
         mine = [i for i, own in enumerate(differences) if len(own) == n]
-        for chunk in (mine[start : start + CHUNK] for start in range(0, len(mine), CHUNK)):
+        size = max(1, SUMS // len(signs))
+        for chunk in (mine[start : start + size] for start in range(0, len(mine), size)):
             values = np.array([differences[i] for i in chunk], dtype=float)
             # Sums that differ by rounding alone are equal.
             least = np.abs(values.sum(axis=1)) - 1e-9 * np.abs(values).sum(axis=1)
@@ -91,12 +95,17 @@ def sign_flip_tests(
     return found
 
 
-def _signs(n: int, rng: np.random.Generator) -> Array:
+def flips(questions: int) -> int:
+    """Random flips for questions that are asked together."""
+    return max(FLIPS, FLIPS_A_QUESTION * questions)
+
+
+def _signs(n: int, random: int, rng: np.random.Generator) -> Array:
     """Rows of signs, the first all positive: all 2ⁿ, or random ones."""
     if n <= EXACT_UP_TO:
         bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
     else:
-        bits = rng.integers(2, size=(1 + FLIPS, n))
+        bits = rng.integers(2, size=(1 + random, n))
         bits[0] = 0
     return np.asarray(1 - 2 * bits, dtype=np.float64)
 
@@ -109,9 +118,15 @@ def signed_rank_test(differences: Sequence[float]) -> float:
     return float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
 
 
-def smallest_p(n: int) -> float:
-    """The smallest p that a two-sided sign-flip or signed-rank test of n pairs can give."""
-    return min(1.0, 2.0 ** (1 - n))
+def smallest_p(n: int, questions: int = 1) -> float:
+    """The smallest p that a two-sided sign-flip test of n pairs can give.
+
+    Args:
+        n: pairs.
+        questions: asked together.
+    """
+    exact = min(1.0, 2.0 ** (1 - n))
+    return exact if n <= EXACT_UP_TO else max(exact, 1 / (1 + flips(questions)))
 
 
 def seeds_to_decide(questions: int = 1) -> int:
@@ -229,7 +244,7 @@ def _answers(questions: Sequence[Question], rng: np.random.Generator) -> list[_A
     """
     differences = [[q.scores[seed] - q.others[seed] for seed in _common(q)] for q in questions]
     p_values = sign_flip_tests(differences, rng)
-    smallest = [smallest_p(len(own)) for own in differences]
+    smallest = [smallest_p(len(own), len(questions)) for own in differences]
     decidable = [least <= ALPHA for least in smallest]
     asked = [i for i, able in enumerate(decidable) if able]
     corrected, attainable = holm_of(p_values, asked), holm_of(smallest, asked)
