@@ -433,12 +433,13 @@ def test_ranks_of_well_separated_methods_are_certain() -> None:
 
 
 def test_rank_intervals_hold_the_true_rank_at_three_seeds() -> None:
-    held = []
-    for i in range(200):
-        scores = rng(i).normal([[0.0], [1.0], [2.0]], 1.0, size=(3, 3))
+    """A bootstrap of three seeds that does not widen them holds 0.93 of these."""
+    held, ranks = [], range(8, 0, -1)
+    for i in range(100):
+        scores = rng(i).normal(0.6 * np.arange(8)[:, None], 1.0, size=(8, 3))
         found = rank_intervals([by_seed(*row) for row in scores], rng(i))
-        held += [low <= rank <= high for rank, (low, high) in zip((3, 2, 1), found, strict=True)]
-    assert np.mean(held) > 0.95
+        held += [low <= rank <= high for rank, (low, high) in zip(ranks, found, strict=True)]
+    assert np.mean(held) > 0.96
 
 
 def test_what_a_seed_does_to_everybody_moves_no_rank() -> None:
