@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from benchmark.display import GridDisplay, TeacherDisplay, job_label, label, out
 from benchmark.durations import parse_duration
 from benchmark.errors import UserError
 from benchmark.executors.base import Executor
-from benchmark.grid import Overwrite, check_writable, prepare, preview, run_grid
+from benchmark.grid import Overwrite, check_cache, check_writable, prepare, preview, run_grid
 from benchmark.plan import PlannedRun, plan
 from benchmark.records import FAILED, Record
 from benchmark.revive import revive
@@ -84,10 +85,12 @@ def run(request: Request, console: Console) -> int:
     if request.time_limit:
         deadline = time.monotonic() + parse_duration(request.time_limit, "--time-limit")
     overwrite = _overwrite(request.overwrite)
+    _engine(request).check(request)
     planned = _planned(request)
     context = make_context(request)
     store = Store(request.results)
     check_writable(request.results)
+    check_cache(context.cache)
     for folder in (request.results, context.cache):
         sweep(folder)
     keep_freed_memory()  # a teacher may have to be trained here
@@ -96,7 +99,7 @@ def run(request: Request, console: Console) -> int:
         executor, context = choose_executor(request, context, len(agenda.jobs))
     display = GridDisplay(agenda.jobs, len(agenda.kept), console)
     if agenda.kept:
-        display.say(f"{len(agenda.kept)} of {len(planned)} runs are already there")
+        display.say(f"{len(agenda.kept)} of {len(agenda.ids)} runs are already there")
     with display, stopping.on_signals(deadline, patient=True):
         run_grid(agenda, store, context, executor, display)
     ids = {job.run_id for job in agenda.jobs} | {record.run_id for record in agenda.kept}
@@ -106,6 +109,9 @@ def run(request: Request, console: Console) -> int:
 def preview_runs(request: Request, console: Console) -> int:
     """List what would run and what is there; touch nothing."""
     overwrite = _overwrite(request.overwrite)
+    if request.time_limit:
+        parse_duration(request.time_limit, "--time-limit")
+    _engine(request).check(request)
     planned = _planned(request)
     agenda, untrained = preview(planned, Store(request.results), make_context(request), overwrite)
     for record in agenda.kept:
@@ -114,14 +120,17 @@ def preview_runs(request: Request, console: Console) -> int:
         console.print(f"there   {record.run_id}  {escape(name)}  {escape(outcome(record))}")
     for job in agenda.jobs:
         console.print(f"to run  {job.run_id}  {escape(job_label(job))}")
-    for run in planned:
-        if run.task.name in untrained:
-            name = label(run.task.name, run.method.name, run.changed, run.budget, run.seed)
-            console.print(f"to run  (id after the teacher)  {escape(name)}")
+    waiting = {
+        label(run.task.name, run.method.name, run.changed, run.budget, run.seed): None
+        for run in planned
+        if run.task.name in untrained
+    }
+    for name in waiting:
+        console.print(f"to run  (id after the teacher)  {escape(name)}")
     for task in untrained:
         console.print(f"the teacher of '{task}' would be trained first")
-    missing = len(planned) - len(agenda.kept)
-    console.print(f"{len(planned)} runs planned: {len(agenda.kept)} there, {missing} to run")
+    missing, there = len(agenda.jobs) + len(waiting), len(agenda.kept)
+    console.print(f"{there + missing} runs planned: {there} there, {missing} to run")
     return 0
 
 
@@ -219,12 +228,15 @@ def available_device(name: str) -> torch.device:
     Raises:
         UserError: when this machine has none of this name.
     """
-    try:
-        device = pick_device(name)
-    except RuntimeError:
-        raise UserError(f"--device is '{name}'; choose auto, cpu, cuda or cuda:N") from None
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise UserError(f"--device is '{name}'; choose auto, cpu, cuda or cuda:N")
+    device = pick_device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device is '{name}', and there are {torch.cuda.device_count()} CUDA devices here"
+        )
     return device
 
 
@@ -234,14 +246,18 @@ def choose_executor(request: Request, context: Context, runs: int) -> tuple[Exec
     Raises:
         UserError: for an unknown executor, or options that contradict each other.
     """
+    executor, context = _engine(request).chosen(request, context, runs)
+    return executor, context
+
+
+def _engine(request: Request) -> Any:
+    """The module of an executor: ``check(request)`` before work, ``chosen`` once it is known."""
     if request.executor not in EXECUTORS:
         raise UserError(
             f"there is no executor '{request.executor}'; "
             f"{nearest(request.executor, list(EXECUTORS))}"
         )
-    engine = importlib.import_module(EXECUTORS[request.executor])
-    executor, context = engine.chosen(request, context, runs)
-    return executor, context
+    return importlib.import_module(EXECUTORS[request.executor])
 
 
 def _overwrite(text: str) -> Overwrite:
@@ -324,6 +340,8 @@ def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UserError(f"{option} '{pair}' is not of the form key=value")
+        if name in settings:
+            raise UserError(f"{option} gives '{name}' twice; leave one of them out")
         try:
             found = tomllib.loads(f"value = {text}")
         except tomllib.TOMLDecodeError:
@@ -342,7 +360,8 @@ def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -
     suite = first.suite
     scan = store.scan()
     mine = [record for record in scan.records if record.run_id in ids]
-    own = Scan(records=mine, planned={suite: scan.planned.get(suite, {})})
+    planned = scan.planned.get(suite, {})
+    own = Scan(mine, planned={suite: {i: entry for i, entry in planned.items() if i in ids}})
     for table in tables(own, first.purpose):
         print_table(table, console)
     report = store.root / "report.md"

@@ -19,6 +19,7 @@ from benchmark.data.base import DATA_VARIABLE, DataError, search_paths
 from benchmark.data.proxy import SOURCES, find_proxy
 from benchmark.device import code_version, pick_device, pick_precision
 from benchmark.metrics.weights import ALEXNET, INCEPTION, weight_places
+from benchmark.store import DEFAULT_RESULTS
 from benchmark.tasks.registry import all_tasks, get_task, look_in
 from benchmark.teachers import find_teacher, teacher_folders
 from methods.registry import RegistryError, discover
@@ -34,9 +35,6 @@ PACKAGES = (
     "rich",
     "ray",
 )
-
-
-RESULTS = Path("results")
 
 
 def report(
@@ -63,7 +61,7 @@ def report(
         machine.add_row("methods", f"[red]{escape(str(error))}[/red]")
     console.print(machine)
 
-    folders = teacher_folders(RESULTS)
+    folders = teacher_folders(DEFAULT_RESULTS)
     tasks = _table("Tasks", "task", "dataset", "teacher")
     for name in sorted(all_tasks()):
         task = get_task(name)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from benchmark.artifacts import Corrupted, load_tensors
 from benchmark.data.base import Dataset
 from benchmark.division import Division
+from benchmark.errors import UserError
 from benchmark.executors.base import Executor
 from benchmark.locks import Locks
 from benchmark.metadata import ship_metadata
@@ -221,6 +222,19 @@ def check_writable(root: Path) -> None:
     probe = root / ".writable"
     write_atomic(probe, b"")
     probe.unlink(missing_ok=True)  # another command may be probing too
+
+
+def check_cache(cache: Path) -> None:
+    """Fail before hours of work, not after.
+
+    Raises:
+        UserError: when the cache cannot be written.
+    """
+    try:
+        check_writable(cache)
+    except UserError as error:
+        reason = str(error).partition(";")[0]
+        raise UserError(f"{reason}; set DFKD_CACHE to a folder you may write") from None
 
 
 def _keep_beside_records(teacher: TrainedTeacher, path: Path) -> None:

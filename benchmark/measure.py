@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
@@ -35,7 +36,9 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
     if request.overwrite not in ("never", "always"):
         raise UserError(f"--overwrite is '{request.overwrite}'; choose from: always, never")
     store = Store(request.results)
-    chosen = records_of(request.target, store)
+    chosen, damaged = records_of(request.target, store)
+    for path in damaged:
+        console.print(f"skipped '{path}': it is no readable record", highlight=False, markup=False)
     look_in(request.task_folders)
     measuring = Measuring(request, console, _shown(chosen))
     locks = Locks(store.root)
@@ -58,7 +61,7 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
             measuring.bars.advance(runs)
     for table in tables(Scan(records=done)):
         print_quality(table, console)
-    return int(measuring.failed)
+    return int(measuring.failed or bool(damaged))
 
 
 def _add(measured: Record, copy: Record, extractors: Sequence[str], store: Store) -> None:
@@ -81,8 +84,8 @@ def _shown(records: list[Record]) -> set[str]:
     return {min(row, key=lambda record: record.spec.seed).run_id for row in rows if row}
 
 
-def records_of(target: str, store: Store) -> list[Record]:
-    """The records of a suite, or the one whose id starts with ``target``.
+def records_of(target: str, store: Store) -> tuple[list[Record], list[Path]]:
+    """The records of a suite, or the one whose id starts with ``target``; and damaged files.
 
     Raises:
         UserError: when there is neither.
@@ -90,9 +93,10 @@ def records_of(target: str, store: Store) -> list[Record]:
     scan = store.scan()
     of_suite = [record for record in scan.records if record.spec.suite == target]
     if of_suite:
-        return of_suite
+        suite = store.root / target
+        return of_suite, [u.path for u in scan.unreadable if u.path.is_relative_to(suite)]
     if len(target) >= 4 and all(digit in "0123456789abcdef" for digit in target):
-        return [store.find(target)]
+        return [store.find(target)], []
     suites = sorted({record.spec.suite for record in scan.records})
     raise UserError(
         f"'{store.root}' has no suite '{target}' and no such run; {nearest(target, suites)}"

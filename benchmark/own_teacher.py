@@ -194,6 +194,8 @@ def _check_output(request: Request) -> None:
     out = request.out
     if out.suffix != ".safetensors":
         raise UserError(f"--out is '{out}'; students are written as .safetensors")
+    if out.is_dir():
+        raise UserError(f"--out '{out}' is a folder; give a file")
     if request.weights and Path(request.weights).resolve() == out.resolve():
         raise UserError(f"--out '{out}' holds the teacher's weights; choose another file")
     if request.export:

@@ -31,6 +31,7 @@ from benchmark.analysis.reproduction import (
 from benchmark.errors import UserError
 from benchmark.store import Store
 from benchmark.suite import load_suite, suite_names
+from benchmark.tasks.registry import all_tasks, get_task
 from methods.params import format_value, nearest
 
 STYLES = {"agrees": "green", "differs": "bold red", "not run": "dim"}
@@ -130,8 +131,15 @@ class Reproduction:
 
     def show(self, budget: str | None, console: Console) -> None:
         """Print the table beside the records, of ``budget`` or of the one that has most."""
-        records = readable(Store(self.results).scan()) if self.results.is_dir() else []
-        frame = to_frame(records)
+        if not self.results.is_dir():
+            raise UserError(
+                f"results folder '{self.results}' does not exist; leave --no-run out, or give "
+                "another --results"
+            )
+        known = {name for task in all_tasks() for name in get_task(task).budgets}
+        if budget is not None and budget not in known:
+            raise UserError(f"there is no budget '{budget}'; {nearest(budget, sorted(known))}")
+        frame = to_frame(readable(Store(self.results).scan()))
         budget = budget or available_budget(self.table, frame)
         compared = compare(self.table, frame, budget)
         _print(self.paper, self.table, compared, budget, console)

@@ -17,7 +17,7 @@ from benchmark.analysis.frame import kd_loss_variance
 from benchmark.cache import cache_dir, picture_path
 from benchmark.errors import UserError
 from benchmark.records import Record, SegmentationInfo
-from benchmark.store import Store
+from benchmark.store import DEFAULT_RESULTS, Store
 from benchmark.suite import load_suite, suite_names
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import all_tasks, get_task, look_in
@@ -26,6 +26,8 @@ from methods.objectives.registry import OWN, discover_objectives
 from methods.objectives.transfer import TransferObjective
 from methods.params import MethodParams, format_value, nearest
 from methods.registry import discover
+
+OWN_TITLE = "The method's own: Hinton's KD, or its labels"
 
 
 def overview(
@@ -41,7 +43,7 @@ def overview(
     for name, cls in sorted(discover(method_folders).items()):
         methods.add_row(name, cls.title, cls.access.describe(), cls.paper)
     objectives = _table("Objectives (on any method)", "objective", "title", "source")
-    objectives.add_row(OWN, "The method's own: Hinton's KD, or its labels", "")
+    objectives.add_row(OWN, OWN_TITLE, "")
     for name, objective in sorted(discover_objectives().items()):
         objectives.add_row(name, objective.title, objective.paper)
     suites = _table("Suites", "suite", "runs", "what")
@@ -77,6 +79,8 @@ def page(
     methods, objectives = discover(method_folders), discover_objectives()
     if name in methods:
         _method(methods[name], console)
+    elif name == OWN:
+        console.print(OWN_TITLE, highlight=False)
     elif name in objectives:
         _objective(objectives[name], console)
     elif name in all_tasks():
@@ -86,9 +90,9 @@ def page(
     elif name in suite_names() or name.endswith(".toml"):
         _suite(name, console)
     elif len(name) >= 4 and all(digit in "0123456789abcdef" for digit in name):
-        _record(Store(results).find(name), console)
+        _record(Store(results).find(name), results, console)
     else:
-        valid = [*methods, *objectives, *all_tasks(), *suite_names()]
+        valid = list(dict.fromkeys([*methods, OWN, *objectives, *all_tasks(), *suite_names()]))
         raise UserError(f"nothing is called '{name}'; {nearest(name, valid)} (or give a run id)")
 
 
@@ -178,7 +182,7 @@ def _suite(name: str, console: Console) -> None:
             console.print(f"  {entry.name} {escape(settings)}{objectives}{seeds}", highlight=False)
 
 
-def _record(record: Record, console: Console) -> None:
+def _record(record: Record, results: Path, console: Console) -> None:
     spec = record.spec
     console.print(f"[bold]{record.run_id}[/bold] {record.status} {escape(record.reason)}")
     table = Table(box=None, show_header=False)
@@ -221,7 +225,10 @@ def _record(record: Record, console: Console) -> None:
     if record.segmentation is not None:
         console.print(_classes(record.segmentation))
         _picture(record.run_id, console)
-    console.print(f"Run it again with: dfkd replay {record.run_id}", highlight=False)
+    where = "" if results == DEFAULT_RESULTS else f" --results {results}"
+    console.print(
+        f"Run it again with: dfkd replay {record.run_id}{where}", highlight=False, soft_wrap=True
+    )
 
 
 def _loss_variance(record: Record) -> dict[str, str]:

@@ -32,8 +32,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
     except OSError as error:
         raise UserError(
-            f"cannot write to '{path.parent}': {error.strerror}; "
-            "choose a folder you may write (--results, --out)"
+            f"cannot write to '{path.parent}': {error.strerror}; choose a folder you may write"
         ) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -49,6 +48,9 @@ def write_atomic(path: Path, content: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
         raise
 
+
+DEFAULT_RESULTS = Path("results")
+"""Where commands look unless they are told otherwise."""
 
 UNFINISHED = ".writing-"
 UNFINISHED_SECONDS = 3600

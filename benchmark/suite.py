@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from methods.base import Method
 
 SUITES = Path(__file__).parent / "suites"
+TEACHERS = "teachers"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -36,7 +37,8 @@ def _seed_list(value: Any) -> Any:
     return parse_seeds(value) if isinstance(value, str) else value
 
 
-SeedRange = Annotated[list[int], BeforeValidator(_seed_list), Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0)]
+SeedRange = Annotated[list[Seed], BeforeValidator(_seed_list), Field(min_length=1)]
 """Seeds, as a list or as text like ``"0-4"``."""
 
 
@@ -146,6 +148,8 @@ class Suite(_Strict):
     @classmethod
     def _folder_name(cls, value: str) -> str:
         # The name becomes a folder of results/.
+        if value == TEACHERS:
+            raise ValueError(f"'{TEACHERS}' is where teachers are kept; choose another")
         if not NAME.fullmatch(value):
             raise ValueError("must be made of letters, digits, '.', '_' and '-'")
         return value
@@ -233,20 +237,30 @@ def load_suite(name: str) -> Suite:
         raise UserError(_suite_error(path, text, error)) from None
 
 
+def _line_of(keys: list[str], key: str, text: str) -> int:
+    """Where a key stands, given the path to it: within its own entry of ``[[methods]]``."""
+    lines = text.splitlines()
+    entries = [i for i, line in enumerate(lines) if re.match(r"\s*\[\[\s*methods\s*\]\]", line)]
+    start, stop = 0, entries[0] if entries and keys[:1] != ["methods"] else len(lines)
+    if keys[:1] == ["methods"] and len(keys) > 1 and int(keys[1]) < len(entries):
+        start = entries[int(keys[1])]
+        stop = [*entries, len(lines)][int(keys[1]) + 1]
+    if key in ("", "methods"):
+        return start + 1
+    found = re.compile(rf"\s*\[*\s*(\w+\.)*{re.escape(key)}\b")
+    return 1 + next((i for i in range(start, stop) if found.match(lines[i])), start)
+
+
 def _suite_error(path: Path, text: str, error: ValidationError) -> str:
     from methods.params import nearest
 
     first = error.errors()[0]
     keys = [str(part) for part in first["loc"]]
     key = next((k for k in reversed(keys) if not k.isdigit()), "")
-    line = next(
-        (
-            number
-            for number, content in enumerate(text.splitlines(), 1)
-            if re.match(rf"\s*\[*\s*(\w+\.)*{re.escape(key)}\b", content)
-        ),
-        1,
-    )
+    if keys == ["name"] and not re.search(r"^\s*name\s*=", text.partition("[[")[0], re.M):
+        message = first["msg"].removeprefix("Value error, ")
+        return f"suite file '{path}': its name is the suite's unless it has a 'name', and {message}"
+    line = _line_of(keys, key, text)
     if first["type"] == "extra_forbidden":
         valid = list((MethodEntry if "methods" in keys[:-1] else Suite).model_fields)
         return f"suite file '{path}', line {line}: unknown key '{key}'; {nearest(key, valid)}"

@@ -49,10 +49,14 @@ def watch(results: Path, suite: str | None, every: float, once: bool, console: C
     """
     if not results.is_dir():
         raise UserError(f"results folder '{results}' does not exist; run a suite first")
-    names = sorted(path.name for path in results.iterdir() if path.is_dir())
-    if suite is not None and suite not in names:
-        raise UserError(f"'{results}' has nothing of a suite '{suite}'; {nearest(suite, names)}")
     store = WatchedStore(results)
+    if suite is not None:
+        scan = store.scan()
+        names = sorted({record.spec.suite for record in scan.records} | scan.planned.keys())
+        if suite not in names:
+            raise UserError(
+                f"'{results}' has nothing of a suite '{suite}'; {nearest(suite, names)}"
+            )
     if once:
         console.print(view(store.scan(), suite))
         return
@@ -78,6 +82,8 @@ def view(scan: Scan, suite: str | None) -> RenderableType:
     )
     waiting = any(len(row.judged) < len(row.planned) for table in found for row in table.rows)
     note = [Text("ranked by the runs that have ended", style="dim")] if waiting else []
+    if scan.unreadable:
+        note.append(Text(f"{len(scan.unreadable)} unreadable file(s) left out", style="yellow"))
     return Group(Text(progress(own)), *note, *(drawn_table(table) for table in found))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -159,6 +160,8 @@ def _normalization(mean: Sequence[float], std: Sequence[float], channels: int) -
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels:
             raise Unsuitable(f"{name} has {len(values)} values and an image {channels} channels")
+        if not all(map(math.isfinite, values)):
+            raise Unsuitable(f"{name} is {', '.join(map(str, values))}; it must be finite")
     if min(std) <= 0:
         raise Unsuitable(f"std is {', '.join(map(str, std))}; it must be above 0")
     return Normalization(tuple(mean), tuple(std))

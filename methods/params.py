@@ -156,7 +156,7 @@ def format_value(value: Any) -> str:
 
 def nearest(name: str, valid: list[str]) -> str:
     """`` (did you mean 'x'?)`` or the list of valid names when nothing is close."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"choose from: {', '.join(sorted(valid)) or '(none)'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ from benchmark.analysis.series import Place, Series
 from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval
 from benchmark.analysis.statistics.profiles import performance_profile
 from benchmark.analysis.statistics.ranks import Agreement
+from benchmark.store import write_atomic
 from methods.params import format_value
 
 if TYPE_CHECKING:
@@ -235,6 +237,9 @@ def _save(figure: Figure, path: Path) -> None:
     """Write the file; equal numbers give equal bytes."""
     import matplotlib
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    form = path.suffix.removeprefix(".")
     with matplotlib.rc_context({"svg.hashsalt": "dfkd"}):
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        date = {"Date": None} if form == "svg" else None
+        figure.savefig(content, dpi=150, format=form, metadata=date)
+    write_atomic(path, content.getvalue())

@@ -10,7 +10,7 @@ from rich.markup import escape
 from benchmark.analysis.formats import csv_text, latex
 from benchmark.analysis.markdown import fill_blocks, markdown
 from benchmark.errors import UserError
-from benchmark.store import Scan, Store, collector_paused, write_atomic
+from benchmark.store import DEFAULT_RESULTS, Scan, Store, collector_paused, write_atomic
 from methods.params import nearest
 
 FORMATS = {"markdown": (markdown, ".md"), "latex": (latex, ".tex"), "csv": (csv_text, ".csv")}
@@ -37,7 +37,9 @@ def leaderboard(
     if form not in FORMATS:
         raise UserError(f"--format is '{form}'; {nearest(form, list(FORMATS))}")
     render, suffix = FORMATS[form]
-    output = output or Path(f"leaderboard{suffix}")
+    chosen, own = output is not None, Path(results) == DEFAULT_RESULTS
+    # The files of a repository are made of its own results; others have theirs beside them.
+    output = output or (Path() if own else results) / f"leaderboard{suffix}"
     scan = scanned(results, errors)
     wanted = {output: render(scan)}
     readme = output.parent / "README.md"
@@ -46,12 +48,16 @@ def leaderboard(
     stale = [path for path, text in wanted.items() if _read(path) != text]
     if check:
         again = "dfkd leaderboard" + (f" --format {form}" if form != "markdown" else "")
+        again += "" if own else f" --results {results}"
+        again += f" --output {output}" if chosen else ""
         for path in stale:
             errors.print(f"'{path}' does not agree with '{results}'; run: {again}", soft_wrap=True)
     else:
         for path in stale:
             write_atomic(path, wanted[path].encode())
         console.print(f"{output}: {len(scan.records)} records", highlight=False, soft_wrap=True)
+        if readme in stale:
+            console.print(f"{readme}: its marked tables", highlight=False, soft_wrap=True)
     return int(bool(scan.unreadable) or (check and bool(stale)))
 
 

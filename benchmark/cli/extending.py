@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import methods
 from benchmark.cli.program import answers_in_one_line, app, console
 
 PANEL = "Bring your own"
@@ -22,9 +23,17 @@ def new_method(
 ) -> None:
     """Write a method that passes the contract suite as it is, to start from."""
     from benchmark.contract import scaffold
+    from methods.registry import discover
 
-    path = scaffold.write(name, folder)
-    console.print(f"wrote {path}; check it with: dfkd test {path}", highlight=False)
+    path = scaffold.write(name, folder, taken=discover())
+    own = Path(methods.__file__).parent
+    where = "" if folder.resolve() == own else f" --methods-dir {folder}"
+    console.print(
+        f"wrote {path}; check it with: dfkd test {path}, and run it with: dfkd run --task digits "
+        f"--method {name} --budget smoke{where} --results runs/{name}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("new-task", rich_help_panel=PANEL)
@@ -35,8 +44,9 @@ def new_task(
 ) -> None:
     """Write a task that runs as it is (data, networks, recipe, budgets), to start from."""
     from benchmark.contract import scaffold, task_template
+    from benchmark.tasks.registry import all_tasks
 
-    path = scaffold.write(name, folder, task_template.TEMPLATE)
+    path = scaffold.write(name, folder, task_template.TEMPLATE, "task", all_tasks())
     console.print(
         f"wrote {path}; try it with: dfkd run --task {name} --method rdskd --budget smoke "
         f"--tasks-dir {folder} --results runs/{name}",

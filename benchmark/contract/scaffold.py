@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -68,14 +69,22 @@ class {cls}(Method):
 '''
 
 
-def write(name: str, folder: Path, template: str = TEMPLATE) -> Path:
+def write(
+    name: str,
+    folder: Path,
+    template: str = TEMPLATE,
+    kind: str = "method",
+    taken: Collection[str] = (),
+) -> Path:
     """Write the scaffold of a method, or by another template, and return its path.
 
     Raises:
-        UserError: when the name is not kebab-case or the file is there already.
+        UserError: when the name is not kebab-case or taken, or the file is there already.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise UserError(f"'{name}' is not kebab-case; write it like my-method")
+        raise UserError(f"'{name}' is not kebab-case; write it like my-{kind}")
+    if name in taken:
+        raise UserError(f"there is a {kind} '{name}' already; choose another name")
     path = folder / f"{name.replace('-', '_')}.py"
     if path.exists():
         raise UserError(f"'{path}' is there already; choose another name or --dir")

@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 
 
-def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
-    """One process or several, and the threads of each.
-
-    Processes times threads never exceed the threads torch found on this machine.
+def check(request: Request) -> None:
+    """Fail before hours of work, not after.
 
     Raises:
         UserError: when ``--jobs`` is not a number, or options contradict each other.
@@ -37,18 +35,29 @@ def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Con
         if getattr(request, option) is not None:
             name = option.replace("_", "-")
             raise UserError(f"--{name} has no effect without --executor ray; leave it out")
+    if request.jobs != "auto" and not (request.jobs.isdecimal() and int(request.jobs)):
+        raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
+    if request.jobs not in ("auto", "1") and request.seeds_at_once > 1:
+        raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
+    if request.run_timeout and request.seeds_at_once > 1:
+        raise UserError("--run-timeout is of single runs; leave --seeds-at-once at 1")
+
+
+def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
+    """One process or several, and the threads of each.
+
+    Processes times threads never exceed the threads torch found on this machine.
+
+    Raises:
+        UserError: see `check`.
+    """
+    check(request)
     cores = torch.get_num_threads()
     if request.jobs == "auto":
         alone = context.device != "cpu" or request.seeds_at_once > 1
         jobs = 1 if alone else runs_at_once(runs, cores, physical_memory(), request.threads or 1)
-    elif request.jobs.isdecimal() and int(request.jobs):
-        jobs = int(request.jobs)
     else:
-        raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
-    if jobs > 1 and request.seeds_at_once > 1:
-        raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
-    if context.run_timeout and request.seeds_at_once > 1:
-        raise UserError("--run-timeout is of single runs; leave --seeds-at-once at 1")
+        jobs = int(request.jobs)
     limit = max(1, cores // jobs)
     threads = min(request.threads, limit) if request.threads else best_threads(limit, context.cache)
     context = replace(context, threads=threads)

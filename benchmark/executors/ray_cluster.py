@@ -45,8 +45,8 @@ OVERDUE = "overdue"
 """"Phase" of a run that has taken longer than it may, and is ended by the driver."""
 
 
-def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
-    """A cluster that there is, or one of this machine.
+def check(request: Request) -> None:
+    """Fail before hours of work, not after.
 
     Raises:
         UserError: when Ray is not installed, or options are given that the cluster decides.
@@ -57,6 +57,15 @@ def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Con
             "and --seeds-at-once out, and say with --threads and --gpus-per-run what a run needs"
         )
     import_ray()
+
+
+def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
+    """A cluster that there is, or one of this machine.
+
+    Raises:
+        UserError: see `check`.
+    """
+    check(request)
     gpus = request.gpus_per_run
     if gpus is None:
         gpus = float(context.device != "cpu")
