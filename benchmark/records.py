@@ -5,7 +5,6 @@ This module imports no torch, so a table of ten thousand records starts at once.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
@@ -23,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from benchmark.canonical import canonical, digest
 from methods.budget import Budget
 
 SCHEMA_VERSION = 1
@@ -380,26 +380,3 @@ def one_a_run(records: Iterable[Record]) -> list[Record]:
 
 
 Plan = TypeAdapter(dict[str, PlannedEntry])
-
-
-def canonical(value: Any, indent: int | None = None) -> str:
-    """JSON text that is equal for equal values; NaN and infinity are refused."""
-    return (COMPACT if indent is None else _encoder(indent)).encode(value)
-
-
-def _encoder(indent: int | None) -> json.JSONEncoder:
-    return json.JSONEncoder(
-        sort_keys=True,
-        allow_nan=False,
-        ensure_ascii=False,
-        indent=indent,
-        separators=(",", ":") if indent is None else (",", ": "),
-    )
-
-
-COMPACT = _encoder(None)
-
-
-def digest(value: Any) -> str:
-    """A 16-digit content hash of a JSON value."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
+from benchmark.canonical import digest
 from benchmark.device import what_bits_depend_on
 from benchmark.errors import UserError
 from benchmark.evaluation import Checkpoints
-from benchmark.records import digest
 from benchmark.samples import code_fingerprint
 from benchmark.trees import pack, unpack
 from methods.base import Method

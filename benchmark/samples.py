@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import methods
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
+from benchmark.canonical import digest
 from benchmark.device import what_bits_depend_on
 from benchmark.errors import UserError
-from benchmark.records import Spec, TeacherInfo, digest
+from benchmark.records import Spec, TeacherInfo
 from methods.base import Access, Method, Run
 from methods.sources import ImageBank, SampleSource
 

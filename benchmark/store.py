@@ -17,8 +17,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import SCORED, Plan, PlannedEntry, Record, Spec, canonical
+from benchmark.records import SCORED, Plan, PlannedEntry, Record, Spec
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from benchmark import stopping
 from benchmark.artifacts import Corrupted, cache_dir, checksum, load_tensors, save_tensors
+from benchmark.canonical import digest
 from benchmark.data.base import Dataset
 from benchmark.device import Precision
 from benchmark.evaluation import exam_of
 from benchmark.metrics.classification import constant_share
 from benchmark.metrics.segmentation import constant_miou
-from benchmark.records import TeacherInfo, digest
+from benchmark.records import TeacherInfo
 from benchmark.resume import LoopKeeper, forget, teacher_keeper
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.augmentation import crop_flip, scale_crop_flip

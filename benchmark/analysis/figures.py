@@ -27,8 +27,9 @@ from benchmark.analysis.plots import (
 from benchmark.analysis.robustness import robustness_scores
 from benchmark.analysis.series import Series, select
 from benchmark.analysis.tables import DATA_FREE, Table
+from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import FAILED, SCORED, Record, canonical
+from benchmark.records import FAILED, SCORED, Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import Metric, Record, canonical
+from benchmark.records import Metric, Record
 from benchmark.store import Scan, Store
 
 if TYPE_CHECKING:

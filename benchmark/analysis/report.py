@@ -31,7 +31,7 @@ from benchmark.analysis.robustness import planned_draws
 from benchmark.analysis.side_table import LEFT
 from benchmark.analysis.tables import DATA_FREE, Row, Table, tables
 from benchmark.cache import cache_dir, picture_path, sheet_path
-from benchmark.records import PlannedEntry, Record
+from benchmark.records import PlannedEntry, Record, one_a_run
 from benchmark.store import Scan, collector_paused, write_atomic
 
 PICTURE_BYTES = 16_000_000
@@ -111,7 +111,7 @@ def render(scan: Scan, results: Path, cache: Path) -> str:
     found = tables(scan)
     numbers = {id(row): i for i, row in enumerate(row for table in found for row in table.rows)}
     rows = {r.run_id: numbers[id(row)] for t in found for row in t.rows for r in row.records}
-    unique = {record.run_id: record for record in scan.records}
+    unique = {record.run_id: record for record in one_a_run(scan.records)}
     anchors = (f"section-{i}" for i in itertools.count())
     sections = list(_overall_sections(found, anchors))
     budget = PICTURE_BYTES

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.records import Record, canonical
+from benchmark.canonical import canonical
+from benchmark.records import Record
 from methods.params import format_value
 
 POINTS, FEW_POINTS = 200, 24

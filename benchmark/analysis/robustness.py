@@ -14,7 +14,8 @@ from benchmark.analysis.statistics.claims import ALPHA, Claim, decide, seeds_for
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.statistics.profiles import normalised
-from benchmark.records import FAILED, SCORED, PlannedEntry, Record, canonical, one_a_run
+from benchmark.canonical import canonical
+from benchmark.records import FAILED, SCORED, PlannedEntry, Record, one_a_run
 from benchmark.store import Scan
 
 ROBUSTNESS = "robustness"

@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import FAILED, SCORED, canonical
+from benchmark.records import FAILED, SCORED
 from methods.budget import Budget
 from methods.params import format_value, nearest
 

@@ -15,6 +15,7 @@ from typing import Any
 from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
 from benchmark.analysis.robustness import ROBUSTNESS, robustness_scores
 from benchmark.analysis.statistics import Interval, mean_interval
+from benchmark.canonical import canonical
 from benchmark.records import (
     FAILED,
     SCORED,
@@ -23,7 +24,6 @@ from benchmark.records import (
     Purpose,
     Record,
     Spec,
-    canonical,
     one_a_run,
 )
 from benchmark.store import Scan

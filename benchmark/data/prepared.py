@@ -20,9 +20,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from benchmark.artifacts import CACHE_VARIABLE, Corrupted, cache_dir, checksum, save_tensors
+from benchmark.canonical import digest
 from benchmark.data.base import Dataset, Split
 from benchmark.errors import UserError
-from benchmark.records import digest
 
 Tick = Callable[[int, int], None]
 """Called while decoding, with the number of images done and of all."""

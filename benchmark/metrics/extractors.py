@@ -19,6 +19,7 @@ from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
 from benchmark.artifacts import checksum
+from benchmark.canonical import digest
 from benchmark.critics import critic_task
 from benchmark.errors import UserError
 from benchmark.metrics.images import ImageProgress
@@ -31,7 +32,6 @@ from benchmark.metrics.perceptual import (
 )
 from benchmark.metrics.weights import ALEXNET, INCEPTION, find_weights, load_weights
 from benchmark.models.critic import Critic
-from benchmark.records import digest
 from benchmark.tasks.base import Task
 from benchmark.teachers import TrainedTeacher
 from methods.base import Normalization

@@ -25,6 +25,7 @@ from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL
 from torch_fidelity.metric_prc import prc_features_to_metric as precision_recall
 
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
+from benchmark.canonical import digest
 from benchmark.data.base import Dataset
 from benchmark.metrics.extractors import Extractor
 from benchmark.metrics.images import (
@@ -36,7 +37,7 @@ from benchmark.metrics.images import (
     part_size,
 )
 from benchmark.metrics.perceptual import draw_pairs, mean_distance
-from benchmark.records import ImageQuality, Measured, TeacherInfo, digest
+from benchmark.records import ImageQuality, Measured, TeacherInfo
 from benchmark.tasks.base import Task
 from methods.base import derive_seed
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.leaderboard import cells
+from benchmark.analysis.report import render
 from benchmark.analysis.robustness import robustness_scores
 from benchmark.analysis.series import select
 from benchmark.analysis.tables import COLUMNS, tables
@@ -64,6 +65,8 @@ def test_a_failed_copy_does_not_hide_the_finished_one(
     assert cell(scan, "failures at chance, %") == "90.00"
     (series,) = select(to_frame(scan.records), ["rdskd"], "digits")[1]
     assert series.points == {None: {0: 0.9}}
+    page = render(scan, tmp_path, tmp_path)
+    assert "it broke" not in page, "a reason of the failed copy"
 
 
 def test_robustness_is_the_same_whichever_copy_is_read_first() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from benchmark.canonical import canonical, digest
 from benchmark.errors import UserError
 from benchmark.records import (
     SCHEMA_VERSION,
@@ -17,8 +18,6 @@ from benchmark.records import (
     PlannedEntry,
     Record,
     Spec,
-    canonical,
-    digest,
 )
 from benchmark.store import Store, Unreadable, write_atomic
 from tests.helpers import failed_record, make_record, one_line, tiny_budget, write_file
