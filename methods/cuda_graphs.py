@@ -1,8 +1,8 @@
-"""Losses and gradients of small networks, replayed on a GPU as one CUDA graph.
+"""Steps of small networks, replayed on a GPU as one CUDA graph.
 
-A training step of such a network is a hundred kernels, each of which takes longer to launch than to
-run. Recorded once and replayed, they are one launch; and the kernels of several networks, recorded
-side by side, run at the same time.
+Such a step is a hundred kernels, each of which takes longer to launch than to run. Recorded once
+and replayed, they are one launch; and the kernels of several networks, recorded side by side, run
+at the same time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.sources import Batch
+from methods.teacher import Ledger
 
 LossOf = Callable[[Batch], Tensor]
 
@@ -104,25 +105,117 @@ class Gradients:
             Batch(**{name: f.clone() for name, f in batch._asdict().items() if f is not None})
             for batch in batches
         ]
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph):
-                self._kept_losses = self._compute(self._batches)
-        except RuntimeError as error:
-            torch.cuda.synchronize()
-            # torch's random generator still waits for the end of the recording that failed.
-            with torch.cuda.graph(torch.cuda.CUDAGraph()):
-                torch.zeros(1, device=self._parameters[0].device)
-            warnings.warn(f"these steps cannot be recorded as a CUDA graph: {error}", stacklevel=2)
+        recorded = _recorded(lambda: self._compute(self._batches), self._parameters[0].device)
+        if recorded is None:
             self._replay = False
             self._streams = []
             return
+        self._graph, self._kept_losses = recorded
         self._kept_gradients = [parameter.grad for parameter in self._parameters]
-        self._graph = graph
 
     @staticmethod
     def _fields(batches: Sequence[Batch]) -> list[Tensor]:
         return [field for batch in batches for field in batch if field is not None]
+
+
+class Replayed:
+    """A function of tensors that is recorded after a few calls, and replayed from then on.
+
+    On a CPU, and for inputs of other shapes than those recorded, it is called as it is written.
+
+    Args:
+        function: of tensors, to tensors. It may change others in place, such as parameters and the
+            state of an optimiser, but what Python does in it is done while it is recorded, and
+            never again.
+        device: where it computes.
+        ledger: what the function spends in it is counted for every replay too.
+        replay: whether to record at all.
+    """
+
+    WARM_UP = Gradients.WARM_UP
+    """Calls that let libraries choose their kernels before these are recorded."""
+
+    def __init__(
+        self,
+        function: Callable[..., Sequence[Tensor]],
+        device: torch.device,
+        ledger: Ledger | None = None,
+        replay: bool = True,
+    ) -> None:
+        self._function = function
+        self._device = device
+        self._ledger = ledger or Ledger()
+        self._replay = replay and device.type == "cuda"
+        self._calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if self._replay:
+            self._side = torch.cuda.Stream(device)
+
+    @property
+    def replays(self) -> bool:
+        """Whether it has been recorded."""
+        return self._graph is not None
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        """What the function returns, in memory that no later call writes to."""
+        if not self._replay:
+            return list(self._function(*inputs))
+        if self._graph is not None and self._fits(inputs):
+            for kept, given in zip(self._inputs, inputs, strict=True):
+                kept.copy_(given)
+            self._graph.replay()
+            self._ledger.add(self._spends)
+        elif self._graph is None and self._calls == self.WARM_UP:
+            self._record(inputs)
+            return self(*inputs)
+        else:
+            self._calls += self._graph is None
+            return self._beside(inputs)
+        return [output.clone() for output in self._outputs]
+
+    def _fits(self, inputs: Sequence[Tensor]) -> bool:
+        return [(x.shape, x.dtype) for x in inputs] == [(x.shape, x.dtype) for x in self._inputs]
+
+    def _beside(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """As written, on a stream of its own, as what is recorded later must be."""
+        current = torch.cuda.current_stream(self._device)
+        self._side.wait_stream(current)
+        with torch.cuda.stream(self._side):
+            outputs = list(self._function(*inputs))
+        current.wait_stream(self._side)
+        for tensor in (*inputs, *outputs):
+            tensor.record_stream(current)
+            tensor.record_stream(self._side)
+        return outputs
+
+    def _record(self, inputs: Sequence[Tensor]) -> None:
+        self._inputs = [tensor.clone() for tensor in inputs]
+        before = self._ledger.counts()
+        recorded = _recorded(lambda: list(self._function(*self._inputs)), self._device)
+        # Nothing was computed yet: the first replay is what will have been spent.
+        self._spends = {name: n - before[name] for name, n in self._ledger.counts().items()}
+        self._ledger.add({name: -n for name, n in self._spends.items()})
+        if recorded is None:
+            self._replay = False
+        else:
+            self._graph, self._outputs = recorded
+
+
+def _recorded(
+    compute: Callable[[], list[Tensor]], device: torch.device
+) -> tuple[torch.cuda.CUDAGraph, list[Tensor]] | None:
+    """The kernels of ``compute`` and where they leave its results; None, and a warning, if not."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            return graph, compute()
+    except RuntimeError as error:
+        torch.cuda.synchronize()
+        # torch's random generator still waits for the end of the recording that failed.
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            torch.zeros(1, device=device)
+        warnings.warn(f"these steps cannot be recorded as a CUDA graph: {error}", stacklevel=3)
+        return None
 
 
 def _differentiated(loss: Tensor) -> Tensor:

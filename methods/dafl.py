@@ -167,7 +167,8 @@ class DAFL(Method):
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         generator = build_generator(self.params, problem, run)
-        train_generator(problem, run, generator, self.params.generator_lr, self._generator_loss)
+        rate: float = self.params.generator_lr
+        train_generator(problem, run, generator, rate, self._generator_loss, replay=True)
         return samples_from(drawing_from(generator, self.params.generator_mode, run), run)
 
     def fit(self, problem: Problem, run: Run) -> nn.Module:

@@ -13,7 +13,8 @@ more, and the student's batches may hold a share of the proxy images themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -22,12 +23,13 @@ from torch import Tensor, nn
 
 from methods.base import Access, Method, Problem, Run
 from methods.baselines import PER_PIXEL, shuffled_proxies
+from methods.cuda_graphs import Replayed
 from methods.generators import draw_latents, samples_from
 from methods.losses import entropy_loss, information_entropy_loss, weighted_diversity_loss
 from methods.networks import DCGANDiscriminator, DCGANGenerator, dcgan_widths
-from methods.optimizers import Adam
+from methods.optimizers import Adam, improve
 from methods.params import MethodParams, param
-from methods.sources import MixedSource, SampleSource
+from methods.sources import ImageBank, MixedSource, SampleSource
 
 
 class DCGANParams(MethodParams):
@@ -116,11 +118,17 @@ class DCGAN(Method):
         self._play(generator, discriminator, problem, run)
 
         @torch.no_grad()
+        def images(latents: Tensor) -> list[Tensor]:
+            with run.autocast():
+                drawn = generator(latents)
+            return [teacher_input(drawn.float(), problem)]
+
+        of_latents = Replayed(images, run.device)
+
         def draw(count: int, stream: torch.Generator) -> Tensor:
             generator.eval()
-            with run.autocast():
-                images = generator(draw_latents(count, p.latent_dim, stream, run))
-            return teacher_input(images.float(), problem)
+            (drawn,) = of_latents(draw_latents(count, p.latent_dim, stream, run))
+            return drawn
 
         return samples_from(draw, run)
 
@@ -136,6 +144,30 @@ class DCGAN(Method):
         latents, choices = run.stream("generator-latents"), run.stream("proxy-batches")
         adam_g, adam_d = self._optimizer(generator), self._optimizer(discriminator)
         weights, proxies = self.teacher_weights(), problem.proxy_images
+        if proxies.nbytes <= ImageBank.RESIDENT_LIMIT:
+            proxies = proxies.to(run.device)
+        names = ["loss", "adversarial", "discriminator", *weights]
+
+        def turn(proxy: Tensor, latent: Tensor) -> list[Tensor]:
+            real = discriminator_input(proxy, problem)
+            with run.autocast():
+                fake = generator(latent).float()
+                on_real, on_fake = discriminator(real), discriminator(fake.detach())
+            discrimination = adversarial_loss(on_real, True) + adversarial_loss(on_fake, False)
+            improve(adam_d, discrimination)
+
+            with frozen(discriminator), run.autocast():
+                deception = adversarial_loss(discriminator(fake), True)
+            terms: dict[str, Tensor] = {}
+            if weights:
+                with run.autocast():
+                    logits = problem.teacher(teacher_input(fake, problem)).float()
+                terms = {name: TEACHER_TERMS[name](logits) for name in weights}
+            total = sum((weights[name] * term for name, term in terms.items()), deception)
+            improve(adam_g, total)
+            return [t.detach() for t in (total, deception, discrimination, *terms.values())]
+
+        take_turn = Replayed(turn, run.device, run.ledger)
         turns = run.steps(
             "synthesis",
             steps,
@@ -149,38 +181,21 @@ class DCGAN(Method):
         for step in turns:
             # With replacement, so that a batch may be larger than a small proxy set.
             chosen = torch.randint(len(proxies), (batch,), generator=choices)
-            real = discriminator_input(proxies[chosen].to(run.device), problem)
-            with run.autocast():
-                fake = generator(draw_latents(batch, generator.latent_dim, latents, run)).float()
-                on_real, on_fake = discriminator(real), discriminator(fake.detach())
+            drawn = draw_latents(batch, generator.latent_dim, latents, run)
+            losses = take_turn(proxies[chosen.to(proxies.device)].to(run.device), drawn)
             run.ledger.synthetic_images += batch
-            discrimination = adversarial_loss(on_real, True) + adversarial_loss(on_fake, False)
-            improve(adam_d, discrimination)
-
-            discriminator.requires_grad_(False)  # its gradients are not needed here
-            with run.autocast():
-                deception = adversarial_loss(discriminator(fake), True)
-            terms: dict[str, Tensor] = {}
-            if weights:
-                with run.autocast():
-                    logits = problem.teacher(teacher_input(fake, problem)).float()
-                terms = {name: TEACHER_TERMS[name](logits) for name in weights}
-            total = sum((weights[name] * term for name, term in terms.items()), deception)
-            run.log(
-                "synthesis",
-                step,
-                steps,
-                loss=total.detach(),
-                adversarial=deception.detach(),
-                discriminator=discrimination.detach(),
-                **{name: term.detach() for name, term in terms.items()},
-            )
-            improve(adam_g, total)
-            discriminator.requires_grad_(True)
+            run.log("synthesis", step, steps, **dict(zip(names, losses, strict=True)))
 
     def _optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         p = self.params
-        return Adam(network.parameters(), lr=p.learning_rate, betas=(p.beta1, 0.999), fused=True)
+        on_gpu = next(network.parameters()).device.type == "cuda"
+        return Adam(
+            network.parameters(),
+            lr=p.learning_rate,
+            betas=(p.beta1, 0.999),
+            fused=True,
+            capturable=on_gpu,
+        )
 
 
 class DeGANParams(DCGANParams):
@@ -241,11 +256,14 @@ TEACHER_TERMS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def improve(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step down ``loss``."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Within the block the network's parameters get no gradients."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
 
 
 def adversarial_loss(logits: Tensor, real: bool) -> Tensor:

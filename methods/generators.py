@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from methods.base import Problem, Run
+from methods.cuda_graphs import Replayed
 from methods.networks import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
-from methods.optimizers import Adam
+from methods.optimizers import Adam, improve
 from methods.params import MethodParams, param
 from methods.resuming import Part
 from methods.sources import Draw, OnlineSource, SampleSource, bank_of
@@ -60,7 +61,9 @@ def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> Upsa
 
 def draw_latents(count: int, latent_dim: int, stream: torch.Generator, run: Run) -> Tensor:
     """Standard normal latents, B×Z, drawn on the CPU so that every device sees the same."""
-    return torch.randn(count, latent_dim, generator=stream).to(run.device)
+    on_gpu = run.device.type == "cuda"  # which then need not be waited for
+    latents = torch.randn(count, latent_dim, generator=stream, pin_memory=on_gpu)
+    return latents.to(run.device, non_blocking=on_gpu)
 
 
 def generate(
@@ -83,6 +86,9 @@ def train_generator(
     learning_rate: float,
     loss: Callable[[GeneratedBatch, int], dict[str, Tensor]],
     beside: Mapping[str, Part] | None = None,
+    *,
+    after: Callable[[Mapping[str, Tensor], int], None] = lambda terms, step: None,
+    replay: bool = False,
 ) -> None:
     """Minimise ``loss`` over the generator for the budget's synthesis steps, with Adam.
 
@@ -93,7 +99,11 @@ def train_generator(
         learning_rate: Adam's.
         loss: of a batch and the step's number; returns named terms, ``loss`` (their total,
             with gradient) first.
-        beside: what ``loss`` changes, for `Run.steps`.
+        beside: what ``loss`` and ``after`` change, for `Run.steps`.
+        after: told the terms of every step, detached, and its number.
+        replay: let a GPU record a step and replay it (`methods.cuda_graphs`). For losses that
+            compute with the batch, and with tensors that ``after`` changes in place, and do
+            nothing else: they are called for the first steps only.
 
     Raises:
         Diverged: when a term is NaN or infinite.
@@ -101,7 +111,9 @@ def train_generator(
     """
     budget = run.budget
     stream = run.stream("generator-latents")
-    optimizer = Adam(generator.parameters(), lr=learning_rate, fused=True)
+    optimizer = Adam(
+        generator.parameters(), lr=learning_rate, fused=True, capturable=run.device.type == "cuda"
+    )
     generator.train()
     steps = run.steps(
         "synthesis",
@@ -111,26 +123,36 @@ def train_generator(
         latents=stream,
         **(beside or {}),
     )
-    for step in steps:
-        latents = draw_latents(budget.synthesis_batch, generator.latent_dim, stream, run)
+    names: list[str] = []
+
+    def turn(latents: Tensor) -> list[Tensor]:
         terms = loss(generate(generator, problem, latents, run), step)
-        run.log(
-            "synthesis", step, budget.synthesis_steps, **{k: v.detach() for k, v in terms.items()}
-        )
-        optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        optimizer.step()
+        names[:] = terms
+        improve(optimizer, terms["loss"])
+        return [term.detach() for term in terms.values()]
+
+    take_turn = Replayed(turn, run.device, run.ledger, replay)
+    for step in steps:
+        values = take_turn(draw_latents(budget.synthesis_batch, generator.latent_dim, stream, run))
+        terms = dict(zip(names, values, strict=True))
+        after(terms, step)
+        run.log("synthesis", step, budget.synthesis_steps, **terms)
 
 
 def drawing_from(generator: UpsamplingGenerator, mode: Literal["train", "eval"], run: Run) -> Draw:
     """A function that draws images with the generator's BatchNorms in the given mode."""
 
     @torch.no_grad()
+    def images(latents: Tensor) -> list[Tensor]:
+        with run.autocast():
+            return [generator(latents).float()]
+
+    of_latents = Replayed(images, run.device)
+
     def draw(count: int, stream: torch.Generator) -> Tensor:
         generator.train(mode == "train")
-        with run.autocast():
-            images: Tensor = generator(draw_latents(count, generator.latent_dim, stream, run))
-        return images.float()
+        (drawn,) = of_latents(draw_latents(count, generator.latent_dim, stream, run))
+        return drawn
 
     return draw
 

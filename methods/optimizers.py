@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -39,3 +40,10 @@ class SGD(_Unmarked, torch.optim.SGD):
     """`torch.optim.SGD`, with its arguments."""
 
     step = torch.no_grad()(_unmarked(torch.optim.SGD.step))
+
+
+def improve(optimizer: Optimizer, loss: Tensor) -> None:
+    """One step down ``loss``."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()

@@ -45,7 +45,8 @@ class Normalization:
     std: tuple[float, ...]
 
     def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+        # Not copied from the host, which a recorded step could not do again.
+        return torch.stack([like.new_full((), value) for value in values]).view(1, -1, 1, 1)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1], B×C×H×W, to the teacher's input space."""

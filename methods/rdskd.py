@@ -108,17 +108,32 @@ class _IncrementalMethod(Method):
             diversity = self.diversity(batch)
             total = diversity
             for name, term in terms.items():
-                previous = history.before(name, step)
+                previous = history.of(name)
                 total = total + (increment_penalty(term, previous) if p.exponential else term)
-                history.after(name, step, term.detach())
             return {"loss": total, **terms, "diversity": diversity}
 
-        train_generator(problem, run, generator, p.generator_lr, loss, {"history": history})
+        def remember(terms: Mapping[str, Tensor], step: int) -> None:
+            for name in terms.keys() & {"one_hot", "entropy"}:
+                history.after(name, step, terms[name])
+
+        train_generator(
+            problem,
+            run,
+            generator,
+            p.generator_lr,
+            loss,
+            {"history": history},
+            after=remember,
+            replay=True,
+        )
         return samples_from(drawing_from(generator, p.generator_mode, run), run)
 
 
 class _PreviousLoss:
-    """The reference value of each loss term in exp(loss − previous); 0 in the beginning."""
+    """The reference value of each loss term in exp(loss − previous); 0 in the beginning.
+
+    A value stays the same tensor, so that a recorded step finds it where it was.
+    """
 
     def __init__(
         self,
@@ -139,23 +154,24 @@ class _PreviousLoss:
         return {"value": dict(self.value), "sum": dict(self.sum)}
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]], /) -> None:
-        self.value, self.sum = (
-            {term: value.to(self.device) for term, value in state[name].items()}
-            for name in ("value", "sum")
-        )
+        for term, value in state["value"].items():
+            self.of(term).copy_(value)
+        self.sum = {term: value.to(self.device) for term, value in state["sum"].items()}
 
-    def before(self, name: str, step: int) -> Tensor | float:
-        return self.value.get(name, 0.0)
+    def of(self, name: str) -> Tensor:
+        """The reference value of a term, a scalar."""
+        return self.value.setdefault(name, torch.zeros((), device=self.device))
 
     def after(self, name: str, step: int, loss: Tensor) -> None:
+        """Take in the term's value at a step."""
         position = step % self.epoch_steps
         if self.rule == "released":
             if position == self.stored_at:
-                self.value[name] = loss
+                self.of(name).copy_(loss)
             return
         self.sum[name] = self.sum.get(name, 0.0) + loss
         if position == self.epoch_steps - 1:
-            self.value[name] = self.sum.pop(name) / self.epoch_steps
+            self.of(name).copy_(self.sum.pop(name) / self.epoch_steps)
 
 
 def halves(tensor: Tensor) -> tuple[Tensor, Tensor]:

@@ -224,9 +224,8 @@ class Run:
         """
         if not self._loops and (reason := self._stopping()):
             raise Stopped(reason)
-        values = torch.stack(
-            [torch.as_tensor(v, dtype=torch.float64, device=self.device) for v in scalars.values()]
-        ).detach()
+        found = [torch.as_tensor(v) for v in scalars.values()]
+        values = torch.stack([v.detach().to(self.device) for v in found]).double()
         self._unread.append((phase, step, total, list(scalars), values))
         due = step % _stride(total, self.POINTS_PER_CURVE) == 0 or step == total - 1
         if due or values.device.type == "cpu" or len(self._unread) >= self.UNREAD_STEPS:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from methods.cuda_graphs import Gradients, has_dropout
+from methods.cuda_graphs import Gradients, Replayed, has_dropout
 from methods.objectives import Diverged, Objective
 from methods.optimizers import SGD, Adam
 from methods.sources import Batch, Counted, SampleSource
+from methods.teacher import Teacher
 
 if TYPE_CHECKING:
     from methods.base import Problem, Run
@@ -57,12 +58,23 @@ def checkpoint_steps(total: int, evaluations: int) -> set[int]:
     return {round(total * (i + 1) / evaluations) for i in range(evaluations)} - {0}
 
 
-def with_teacher(batch: Batch, teacher: nn.Module) -> Batch:
-    """The batch with the teacher's logits, asked now unless the bank already knew them."""
-    if batch.teacher_logits is not None:
-        return batch
-    with torch.no_grad():
-        return batch._replace(teacher_logits=teacher(batch.images).float())
+class Labels:
+    """Batches with the teacher's logits, which is asked unless the bank already knew them."""
+
+    def __init__(self, teacher: Teacher, device: torch.device) -> None:
+        self._teacher = teacher
+        self._ask = Replayed(self._logits, device, teacher.ledger)
+
+    @torch.no_grad()
+    def _logits(self, images: Tensor) -> list[Tensor]:
+        return [self._teacher(images).float()]
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch, labelled."""
+        if batch.teacher_logits is not None:
+            return batch
+        (logits,) = self._ask(batch.images)
+        return batch._replace(teacher_logits=logits)
 
 
 class StudentTraining:
@@ -89,7 +101,7 @@ class StudentTraining:
         self.student = student if student is not None else fresh_student(problem, run)
         self.steps = steps
         self.taken = 0
-        self._teacher = problem.teacher
+        self._labelled = Labels(problem.teacher, run.device)
         self._objective = objective
         self._run = run
         self._phase = phase
@@ -116,7 +128,7 @@ class StudentTraining:
             Diverged: when the loss is NaN or infinite.
         """
         if self._objective.needs_teacher:
-            batch = with_teacher(batch, self._teacher)
+            batch = self._labelled(batch)
         (loss,) = self._gradients([batch])
         self._run.log(self._phase, self.taken, self.steps, loss=loss)
         self._optimizer.step()
@@ -234,7 +246,7 @@ def train_students(
 
     stopped: dict[int, Diverged] = {}
     for step in range(steps):
-        batches = _next_batches(streams, problems, objective)
+        batches = [next(stream) for stream in streams]
         with run.autocast():
             losses = torch.vmap(loss_of, randomness="different")(
                 parameters, buffers, _stacked(batches)
@@ -264,23 +276,16 @@ def _labelled_streams(
         source.label(problem.teacher) if objective.needs_teacher else source
         for source, problem in zip(samples, problems, strict=True)
     ]
-    streams = [
+    streams: list[Iterator[Batch]] = [
         source.batches(own.budget.student_batch, own.stream("student-batches"))
         for source, own in zip(sources, runs, strict=True)
     ]
+    if objective.needs_teacher:
+        streams = [
+            map(Labels(problem.teacher, own.device), stream)
+            for stream, problem, own in zip(streams, problems, runs, strict=True)
+        ]
     return sources, streams
-
-
-def _next_batches(
-    streams: Sequence[Iterator[Batch]], problems: Sequence[Problem], objective: Objective
-) -> list[Batch]:
-    batches = [next(stream) for stream in streams]
-    if not objective.needs_teacher:
-        return batches
-    return [
-        with_teacher(batch, problem.teacher)
-        for batch, problem in zip(batches, problems, strict=True)
-    ]
 
 
 def _log_step(
@@ -332,7 +337,7 @@ def _train_side_by_side(
     )
     stopped: dict[int, Diverged] = {}
     for step in range(steps):
-        losses = gradients(_next_batches(streams, problems, objective))
+        losses = gradients([next(stream) for stream in streams])
         optimizer.step()
         schedule.step()
         for i in _log_step(runs, losses, step, steps, stopped):

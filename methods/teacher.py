@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +18,15 @@ class Ledger:
     synthetic_images: int = 0
     student_steps: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Everything but the seconds, by name."""
+        return {name: value for name, value in vars(self).items() if name != "seconds"}
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Spend that much more of what is named."""
+        for name, value in counts.items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 class Teacher(nn.Module):

@@ -18,16 +18,17 @@ from benchmark.models.wide_resnet import wide_resnet
 from benchmark.tasks.digits import Digits
 from benchmark.teachers import train_teacher
 from methods.activation_records import collect_records
-from methods.base import Run
+from methods.base import Access, Run
 from methods.baselines import StudentSupervised
-from methods.cuda_graphs import Gradients
+from methods.cuda_graphs import Gradients, Replayed
 from methods.networks import UpsamplingGenerator
 from methods.objectives import Distillation
 from methods.registry import discover
 from methods.sources import Batch, ImageBank
 from methods.student import train_student, train_students
+from methods.teacher import Ledger
 from tests.benchmark.test_grid import Grid, grid
-from tests.helpers import IMAGE_SHAPE, tiny_problem, tiny_run
+from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem, tiny_run
 from tests.segmentation import posed
 
 __all__ = ["grid"]
@@ -143,6 +144,57 @@ def test_what_cannot_be_recorded_is_said_and_computed_as_written() -> None:
         losses = [gradients([Batch(images)])[0] for _ in range(6)]
     assert torch.equal(torch.stack(losses), losses[0].expand(6))
     assert torch.rand(3, device=CUDA).isfinite().all()
+
+
+@pytest.mark.parametrize("method", ["rdskd", "mskd", "dafl", "dcgan", "degan"])
+@pytest.mark.parametrize("online", [False, True])
+def test_a_recorded_generator_is_the_one_that_was_written(
+    method: str, online: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = discover()[method]
+    sizes = {"latent_dim": 5, "generator_width": 4, "width": 4}
+    params = kind.build_params({n: v for n, v in sizes.items() if n in kind.Params.model_fields})
+    granted = {Access.PROXY_IMAGES: torch.randn(40, *IMAGE_SHAPE)} if kind.access else None
+
+    def fitted() -> tuple[Run, nn.Module]:
+        images = 0 if online else 64
+        budget = tiny_budget(synthesis_steps=12, student_steps=12, images=images)
+        run = Run(budget, device="cuda")
+        problem = tiny_problem(kind.access, granted, ledger=run.ledger)
+        problem.teacher.to(CUDA)
+        return run, kind(params).fit(problem, run)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recorded, fast = fitted()
+    monkeypatch.setattr(Replayed, "WARM_UP", 1000)
+    written, slow = fitted()
+    assert recorded.ledger.counts() == written.ledger.counts()
+    assert recorded.curves.keys() == written.curves.keys()
+    for name, curve in recorded.curves.items():
+        assert curve["value"] == pytest.approx(written.curves[name]["value"], rel=1e-3, abs=1e-5)
+    for a, b in zip(fast.state_dict().values(), slow.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3)
+
+
+def test_what_a_replay_returns_is_not_written_over() -> None:
+    ledger = Ledger()
+    weight = torch.ones(3, device=CUDA)
+
+    def compute(x: Tensor) -> list[Tensor]:
+        ledger.teacher_forward += len(x)
+        weight.add_(1)
+        return [x * weight, x.sum()]
+
+    replayed = Replayed(compute, CUDA, ledger)
+    found = [replayed(torch.full((2, 3), float(step), device=CUDA)) for step in range(8)]
+    assert replayed.replays
+    assert ledger.teacher_forward == 16
+    for step, (product, total) in enumerate(found):
+        assert torch.equal(product.cpu(), torch.full((2, 3), step * (step + 2.0)))
+        assert total.item() == 6 * step
+    (other, _) = replayed(torch.ones(4, 3, device=CUDA))
+    assert torch.equal(other.cpu(), torch.full((4, 3), 10.0))
 
 
 def test_seeds_side_by_side_are_the_runs_they_would_have_been_alone() -> None:

@@ -57,7 +57,14 @@ def main(page: Path = PAGE) -> None:
         f"A run of {task} is at its first step of training {began:.1f} s after the command, when "
         "teacher and data are in the cache."
     )
-    growth = [runs, by_launch(device), by_batch(device), by_seeds(device), by_method()]
+    growth = [
+        runs,
+        by_launch(device),
+        by_generator_launch(device),
+        by_batch(device),
+        by_seeds(device),
+        by_method(),
+    ]
     text = markdown(Report(name, rows, [g for g in growth if g[1]], notes))
     page.parent.mkdir(exist_ok=True)
     page.write_text(text, encoding="utf-8")
@@ -171,18 +178,21 @@ def our_online(setting: steps.Setting, count: int) -> list[float]:
 
 def by_launch(device: torch.device) -> Growth:
     """What recording and compiling a student's step bring on a GPU."""
-    cells: list[tuple[str, ...]] = []
-    if device.type == "cuda":
-        for found in launches.measure(device):
-            costs = (
-                f"{found.milliseconds[form]:.2f} ({found.start[form]:.1f})"
-                for form in ("written", "recorded", "compiled", "compiled and recorded")
-            )
-            cells.append((found.name, *costs))
+    found = launches.measure(device) if device.type == "cuda" else []
     return (
         "Launching a student step, ms (and seconds until the first): pair, as written, "
-        "recorded as a CUDA graph, compiled, compiled and recorded",
-        cells,
+        "recorded as a CUDA graph, recorded with tried kernels, compiled, compiled and recorded",
+        [launching.cells() for launching in found],
+    )
+
+
+def by_generator_launch(device: torch.device) -> Growth:
+    """What recording a generator step brings on a GPU."""
+    found = launches.measure_generator(device) if device.type == "cuda" else []
+    return (
+        "Launching a step of RDSKD's generator, ms (and seconds of the first ten): pair, "
+        "as written, recorded as a CUDA graph, recorded with tried kernels",
+        [launching.cells() for launching in found],
     )
 
 

@@ -1,23 +1,30 @@
-"""Student steps on a GPU as written, recorded as a CUDA graph, and compiled."""
+"""Steps on a GPU as written, recorded as a CUDA graph, compiled, and with tried convolutions."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from unittest import mock
 
 import torch
 from torch import Tensor
 
 from benchmark.device import pick_precision
+from benchmark.speed import steps as timed
 from benchmark.tasks.registry import get_task
-from methods.cuda_graphs import Gradients
+from methods.cuda_graphs import Gradients, Replayed
 from methods.objectives import Distillation
 from methods.optimizers import Adam
 from methods.sources import Batch
 
-TASKS = (("mnist", 512), ("cifar10-wrn", 256))
-"""Students, and images a step."""
+TASKS = (("mnist", 512), ("cifar10-wrn", 256), ("cifar10", 256))
+"""Pairs, and images a step."""
+
+STUDENT_FORMS = ("written", "recorded", "recorded, tried", "compiled", "compiled and recorded")
+"""*tried*: cuDNN times its kernels for a convolution and takes the fastest."""
+GENERATOR_FORMS = ("written", "recorded", "recorded, tried")
 
 
 @dataclass(frozen=True)
@@ -28,28 +35,68 @@ class Launching:
     milliseconds: dict[str, float]
     start: dict[str, float]
 
+    def cells(self) -> tuple[str, ...]:
+        """A row of a table."""
+        costs = (f"{ms:.2f} ({self.start[form]:.1f})" for form, ms in self.milliseconds.items())
+        return (self.name, *costs)
+
 
 def measure(device: torch.device, steps: int = 300) -> list[Launching]:
-    """Every form of every student's step; one that cannot be made is left out."""
+    """Every form of every student's step."""
     return [_measured(task, batch, device, steps) for task, batch in TASKS]
+
+
+def measure_generator(device: torch.device, steps: int = 60) -> list[Launching]:
+    """Every form of RDSKD's generator step against every teacher."""
+    found = []
+    for name, size in TASKS:
+        task = get_task(name)
+        latents = 100 if name == "mnist" else 1000
+        setting = timed.Setting(
+            task.make_teacher, task.make_student, task.image_shape, latents, size, device
+        )
+        milliseconds, start = {}, {}
+        for form in GENERATOR_FORMS:
+            as_written = mock.patch.object(Replayed, "WARM_UP", 1 << 30)
+            with as_written if form == "written" else nullcontext(), _convolutions(form):
+                # Only the difference of the two is of steps alone.
+                few, many = (_seconds(setting, n) for n in (10, 10 + steps))
+            milliseconds[form] = 1e3 * (many - few) / steps
+            start[form] = few
+        found.append(Launching(f"{task.pair}, batch {size}", milliseconds, start))
+    return found
+
+
+def _seconds(setting: timed.Setting, count: int) -> float:
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    timed.our_generator(setting, count)
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _convolutions(form: str) -> AbstractContextManager[None]:
+    """How cuDNN chooses its kernels, within the block."""
+    return torch.backends.cudnn.flags(benchmark=form.endswith("tried"))
 
 
 def _measured(task: str, size: int, device: torch.device, steps: int) -> Launching:
     milliseconds, start = {}, {}
-    for form in ("written", "recorded", "compiled", "compiled and recorded"):
+    for form in STUDENT_FORMS:
         step = _step(task, size, device, form)
-        torch.cuda.synchronize()
-        began = time.perf_counter()
-        for _ in range(Gradients.WARM_UP + 2):
-            step()
-        torch.cuda.synchronize()
-        start[form] = time.perf_counter() - began
-        began = time.perf_counter()
-        for _ in range(steps):
-            step()
-        torch.cuda.synchronize()
-        milliseconds[form] = 1e3 * (time.perf_counter() - began) / steps
+        with _convolutions(form):
+            start[form] = _timed(step, Gradients.WARM_UP + 2)
+            milliseconds[form] = 1e3 * _timed(step, steps) / steps
     return Launching(f"{get_task(task).pair}, batch {size}", milliseconds, start)
+
+
+def _timed(step: Callable[[], None], count: int) -> float:
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    for _ in range(count):
+        step()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
 def _step(task_name: str, size: int, device: torch.device, form: str) -> Callable[[], None]:
@@ -71,7 +118,7 @@ def _step(task_name: str, size: int, device: torch.device, form: str) -> Callabl
         with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
             return objective.of_logits(network(batch.images).float(), batch)
 
-    recorded = form.endswith("recorded")
+    recorded = "recorded" in form
     gradients = Gradients([loss_of], list(student.parameters()), device, recorded)
     batch = Batch(images, teacher_logits=logits)
 

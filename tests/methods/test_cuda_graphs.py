@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from methods.cuda_graphs import Gradients, has_dropout
+from methods.cuda_graphs import Gradients, Replayed, has_dropout
 from methods.objectives import Distillation
 from methods.objectives.registry import discover_objectives
 from methods.sources import Batch
@@ -38,6 +38,21 @@ def test_losses_and_gradients_are_those_of_each_network_alone() -> None:
             assert not loss.requires_grad
             for a, b in zip(network.parameters(), alone.parameters(), strict=True):
                 assert torch.equal(a.grad, b.grad)  # type: ignore[arg-type]
+
+
+def test_a_cpu_calls_a_function_as_it_is_written() -> None:
+    calls = []
+
+    def compute(x: Tensor) -> list[Tensor]:
+        calls.append(len(x))
+        return [2 * x]
+
+    replayed = Replayed(compute, torch.device("cpu"))
+    for size in (1, 2, 3, 4, 5):
+        (doubled,) = replayed(torch.ones(size))
+        assert torch.equal(doubled, torch.full((size,), 2.0))
+    assert calls == [1, 2, 3, 4, 5]
+    assert not replayed.replays
 
 
 def test_a_network_that_draws_random_numbers_is_told_apart() -> None:

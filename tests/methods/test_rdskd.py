@@ -21,8 +21,8 @@ def references(epoch_steps: int, rule: Any, losses: list[float]) -> list[float]:
     """The reference value at every step, as the method asks for it."""
     history, seen = _PreviousLoss(epoch_steps, rule), []
     for step, loss in enumerate(losses):
-        seen.append(history.before("one_hot", step))
-        history.after("one_hot", step, loss)
+        seen.append(float(history.of("one_hot")))
+        history.after("one_hot", step, torch.tensor(loss))
     return seen
 
 
@@ -71,10 +71,10 @@ def test_an_epoch_of_one_step_refers_to_the_step_before() -> None:
 def test_every_term_has_a_reference_of_its_own() -> None:
     history = _PreviousLoss(2, "released")
     for step in range(2):
-        history.after("one_hot", step, 1.0 + step)
-        history.after("entropy", step, -1.0 - step)
-    assert history.before("one_hot", 2) == 2.0
-    assert history.before("entropy", 2) == -2.0
+        history.after("one_hot", step, torch.tensor(1.0 + step))
+        history.after("entropy", step, torch.tensor(-1.0 - step))
+    assert history.of("one_hot") == 2.0
+    assert history.of("entropy") == -2.0
 
 
 # The generator's loss
