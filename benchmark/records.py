@@ -287,7 +287,7 @@ class Record(_OmitsUnset):
         return canonical(self.model_dump(mode="json"), indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Record:
+    def from_json(cls, text: str | bytes) -> Record:
         """Read a record of this or an older schema.
 
         Raises:
@@ -300,7 +300,7 @@ class Record(_OmitsUnset):
         except ValidationError:
             understood = False
         if not understood:
-            record = cls._migrated(text)
+            record = cls._migrated(text if isinstance(text, str) else text.decode("utf-8"))
         if record.spec.run_id(record.teacher.checksum) != record.run_id:
             raise ValueError("its run_id does not match its spec: it was edited or misplaced")
         return record

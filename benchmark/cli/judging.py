@@ -5,6 +5,8 @@ None of them imports torch, unless a setting was swept that records leave out at
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,16 @@ from benchmark.cli.options import Results
 from benchmark.cli.program import answers_in_one_line, app, console, errors
 
 PANEL = "Judge"
+
+
+def _spare_threads() -> None:
+    """Have numpy multiply on one thread.
+
+    The products behind tables are small: handed to several threads, they wait for one another,
+    on a busy machine for longer than the sums take. numpy reads this once, when it is imported.
+    """
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @app.command(rich_help_panel=PANEL)
@@ -31,6 +43,7 @@ def leaderboard(
     ] = False,
 ) -> None:
     """Render leaderboard.md, and the marked tables of the README beside it, from the records."""
+    _spare_threads()
     from benchmark.analysis import publish
 
     raise typer.Exit(publish.leaderboard(results, output, form, check, console, errors))
@@ -43,6 +56,7 @@ def report(
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML page: tables to sort and filter, plots, pictures, every run."""
+    _spare_threads()
     from benchmark.analysis import report as reporting
 
     raise typer.Exit(reporting.write(results, output, console, errors))
