@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,14 +20,19 @@ from benchmark.cli.program import answers_in_one_line, app, console, errors
 PANEL = "Judge"
 
 
-def _spare_threads() -> None:
-    """Have numpy multiply on one thread.
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """numpy on one thread, and no garbage collection, also while modules are imported.
 
     The products behind tables are small: handed to several threads, they wait for one another,
     on a busy machine for longer than the sums take. numpy reads this once, when it is imported.
     """
+    from benchmark.store import collector_paused
+
     if "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with collector_paused():
+        yield
 
 
 @app.command(rich_help_panel=PANEL)
@@ -43,10 +50,11 @@ def leaderboard(
     ] = False,
 ) -> None:
     """Render leaderboard.md, and the marked tables of the README beside it, from the records."""
-    _spare_threads()
-    from benchmark.analysis import publish
+    with _undisturbed():
+        from benchmark.analysis import publish
 
-    raise typer.Exit(publish.leaderboard(results, output, form, check, console, errors))
+        code = publish.leaderboard(results, output, form, check, console, errors)
+    raise typer.Exit(code)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -56,10 +64,11 @@ def report(
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML page: tables to sort and filter, plots, pictures, every run."""
-    _spare_threads()
-    from benchmark.analysis import report as reporting
+    with _undisturbed():
+        from benchmark.analysis import report as reporting
 
-    raise typer.Exit(reporting.write(results, output, console, errors))
+        code = reporting.write(results, output, console, errors)
+    raise typer.Exit(code)
 
 
 @app.command(rich_help_panel=PANEL)
