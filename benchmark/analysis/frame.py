@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import fsum
 from pathlib import Path
 from statistics import fmean
@@ -12,6 +13,7 @@ from benchmark.canonical import canonical
 from benchmark.errors import UserError
 from benchmark.records import Metric, Record
 from benchmark.store import Scan, Store
+from methods.budget import Budget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,7 @@ def row(record: Record) -> dict[str, Any]:
         "task": record.spec.task,
         "budget": record.spec.budget.name,
         "variant": record.spec.budget.variant,
-        "budget_numbers": canonical(record.spec.budget.identity()),
+        "budget_numbers": _numbers(record.spec.budget),
         "purpose": record.spec.purpose,
         "method": record.spec.method,
         "version": record.spec.method_version,
@@ -63,6 +65,12 @@ def row(record: Record) -> dict[str, Any]:
         **record.metrics,
         **image_metrics(record),
     }
+
+
+@lru_cache(1024)
+def _numbers(budget: Budget) -> str:
+    """Few budgets are behind many records."""
+    return canonical(budget.identity())
 
 
 def kd_loss_variance(record: Record) -> float | None:

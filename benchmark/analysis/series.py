@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
 from types import MappingProxyType
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import FAILED, SCORED
+from benchmark.records import FAILED, SCORED, Metric
 from methods.budget import Budget
 from methods.params import format_value, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BUDGET_NUMBERS = [name for name in Budget.model_fields if name not in ("name", "variant")]
 
@@ -68,6 +69,37 @@ class Series:
         return f"{self.title} ({text})" if text else self.title
 
 
+class _Run(NamedTuple):
+    """What of a frame's row a comparison asks for: columns of those names, but for ``in_table``."""
+
+    run_id: str
+    method: str
+    version: int
+    title: str
+    params: str
+    changed: str
+    budget: str
+    budget_numbers: str
+    variant: str
+    teacher: str
+    metric: Metric
+    chance: float
+    proxy: str
+    seed: int
+    status: str
+    score: float
+    in_table: bool
+
+    @property
+    def owner(self) -> tuple[str, int]:
+        """Method and version, whose parameters these are."""
+        return self.method, self.version
+
+
+Valued = tuple[_Run, Any]
+"""A run with its value of the swept setting."""
+
+
 def select(
     frame: pd.DataFrame,
     methods: Sequence[str],
@@ -93,55 +125,43 @@ def select(
     Raises:
         UserError: for a name that the frame does not have.
     """
-    rows = _runs(frame, methods, task, budget)
-    settings = rows["params"].map(_read)
-    numbers = rows["budget_numbers"].map(_read)
-    usual = _usual(over, rows.assign(settings=settings))
-    # Objects: pandas would turn the integers beside a missing value into floats, and it into NaN.
+    runs = _runs(frame, methods, task, budget)
+    usual = _usual(over, runs)
     if over in BUDGET_NUMBERS:
-        values = [n.get(over, 0) for n in numbers]
-        rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
+        chosen = [(run, _read(run.budget_numbers).get(over, 0)) for run in runs]
     else:
-        owners = list(zip(rows["method"], rows["version"], strict=True))
-        values = [s.get(over, usual.get(own)) for s, own in zip(settings, owners, strict=True)]
         # What another version of a method does not know has no value there.
-        known = [
-            over is None or over in s or own in usual
-            for s, own in zip(settings, owners, strict=True)
+        chosen = [
+            (run, _read(run.params).get(over, usual.get(run.owner)))
+            for run in runs
+            if not run.variant
+            and (over is None or over in _read(run.params) or run.owner in usual)
         ]
-        rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
-        rows = rows[(rows["variant"] == "") & pd.Series(known, rows.index, dtype=bool)]
-    if rows.empty:
+    if not chosen:
         raise UserError(
             f"no run of {', '.join(methods)} on '{task}' has ended at a budget's own numbers and "
             "with its method's own objective"
         )
-    rows = rows.assign(
-        home=rows["budget_numbers"].map(lambda own: _without(own, over)) + " " + rows["teacher"],
-        family=rows["params"].map(lambda own: _without(own, over))
-        + rows["version"].astype(str)
-        + rows["proxy"],
-    )
-    sizes = rows.groupby("home", sort=True).size()
-    rows = rows[rows["home"] == sizes.idxmax()]
-    place = Place(
-        task,
-        str(rows["budget"].iloc[0]),
-        str(rows["teacher"].iloc[0]),
-        METRIC_NAMES[rows["metric"].iloc[0]],
-        over,
-    )
-    return place, [_series(rows[rows["method"] == name], name, over) for name in methods]
+    homes = [f"{_without(run.budget_numbers, over)} {run.teacher}" for run, _ in chosen]
+    sizes = Counter(homes)
+    home = min(sizes, key=lambda name: (-sizes[name], name))
+    chosen = [valued for valued, own in zip(chosen, homes, strict=True) if own == home]
+    first, _ = chosen[0]
+    place = Place(task, first.budget, first.teacher, METRIC_NAMES[first.metric], over)
+    by_method: dict[str, list[Valued]] = defaultdict(list)
+    for run, value in chosen:
+        by_method[run.method].append((run, value))
+    return place, [_series(by_method[name], name, over) for name in methods]
 
 
 def _runs(
     frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str | None
-) -> pd.DataFrame:
+) -> list[_Run]:
     """The scored and failed runs asked for, each once."""
     rows = frame
     for column, wanted in (("task", [task]), ("method", methods), ("budget", [budget])):
+        have = [] if rows.empty else sorted(set(rows[column].tolist()))
         for name in wanted:
-            have = [] if rows.empty else sorted(set(rows[column]))
             if name is not None and name not in have:
                 where = "" if column == "task" else f" on task '{task}'"
                 raise UserError(
@@ -158,26 +178,30 @@ def _runs(
     score = rows["score"].where(~failed, rows["chance"])
     rows = rows.assign(score=score, ended=~failed, in_table=rows["purpose"] == "table")
     # Of a run that several suites have, the finished copy.
+    rows = rows[[*_Run._fields, "ended"]]
     rows = rows.sort_values(["ended", "in_table"], ascending=False, kind="stable")
-    return rows.drop_duplicates("run_id").reset_index(drop=True)
+    rows = rows.drop_duplicates("run_id")
+    # Lists: pandas takes as long for one of a few thousand texts as Python for all of them.
+    return list(map(_Run, *(rows[name].tolist() for name in _Run._fields)))
 
 
-def _usual(over: str | None, rows: pd.DataFrame) -> dict[tuple[str, int], Any]:
+def _usual(over: str | None, runs: Sequence[_Run]) -> dict[tuple[str, int], Any]:
     """What a record without the parameter ``over`` was run at, by method and version.
 
     Raises:
         UserError: when a method has no such parameter.
     """
-    lacking = [over not in settings for settings in rows["settings"]]
-    if over is None or over in BUDGET_NUMBERS or not any(lacking):
+    if over is None or over in BUDGET_NUMBERS or all(over in _read(run.params) for run in runs):
         return {}
     usual = _added_defaults(over)
-    for method, own in rows.groupby("method", sort=True):
-        names = sorted(set().union(*own["settings"]))
+    known: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        known[run.method].update(_read(run.params))
+    for method, names in sorted(known.items()):
         if over not in names and method not in {name for name, _ in usual}:
             raise UserError(
                 f"--over: {method} has no parameter '{over}', and a budget no such number; "
-                f"{nearest(over, [*names, *BUDGET_NUMBERS])}"
+                f"{nearest(over, [*sorted(names), *BUDGET_NUMBERS])}"
             )
     return usual
 
@@ -214,34 +238,35 @@ def _without(text: str, over: str | None) -> str:
     return canonical({name: value for name, value in _read(text).items() if name not in left_out})
 
 
-def _series(rows: pd.DataFrame, method: str, over: str | None) -> Series:
-    if rows.empty:
+def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
+    if not own:
         return Series(method, method, {}, {}, {}, frozenset())
-    changes = rows["changed"].map(_read)
-    families = {str(family): own for family, own in rows.groupby("family", sort=False)}
+    families: dict[str, list[Valued]] = defaultdict(list)
+    for run, value in own:
+        families[f"{_without(run.params, over)}{run.version}{run.proxy}"].append((run, value))
 
     def preference(family: str) -> tuple[int, int, int, int, str]:
-        own = families[family]
-        in_table = 0 if over else int(own["in_table"].sum())
-        fewest = min(len(changes[i]) for i in own.index)
-        return (-own["value"].map(canonical).nunique(), -in_table, -len(own), fewest, family)
+        runs = [run for run, _ in families[family]]
+        different = {(type(value), value) for _, value in families[family]}
+        in_table = 0 if over else sum(run.in_table for run in runs)
+        fewest = min(len(_read(run.changed)) for run in runs)
+        return (-len(different), -in_table, -len(runs), fewest, family)
 
-    rows = families[min(families, key=preference)]
+    own = families[min(families, key=preference)]
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
-    for value, seed, score, status in zip(
-        rows["value"], rows["seed"], rows["score"], rows["status"], strict=True
-    ):
-        points[value][int(seed)] = float(score)
-        guesses[value][int(seed)] = status != "ok"
-    settings = {name: v for name, v in changes[rows.index[0]].items() if name != over}
+    for run, value in own:
+        points[value][int(run.seed)] = float(run.score)
+        guesses[value][int(run.seed)] = run.status != "ok"
+    first, _ = own[0]
+    settings = {name: v for name, v in _read(first.changed).items() if name != over}
     ordered = sorted(points, key=lambda v: (isinstance(v, str), v) if v is not None else (True, ""))
     return Series(
         method,
-        str(rows["title"].iloc[0]),
+        first.title,
         settings,
         {value: dict(sorted(points[value].items())) for value in ordered},
         {value: sum(guesses[value].values()) for value in ordered},
-        frozenset(rows["run_id"]),
-        float(rows["chance"].iloc[0]),
+        frozenset(run.run_id for run, _ in own),
+        float(first.chance),
     )
