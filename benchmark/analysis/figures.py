@@ -32,12 +32,19 @@ from benchmark.errors import UserError
 from benchmark.records import FAILED, SCORED, Record
 
 if TYPE_CHECKING:
+    from matplotlib.backends.backend_svg import RendererSVG
     from matplotlib.figure import Figure
 
 MOST_LINES = 8
 """Methods in one plot; more could not be told apart."""
 MOST_SWEEPS = 4
 """Swept settings shown of a task and budget."""
+POINTS = 72
+"""An inch."""
+MARGINS = (45.0, 35.0, 5.0, 5.0)
+"""About what labels take left of, below, right of and above the axes, in points."""
+GAP = 4.0
+"""Points between the things of a figure."""
 INK = re.compile(r"(?<=: )#000000")
 
 
@@ -56,21 +63,57 @@ def svg(figure: Figure, name: str) -> str:
         name: unlike that of any other figure of the page; the ids in it are made of it.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import RendererSVG
 
-    # Laid out here, the figure need not be drawn twice.
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)
+    figure.set_layout_engine("none")
+    figure.set_dpi(POINTS)
+    for part in (figure, *figure.axes):
+        part.patch.set_visible(False)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        # What measures also draws, and so measures every text but once.
+        renderer = RendererSVG(*figure.bbox.size, buffer, metadata={"Date": None})
+        _make_room(figure, renderer)
+        figure.draw(renderer)
+        renderer.finalize()
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     # Ids of groups are the same in every figure, and nothing refers to them.
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r' width="[^"]*pt"| height="[^"]*pt"', "", text, count=2)
     return INK.sub("currentColor", text.replace("<svg ", '<svg role="img" ', 1))
+
+
+def _make_room(figure: Figure, renderer: RendererSVG) -> None:
+    """Have a figure's only axes fill what their labels, and a legend below them, leave.
+
+    A constrained layout does that too, but measures everything twice.
+    """
+    from matplotlib.ticker import FixedLocator
+    from matplotlib.transforms import Bbox
+
+    (axes,) = figure.axes
+    width, height = figure.bbox.size
+    below = sum(own.get_window_extent(renderer).height + 2 * GAP for own in figure.legends)
+
+    def fill(left: float, bottom: float, right: float, top: float) -> None:
+        bottom += below
+        axes.set_position(
+            (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+        )
+
+    fill(*MARGINS)
+    # At the final height there may be other ticks, with longer labels: these stay.
+    axes.yaxis.set_major_locator(FixedLocator(list(axes.get_yticks())))
+    inner = axes.get_window_extent(renderer)
+    boxes = [axis.get_tightbbox(renderer) for axis in (axes.xaxis, axes.yaxis)]
+    outer = Bbox.union([inner, *(box for box in boxes if box)])
+    fill(
+        inner.x0 - outer.x0 + GAP,
+        inner.y0 - outer.y0 + GAP,
+        outer.x1 - inner.x1 + GAP,
+        outer.y1 - inner.y1 + GAP,
+    )
 
 
 def size_with_legend(lines: int) -> Size:
@@ -166,7 +209,10 @@ def robustness_plots(
     if best:
         scores = {method: (titles[method], [draws]) for method, draws in best[:MOST_LINES]}
         yield Plot(
-            svg(profiles_figure(scores, size=size_with_legend(len(scores))), f"draws {name}"),
+            svg(
+                profiles_figure(scores, "draws", size_with_legend(len(scores))),
+                f"draws {name}",
+            ),
             "Performance profiles over random draws from each method's own tuning ranges: the area "
             "under a curve is the robustness score. Bands 95 %, n draws.",
         )
