@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
 from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.analysis.overall import Overall
 from benchmark.analysis.plots import (
@@ -25,11 +23,11 @@ from benchmark.analysis.plots import (
     profiles_figure,
 )
 from benchmark.analysis.robustness import robustness_scores
-from benchmark.analysis.series import Series, select
+from benchmark.analysis.series import Run, Series, runs_of, select_runs
 from benchmark.analysis.tables import DATA_FREE, Table
 from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import FAILED, SCORED, Record
+from benchmark.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.backends.backend_svg import RendererSVG
@@ -67,12 +65,13 @@ def svg(figure: Figure, name: str) -> str:
 
     figure.set_layout_engine("none")
     figure.set_dpi(POINTS)
-    for part in (figure, *figure.axes):
-        part.patch.set_visible(False)
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_visible(False)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         # What measures also draws, and so measures every text but once.
-        renderer = RendererSVG(*figure.bbox.size, buffer, metadata={"Date": None})
+        size = figure.bbox.size
+        renderer: Any = RendererSVG(*size, buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
         _make_room(figure, renderer)
         figure.draw(renderer)
         renderer.finalize()
@@ -174,21 +173,20 @@ def overall_profiles(overall: Overall) -> Plot | None:
 
 
 def robustness_plots(
-    records: Sequence[Record], frame: pd.DataFrame, planned: Iterable[tuple[str, str, str]] = ()
+    records: Sequence[Record], planned: Iterable[tuple[str, str, str]] = ()
 ) -> Iterator[Plot]:
     """Scores over every setting that was swept, all else being equal, and over random draws.
 
     Args:
         records: of one task, budget preset and teacher.
-        frame: of the same records.
         planned: draws set out to be run, as `robustness_scores` takes them.
     """
     spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
     name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
-    shown = 0
-    for over, methods in sorted(_candidates(frame).items()):
+    shown, runs = 0, runs_of(records)
+    for over, methods in sorted(_candidates(runs).items()):
         try:
-            place, found = select(frame, methods, spec.task, spec.budget.name, over)
+            place, found = select_runs(runs, methods, spec.task, spec.budget.name, over)
         except UserError:
             continue  # it was varied at another budget's numbers only
         swept = [series for series in found if len(series.points) > 1]
@@ -218,14 +216,12 @@ def robustness_plots(
         )
 
 
-def _candidates(frame: pd.DataFrame) -> dict[str, list[str]]:
+def _candidates(runs: Iterable[Run]) -> dict[str, list[str]]:
     """Settings with more than one value, and the methods they vary in."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
-    rows = frame[frame["status"].isin(SCORED | FAILED) & (frame["purpose"] != "draw")]
-    rows = rows[rows["objective"] == "kd"]
-    settings = rows[["method", "budget_numbers", "params"]].drop_duplicates()
+    settings = {(run.method, run.budget_numbers, run.params) for run in runs if run.counts}
     by_method: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for method, numbers, params in settings.itertuples(index=False):
+    for method, numbers, params in settings:
         by_method[method].append({**json.loads(numbers), **json.loads(params)})
     for method, known in by_method.items():
         # A record without a parameter that others have is one at its default.

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TIMED_PHASES = ("synthesis", "distillation", "joint")
 """Phases that are the method's own; evaluation is the harness's."""
 
+OWN_OBJECTIVE = "kd"
+"""What the objective of a run is called that has none put on it."""
+
 METRIC_NAMES: dict[Metric, str] = {"accuracy": "accuracy", "miou": "mIoU"}
 """What a score is called in tables and plots."""
 
@@ -34,7 +37,7 @@ def row(record: Record) -> dict[str, Any]:
         "task": record.spec.task,
         "budget": record.spec.budget.name,
         "variant": record.spec.budget.variant,
-        "budget_numbers": _numbers(record.spec.budget),
+        "budget_numbers": numbers_of(record.spec.budget),
         "purpose": record.spec.purpose,
         "method": record.spec.method,
         "version": record.spec.method_version,
@@ -44,7 +47,7 @@ def row(record: Record) -> dict[str, Any]:
         "params": canonical(record.spec.params),
         "proxy": record.spec.proxy,
         "proxy_name": record.method.proxy,
-        "objective": record.spec.objective.name if record.spec.objective else "kd",
+        "objective": record.spec.objective.name if record.spec.objective else OWN_OBJECTIVE,
         "seed": record.spec.seed,
         "status": record.status,
         "reason": record.reason,
@@ -68,8 +71,8 @@ def row(record: Record) -> dict[str, Any]:
 
 
 @lru_cache(1024)
-def _numbers(budget: Budget) -> str:
-    """Few budgets are behind many records."""
+def numbers_of(budget: Budget) -> str:
+    """A budget's identity as text; few budgets are behind many records."""
     return canonical(budget.identity())
 
 

@@ -146,19 +146,19 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
     from matplotlib.ticker import LogLocator
 
     figure, axes = _figure(size)
-    markers = []
+    drawn = []
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
-        drawn = axes.errorbar(
+        bars = axes.errorbar(
             [point.seconds for point in own],
             [100 * point.score for point in own],
             yerr=[[100 * point.arms[side] for point in own] for side in (0, 1)],
+            label=_literal(own[0].title),
             linestyle="none",
             markerfacecolor=None if own[0].data_free else "none",
             **style(method),
         )
-        drawn.lines[0].set_label(_literal(own[0].title))
-        markers.append(drawn.lines[0])
+        drawn.append(bars)
     front = pareto_front([point for point in points if point.data_free])
     if front:
         x = [*(point.seconds for point in front), max(point.seconds for point in points)]
@@ -175,7 +175,8 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
     axes.set_ylabel(f"{metric}, %")
     # Markers alone: with their intervals a legend takes as long to draw as the points.
     figure.legend(
-        handles=markers,
+        [bars.lines[0] for bars in drawn],
+        [str(bars.get_label()) for bars in drawn],
         loc="outside lower center",
         frameon=False,
         fontsize="small",

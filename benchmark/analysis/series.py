@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.frame import METRIC_NAMES, OWN_OBJECTIVE, numbers_of
 from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import FAILED, SCORED, Metric
+from benchmark.records import FAILED, SCORED, Metric, Record
 from methods.budget import Budget
 from methods.params import format_value, nearest
 
@@ -69,39 +69,91 @@ class Series:
         return f"{self.title} ({text})" if text else self.title
 
 
-class _Run(NamedTuple):
-    """What of a frame's row a comparison asks for: columns of those names, but for ``in_table``."""
+class Run(NamedTuple):
+    """What a comparison asks of a run; a frame of results has columns of these names."""
 
-    run_id: str
+    suite: str
+    task: str
+    budget: str
+    variant: str
     method: str
+    params: str
+    seed: int
+    run_id: str
     version: int
     title: str
-    params: str
     changed: str
-    budget: str
     budget_numbers: str
-    variant: str
+    purpose: str
+    objective: str
     teacher: str
     metric: Metric
     chance: float
     proxy: str
-    seed: int
     status: str
-    score: float
-    in_table: bool
+    score: float | None
 
     @property
     def owner(self) -> tuple[str, int]:
         """Method and version, whose parameters these are."""
         return self.method, self.version
 
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part: it has ended, is no random draw, and minimised its own loss."""
+        ended = self.status in SCORED or self.status in FAILED
+        return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
 
-Valued = tuple[_Run, Any]
+
+Valued = tuple[Run, Any]
 """A run with its value of the swept setting."""
+
+
+def runs_of(records: Iterable[Record]) -> list[Run]:
+    """The runs of records, in the order of their frame, which takes ten times as long to make."""
+    runs = []
+    for record in records:
+        spec, method, teacher = record.spec, record.method, record.teacher
+        run = Run(
+            suite=spec.suite,
+            task=spec.task,
+            budget=spec.budget.name,
+            variant=spec.budget.variant,
+            method=spec.method,
+            params=canonical(spec.params),
+            seed=spec.seed,
+            run_id=record.run_id,
+            version=spec.method_version,
+            title=method.title,
+            changed=canonical(method.changed),
+            budget_numbers=numbers_of(spec.budget),
+            purpose=spec.purpose,
+            objective=spec.objective.name if spec.objective else OWN_OBJECTIVE,
+            teacher=teacher.checksum,
+            metric=teacher.metric,
+            chance=teacher.chance,
+            proxy=spec.proxy,
+            status=record.status,
+            score=record.score,
+        )
+        runs.append(run)
+    return sorted(runs, key=lambda run: run[: 1 + Run._fields.index("run_id")])
 
 
 def select(
     frame: pd.DataFrame,
+    methods: Sequence[str],
+    task: str,
+    budget: str | None = None,
+    over: str | None = None,
+) -> tuple[Place, list[Series]]:
+    """`select_runs` of a frame of `benchmark.load_results`."""
+    columns = [] if frame.empty else [frame[name].tolist() for name in Run._fields]
+    return select_runs(list(map(Run, *columns)) if columns else [], methods, task, budget, over)
+
+
+def select_runs(
+    runs: Sequence[Run],
     methods: Sequence[str],
     task: str,
     budget: str | None = None,
@@ -116,7 +168,7 @@ def select(
     no part.
 
     Args:
-        frame: of `benchmark.load_results`.
+        runs: in the order of a frame of results.
         methods: names, in the order wanted.
         task: its name.
         budget: preset; the one with the most runs when None.
@@ -125,17 +177,19 @@ def select(
     Raises:
         UserError: for a name that the frame does not have.
     """
-    runs = _runs(frame, methods, task, budget)
+    runs = _wanted(runs, methods, task, budget)
     usual = _usual(over, runs)
-    if over in BUDGET_NUMBERS:
+    chosen: list[Valued]
+    if over is None:
+        chosen = [(run, None) for run in runs if not run.variant]
+    elif over in BUDGET_NUMBERS:
         chosen = [(run, _read(run.budget_numbers).get(over, 0)) for run in runs]
     else:
         # What another version of a method does not know has no value there.
         chosen = [
             (run, _read(run.params).get(over, usual.get(run.owner)))
             for run in runs
-            if not run.variant
-            and (over is None or over in _read(run.params) or run.owner in usual)
+            if not run.variant and (over in _read(run.params) or run.owner in usual)
         ]
     if not chosen:
         raise UserError(
@@ -154,13 +208,12 @@ def select(
     return place, [_series(by_method[name], name, over) for name in methods]
 
 
-def _runs(
-    frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str | None
-) -> list[_Run]:
+def _wanted(
+    runs: Sequence[Run], methods: Sequence[str], task: str, budget: str | None
+) -> list[Run]:
     """The scored and failed runs asked for, each once."""
-    rows = frame
     for column, wanted in (("task", [task]), ("method", methods), ("budget", [budget])):
-        have = [] if rows.empty else sorted(set(rows[column].tolist()))
+        have = sorted({getattr(run, column) for run in runs})
         for name in wanted:
             if name is not None and name not in have:
                 where = "" if column == "task" else f" on task '{task}'"
@@ -168,24 +221,16 @@ def _runs(
                     f"there are no records of {column} '{name}'{where}; {nearest(name, have)}"
                 )
         if None not in wanted:
-            rows = rows[rows[column].isin(wanted)]
-    rows = rows[
-        rows["status"].isin(SCORED | FAILED)
-        & (rows["purpose"] != "draw")
-        & (rows["objective"] == "kd")
-    ]
-    failed = rows["status"].isin(FAILED)
-    score = rows["score"].where(~failed, rows["chance"])
-    rows = rows.assign(score=score, ended=~failed, in_table=rows["purpose"] == "table")
+            runs = [run for run in runs if getattr(run, column) in wanted]
+    once: dict[str, Run] = {}
     # Of a run that several suites have, the finished copy.
-    rows = rows[[*_Run._fields, "ended"]]
-    rows = rows.sort_values(["ended", "in_table"], ascending=False, kind="stable")
-    rows = rows.drop_duplicates("run_id")
-    # Lists: pandas takes as long for one of a few thousand texts as Python for all of them.
-    return list(map(_Run, *(rows[name].tolist() for name in _Run._fields)))
+    for run in sorted(runs, key=lambda run: (run.status in FAILED, run.purpose != "table")):
+        if run.counts:
+            once.setdefault(run.run_id, run)
+    return list(once.values())
 
 
-def _usual(over: str | None, runs: Sequence[_Run]) -> dict[tuple[str, int], Any]:
+def _usual(over: str | None, runs: Sequence[Run]) -> dict[tuple[str, int], Any]:
     """What a record without the parameter ``over`` was run at, by method and version.
 
     Raises:
@@ -248,7 +293,7 @@ def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
     def preference(family: str) -> tuple[int, int, int, int, str]:
         runs = [run for run, _ in families[family]]
         different = {(type(value), value) for _, value in families[family]}
-        in_table = 0 if over else sum(run.in_table for run in runs)
+        in_table = 0 if over else sum(run.purpose == "table" for run in runs)
         fewest = min(len(_read(run.changed)) for run in runs)
         return (-len(different), -in_table, -len(runs), fewest, family)
 
@@ -256,7 +301,8 @@ def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
     for run, value in own:
-        points[value][int(run.seed)] = float(run.score)
+        reached = run.chance if run.status in FAILED or run.score is None else run.score
+        points[value][int(run.seed)] = float(reached)
         guesses[value][int(run.seed)] = run.status != "ok"
     first, _ = own[0]
     settings = {name: v for name, v in _read(first.changed).items() if name != over}

@@ -110,9 +110,10 @@ def compare(
     ] = None,
 ) -> None:
     """Say which method is better and which is steadier, how sure that is, and save the plot."""
-    from benchmark.analysis import answers
+    with _undisturbed():
+        from benchmark.analysis import answers
 
-    answers.compare(methods, task, budget, over, results, plot, console)
+        answers.compare(methods, task, budget, over, results, plot, console)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -129,6 +130,7 @@ def robustness(
     ] = Path("docs/robustness.md"),
 ) -> None:
     """Write what the records say about robustness: sweeps, random draws, stability of losses."""
-    from benchmark.analysis import robustness_page
+    with _undisturbed():
+        from benchmark.analysis import robustness_page
 
-    robustness_page.robustness(methods, task, budget, results, output, console)
+        robustness_page.robustness(methods, task, budget, results, output, console)
