@@ -88,6 +88,10 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]
 """What becomes a folder's name; it cannot lead anywhere else."""
 
 
+NOT_IDENTITY = frozenset({"suite", "budget", "purpose"})
+"""Of a specification: who asked and why, and what has an identity of its own."""
+
+
 class Spec(_OmitsUnset):
     """What was asked for. Two runs with equal specs and teachers are the same experiment.
 
@@ -112,7 +116,13 @@ class Spec(_OmitsUnset):
 
     def run_id(self, teacher_checksum: str) -> str:
         """Identity of the experiment; the suite that asked for it, and why, is not part of it."""
-        identity = self.model_dump(mode="json", exclude={"suite", "budget", "purpose"})
+        # What `model_dump` would give, sooner: a table asks for those of ten thousand records.
+        identity = {name: v for name, v in vars(self).items() if name not in NOT_IDENTITY}
+        for name in self.later & identity.keys():
+            if identity[name] == type(self).model_fields[name].default:
+                del identity[name]
+        if self.objective is not None:
+            identity["objective"] = self.objective.model_dump(mode="json")
         budget = _budget_identity(self.budget)
         return digest({**identity, "budget": budget, "teacher": teacher_checksum})
 
@@ -287,7 +297,7 @@ class Record(_OmitsUnset):
         return canonical(self.model_dump(mode="json"), indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Record:
+    def from_json(cls, text: str | bytes) -> Record:
         """Read a record of this or an older schema.
 
         Raises:
@@ -300,7 +310,7 @@ class Record(_OmitsUnset):
         except ValidationError:
             understood = False
         if not understood:
-            record = cls._migrated(text)
+            record = cls._migrated(text if isinstance(text, str) else text.decode("utf-8"))
         if record.spec.run_id(record.teacher.checksum) != record.run_id:
             raise ValueError("its run_id does not match its spec: it was edited or misplaced")
         return record

@@ -209,9 +209,10 @@ class Store:
             ValueError: one line saying why it is none.
             OSError: when the file cannot be read.
         """
-        record = Record.from_json(path.read_text(encoding="utf-8"))
+        record = Record.from_json(path.read_bytes())
         spec = record.spec
-        if path.parts[-4:] != (spec.suite, spec.task, spec.method, f"{record.run_id}.json"):
+        own = os.sep.join(["", spec.suite, spec.task, spec.method, f"{record.run_id}.json"])
+        if not f"{os.sep}{os.fspath(path)}".endswith(own):
             raise ValueError("it lies in the wrong folder for its spec")
         return record
 

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
 from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.analysis.overall import Overall
 from benchmark.analysis.plots import (
@@ -25,19 +23,26 @@ from benchmark.analysis.plots import (
     profiles_figure,
 )
 from benchmark.analysis.robustness import robustness_scores
-from benchmark.analysis.series import Series, select
+from benchmark.analysis.series import Run, Series, runs_of, select_runs
 from benchmark.analysis.tables import DATA_FREE, Table
 from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import FAILED, SCORED, Record
+from benchmark.records import Record
 
 if TYPE_CHECKING:
+    from matplotlib.backends.backend_svg import RendererSVG
     from matplotlib.figure import Figure
 
 MOST_LINES = 8
 """Methods in one plot; more could not be told apart."""
 MOST_SWEEPS = 4
 """Swept settings shown of a task and budget."""
+POINTS = 72
+"""An inch."""
+MARGINS = (45.0, 35.0, 5.0, 5.0)
+"""About what labels take left of, below, right of and above the axes, in points."""
+GAP = 4.0
+"""Points between the things of a figure."""
 INK = re.compile(r"(?<=: )#000000")
 
 
@@ -56,21 +61,58 @@ def svg(figure: Figure, name: str) -> str:
         name: unlike that of any other figure of the page; the ids in it are made of it.
     """
     import matplotlib
+    from matplotlib.backends.backend_svg import RendererSVG
 
-    # Laid out here, the figure need not be drawn twice.
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine(None)
+    figure.set_layout_engine("none")
+    figure.set_dpi(POINTS)
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_visible(False)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        # What measures also draws, and so measures every text but once.
+        size = figure.bbox.size
+        renderer: Any = RendererSVG(*size, buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        _make_room(figure, renderer)
+        figure.draw(renderer)
+        renderer.finalize()
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     # Ids of groups are the same in every figure, and nothing refers to them.
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     text = re.sub(r' width="[^"]*pt"| height="[^"]*pt"', "", text, count=2)
     return INK.sub("currentColor", text.replace("<svg ", '<svg role="img" ', 1))
+
+
+def _make_room(figure: Figure, renderer: RendererSVG) -> None:
+    """Have a figure's only axes fill what their labels, and a legend below them, leave.
+
+    A constrained layout does that too, but measures everything twice.
+    """
+    from matplotlib.ticker import FixedLocator
+    from matplotlib.transforms import Bbox
+
+    (axes,) = figure.axes
+    width, height = figure.bbox.size
+    below = sum(own.get_window_extent(renderer).height + 2 * GAP for own in figure.legends)
+
+    def fill(left: float, bottom: float, right: float, top: float) -> None:
+        bottom += below
+        axes.set_position(
+            (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+        )
+
+    fill(*MARGINS)
+    # At the final height there may be other ticks, with longer labels: these stay.
+    axes.yaxis.set_major_locator(FixedLocator(list(axes.get_yticks())))
+    inner = axes.get_window_extent(renderer)
+    boxes = [axis.get_tightbbox(renderer) for axis in (axes.xaxis, axes.yaxis)]
+    outer = Bbox.union([inner, *(box for box in boxes if box)])
+    fill(
+        inner.x0 - outer.x0 + GAP,
+        inner.y0 - outer.y0 + GAP,
+        outer.x1 - inner.x1 + GAP,
+        outer.y1 - inner.y1 + GAP,
+    )
 
 
 def size_with_legend(lines: int) -> Size:
@@ -131,21 +173,20 @@ def overall_profiles(overall: Overall) -> Plot | None:
 
 
 def robustness_plots(
-    records: Sequence[Record], frame: pd.DataFrame, planned: Iterable[tuple[str, str, str]] = ()
+    records: Sequence[Record], planned: Iterable[tuple[str, str, str]] = ()
 ) -> Iterator[Plot]:
     """Scores over every setting that was swept, all else being equal, and over random draws.
 
     Args:
         records: of one task, budget preset and teacher.
-        frame: of the same records.
         planned: draws set out to be run, as `robustness_scores` takes them.
     """
     spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
     name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
-    shown = 0
-    for over, methods in sorted(_candidates(frame).items()):
+    shown, runs = 0, runs_of(records)
+    for over, methods in sorted(_candidates(runs).items()):
         try:
-            place, found = select(frame, methods, spec.task, spec.budget.name, over)
+            place, found = select_runs(runs, methods, spec.task, spec.budget.name, over)
         except UserError:
             continue  # it was varied at another budget's numbers only
         swept = [series for series in found if len(series.points) > 1]
@@ -166,20 +207,21 @@ def robustness_plots(
     if best:
         scores = {method: (titles[method], [draws]) for method, draws in best[:MOST_LINES]}
         yield Plot(
-            svg(profiles_figure(scores, size=size_with_legend(len(scores))), f"draws {name}"),
+            svg(
+                profiles_figure(scores, "draws", size_with_legend(len(scores))),
+                f"draws {name}",
+            ),
             "Performance profiles over random draws from each method's own tuning ranges: the area "
             "under a curve is the robustness score. Bands 95 %, n draws.",
         )
 
 
-def _candidates(frame: pd.DataFrame) -> dict[str, list[str]]:
+def _candidates(runs: Iterable[Run]) -> dict[str, list[str]]:
     """Settings with more than one value, and the methods they vary in."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
-    rows = frame[frame["status"].isin(SCORED | FAILED) & (frame["purpose"] != "draw")]
-    rows = rows[rows["objective"] == "kd"]
-    settings = rows[["method", "budget_numbers", "params"]].drop_duplicates()
+    settings = {(run.method, run.budget_numbers, run.params) for run in runs if run.counts}
     by_method: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for method, numbers, params in settings.itertuples(index=False):
+    for method, numbers, params in settings:
         by_method[method].append({**json.loads(numbers), **json.loads(params)})
     for method, known in by_method.items():
         # A record without a parameter that others have is one at its default.

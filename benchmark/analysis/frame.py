@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import fsum
 from pathlib import Path
 from statistics import fmean
@@ -12,12 +13,16 @@ from benchmark.canonical import canonical
 from benchmark.errors import UserError
 from benchmark.records import Metric, Record
 from benchmark.store import Scan, Store
+from methods.budget import Budget
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TIMED_PHASES = ("synthesis", "distillation", "joint")
 """Phases that are the method's own; evaluation is the harness's."""
+
+OWN_OBJECTIVE = "kd"
+"""What the objective of a run is called that has none put on it."""
 
 METRIC_NAMES: dict[Metric, str] = {"accuracy": "accuracy", "miou": "mIoU"}
 """What a score is called in tables and plots."""
@@ -32,7 +37,7 @@ def row(record: Record) -> dict[str, Any]:
         "task": record.spec.task,
         "budget": record.spec.budget.name,
         "variant": record.spec.budget.variant,
-        "budget_numbers": canonical(record.spec.budget.identity()),
+        "budget_numbers": numbers_of(record.spec.budget),
         "purpose": record.spec.purpose,
         "method": record.spec.method,
         "version": record.spec.method_version,
@@ -42,7 +47,7 @@ def row(record: Record) -> dict[str, Any]:
         "params": canonical(record.spec.params),
         "proxy": record.spec.proxy,
         "proxy_name": record.method.proxy,
-        "objective": record.spec.objective.name if record.spec.objective else "kd",
+        "objective": record.spec.objective.name if record.spec.objective else OWN_OBJECTIVE,
         "seed": record.spec.seed,
         "status": record.status,
         "reason": record.reason,
@@ -63,6 +68,12 @@ def row(record: Record) -> dict[str, Any]:
         **record.metrics,
         **image_metrics(record),
     }
+
+
+@lru_cache(1024)
+def numbers_of(budget: Budget) -> str:
+    """A budget's identity as text; few budgets are behind many records."""
+    return canonical(budget.identity())
 
 
 def kd_loss_variance(record: Record) -> float | None:

@@ -146,9 +146,10 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
     from matplotlib.ticker import LogLocator
 
     figure, axes = _figure(size)
+    drawn = []
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
-        axes.errorbar(
+        bars = axes.errorbar(
             [point.seconds for point in own],
             [100 * point.score for point in own],
             yerr=[[100 * point.arms[side] for point in own] for side in (0, 1)],
@@ -157,6 +158,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
             markerfacecolor=None if own[0].data_free else "none",
             **style(method),
         )
+        drawn.append(bars)
     front = pareto_front([point for point in points if point.data_free])
     if front:
         x = [*(point.seconds for point in front), max(point.seconds for point in points)]
@@ -171,7 +173,15 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
         axis_formatter("{x:g}")  # powers of ten would be set as formulas, which takes long
     axes.set_xlabel("seconds a run, log scale")
     axes.set_ylabel(f"{metric}, %")
-    figure.legend(loc="outside lower center", frameon=False, fontsize="small", ncols=LEGEND_COLUMNS)
+    # Markers alone: with their intervals a legend takes as long to draw as the points.
+    figure.legend(
+        [bars.lines[0] for bars in drawn],
+        [str(bars.get_label()) for bars in drawn],
+        loc="outside lower center",
+        frameon=False,
+        fontsize="small",
+        ncols=LEGEND_COLUMNS,
+    )
     return figure
 
 

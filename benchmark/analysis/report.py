@@ -21,7 +21,6 @@ from rich.console import Console
 
 from benchmark.analysis.beside import side_tables
 from benchmark.analysis.figures import Plot, cost_plot, overall_profiles, robustness_plots
-from benchmark.analysis.frame import to_frame
 from benchmark.analysis.leaderboard import cells, published
 from benchmark.analysis.markdown import HEADER, OTHERS
 from benchmark.analysis.overall import headline_rows, overall_cells, overalls
@@ -216,7 +215,7 @@ def _robustness_sections(
         places[spec.task, spec.budget.name, record.teacher.checksum].append(record)
     for (task, budget, teacher), own in sorted(places.items()):
         planned = planned_draws(scan, partial(_is_of, task, budget, teacher))
-        plots = list(robustness_plots(own, to_frame(own), planned))
+        plots = list(robustness_plots(own, planned))
         if plots:
             title = f"Robustness: {task}, budget {budget}"
             caption = f"Teacher {teacher}. `dfkd compare` says what of this the seeds support."

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from benchmark.canonical import canonical
-from benchmark.records import Record
+from benchmark.records import Record, SegmentationInfo
 from methods.params import format_value
 
 POINTS, FEW_POINTS = 200, 24
 """Points to which a curve is thinned: in a page of up to `MANY` runs, and of more."""
 MANY = 1000
+PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 class _Shared:
@@ -26,18 +30,30 @@ class _Shared:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self._places: dict[str, int] = {}
+        self._places: dict[Hashable, int] = {}
 
-    def place(self, value: Any) -> int:
-        """The number of a JSON value."""
-        return self.place_of(canonical(value), value)
+    def place_of(self, key: Hashable, made: Callable[[], Any]) -> int:
+        """The number of a JSON value, equal to another when their keys are; made but once."""
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = len(self.values)
+            self.values.append(made())
+        return place
 
-    def place_of(self, key: str, value: Any) -> int:
-        """The number of a value that is equal to another when their keys are."""
-        if key not in self._places:
-            self._places[key] = len(self.values)
-            self.values.append(value)
-        return self._places[key]
+    def place_of_part(self, part: BaseModel) -> int:
+        """The number of a part of a record."""
+        return self.place_of(_key(part), lambda: part.model_dump(mode="json"))
+
+
+def _key(part: BaseModel, without: str | None = None) -> Hashable:
+    """Equal for parts that are equal but for one field: much sooner made than their JSON."""
+    key: list[Hashable] = [type(part)]
+    for name, value in vars(part).items():
+        if type(value) in PLAIN:
+            key.append(value if name != without else None)
+        else:
+            key.append(_key(value) if isinstance(value, BaseModel) else canonical(value))
+    return tuple(key)
 
 
 def runs_json(records: Sequence[Record], rows: Mapping[str, int], results: Path) -> str:
@@ -61,32 +77,24 @@ def runs_json(records: Sequence[Record], rows: Mapping[str, int], results: Path)
 
 def _run(record: Record, row: int | None, points: int, shared: _Shared) -> str:
     spec = record.spec
-    setup = spec.model_dump(mode="json", exclude={"seed"})
-    method = record.method.model_dump(mode="json")
     quality = {
         name: {"extractor": q.extractor, "images": q.samples.images, **q.samples.metrics}
         for name, q in record.quality.items()
     }
-    segmentation = record.segmentation
-    ious = segmentation and [
-        shared.place(segmentation.classes),
-        [None if iou is None else round(iou, 4) for iou in segmentation.per_class_iou],
-        [round(share, 4) for share in segmentation.test_shares],
-        segmentation.sample_shares and [round(share, 4) for share in segmentation.sample_shares],
-    ]
+    ious = record.segmentation and _ious(record.segmentation, shared)
     fields = [
         record.run_id,
         row,
-        shared.place({"spec": setup, "method": method, "command": rerun(record)}),
-        shared.place(record.teacher.model_dump(mode="json")),
-        shared.place(record.environment.model_dump(mode="json")),
+        shared.place_of((_key(spec, "seed"), _key(record.method)), lambda: _setup(record)),
+        shared.place_of_part(record.teacher),
+        shared.place_of_part(record.environment),
         spec.seed,
         record.status,
         record.reason,
         record.score,
-        shared.place(list(record.metrics)),
+        shared.place_of(("metrics", *record.metrics), lambda: list(record.metrics)),
         list(record.metrics.values()),
-        record.ledger.model_dump(mode="json"),
+        vars(record.ledger),
         record.data_note,
         record.created,
         quality,
@@ -95,16 +103,41 @@ def _run(record: Record, row: int | None, points: int, shared: _Shared) -> str:
     return f"{canonical(fields)[:-1]},{_curves(record, points, shared)}]"
 
 
+def _ious(segmentation: SegmentationInfo, shared: _Shared) -> list[Any]:
+    classes = segmentation.classes
+    return [
+        shared.place_of(("classes", *classes), lambda: classes),
+        [None if iou is None else round(iou, 4) for iou in segmentation.per_class_iou],
+        [round(share, 4) for share in segmentation.test_shares],
+        segmentation.sample_shares and [round(share, 4) for share in segmentation.sample_shares],
+    ]
+
+
+def _setup(record: Record) -> dict[str, Any]:
+    """What the seeds of a setting share."""
+    return {
+        "spec": record.spec.model_dump(mode="json", exclude={"seed"}),
+        "method": record.method.model_dump(mode="json"),
+        "command": rerun(record),
+    }
+
+
 def _curves(record: Record, points: int, shared: _Shared) -> str:
     """``{name: [place of its steps, [values]]}``, thinned evenly, the last point kept."""
     parts = []
     for name, curve in record.curves.items():
         stride = -(-len(curve["value"]) // points) or 1
         # Backwards, so that the last point is among those kept.
-        steps, values = curve["step"][::-1][::stride][::-1], curve["value"][::-1][::stride][::-1]
-        place = shared.place_of(f"steps {steps}", steps)
-        parts.append(f"{json.dumps(name)}:[{place},[{','.join([f'{v:.4g}' for v in values])}]]")
+        steps, values = (curve[axis][::-1][::stride][::-1] for axis in ("step", "value"))
+        place = shared.place_of(("steps", *steps), partial(list, steps))
+        parts.append(f"{json.dumps(name)}:[{place},[{_four_digits(len(values)) % tuple(values)}]]")
     return "{" + ",".join(parts) + "}"
+
+
+@cache
+def _four_digits(count: int) -> str:
+    """The form of so many numbers: written at once, they take half the time."""
+    return ",".join(["%.4g"] * count)
 
 
 def rerun(record: Record) -> str | None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
-from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.frame import METRIC_NAMES, OWN_OBJECTIVE, numbers_of
 from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import FAILED, SCORED
+from benchmark.records import FAILED, SCORED, Metric, Record
 from methods.budget import Budget
 from methods.params import format_value, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BUDGET_NUMBERS = [name for name in Budget.model_fields if name not in ("name", "variant")]
 
@@ -68,8 +69,91 @@ class Series:
         return f"{self.title} ({text})" if text else self.title
 
 
+class Run(NamedTuple):
+    """What a comparison asks of a run; a frame of results has columns of these names."""
+
+    suite: str
+    task: str
+    budget: str
+    variant: str
+    method: str
+    params: str
+    seed: int
+    run_id: str
+    version: int
+    title: str
+    changed: str
+    budget_numbers: str
+    purpose: str
+    objective: str
+    teacher: str
+    metric: Metric
+    chance: float
+    proxy: str
+    status: str
+    score: float | None
+
+    @property
+    def owner(self) -> tuple[str, int]:
+        """Method and version, whose parameters these are."""
+        return self.method, self.version
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part: it has ended, is no random draw, and minimised its own loss."""
+        ended = self.status in SCORED or self.status in FAILED
+        return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
+
+
+Valued = tuple[Run, Any]
+"""A run with its value of the swept setting."""
+
+
+def runs_of(records: Iterable[Record]) -> list[Run]:
+    """The runs of records, in the order of their frame, which takes ten times as long to make."""
+    runs = []
+    for record in records:
+        spec, method, teacher = record.spec, record.method, record.teacher
+        run = Run(
+            suite=spec.suite,
+            task=spec.task,
+            budget=spec.budget.name,
+            variant=spec.budget.variant,
+            method=spec.method,
+            params=canonical(spec.params),
+            seed=spec.seed,
+            run_id=record.run_id,
+            version=spec.method_version,
+            title=method.title,
+            changed=canonical(method.changed),
+            budget_numbers=numbers_of(spec.budget),
+            purpose=spec.purpose,
+            objective=spec.objective.name if spec.objective else OWN_OBJECTIVE,
+            teacher=teacher.checksum,
+            metric=teacher.metric,
+            chance=teacher.chance,
+            proxy=spec.proxy,
+            status=record.status,
+            score=record.score,
+        )
+        runs.append(run)
+    return sorted(runs, key=lambda run: run[: 1 + Run._fields.index("run_id")])
+
+
 def select(
     frame: pd.DataFrame,
+    methods: Sequence[str],
+    task: str,
+    budget: str | None = None,
+    over: str | None = None,
+) -> tuple[Place, list[Series]]:
+    """`select_runs` of a frame of `benchmark.load_results`."""
+    columns = [] if frame.empty else [frame[name].tolist() for name in Run._fields]
+    return select_runs(list(map(Run, *columns)) if columns else [], methods, task, budget, over)
+
+
+def select_runs(
+    runs: Sequence[Run],
     methods: Sequence[str],
     task: str,
     budget: str | None = None,
@@ -84,7 +168,7 @@ def select(
     no part.
 
     Args:
-        frame: of `benchmark.load_results`.
+        runs: in the order of a frame of results.
         methods: names, in the order wanted.
         task: its name.
         budget: preset; the one with the most runs when None.
@@ -93,91 +177,76 @@ def select(
     Raises:
         UserError: for a name that the frame does not have.
     """
-    rows = _runs(frame, methods, task, budget)
-    settings = rows["params"].map(_read)
-    numbers = rows["budget_numbers"].map(_read)
-    usual = _usual(over, rows.assign(settings=settings))
-    # Objects: pandas would turn the integers beside a missing value into floats, and it into NaN.
-    if over in BUDGET_NUMBERS:
-        values = [n.get(over, 0) for n in numbers]
-        rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
+    runs = _wanted(runs, methods, task, budget)
+    usual = _usual(over, runs)
+    chosen: list[Valued]
+    if over is None:
+        chosen = [(run, None) for run in runs if not run.variant]
+    elif over in BUDGET_NUMBERS:
+        chosen = [(run, _read(run.budget_numbers).get(over, 0)) for run in runs]
     else:
-        owners = list(zip(rows["method"], rows["version"], strict=True))
-        values = [s.get(over, usual.get(own)) for s, own in zip(settings, owners, strict=True)]
         # What another version of a method does not know has no value there.
-        known = [
-            over is None or over in s or own in usual
-            for s, own in zip(settings, owners, strict=True)
+        chosen = [
+            (run, _read(run.params).get(over, usual.get(run.owner)))
+            for run in runs
+            if not run.variant and (over in _read(run.params) or run.owner in usual)
         ]
-        rows = rows.assign(value=pd.Series(values, rows.index, dtype=object))
-        rows = rows[(rows["variant"] == "") & pd.Series(known, rows.index, dtype=bool)]
-    if rows.empty:
+    if not chosen:
         raise UserError(
             f"no run of {', '.join(methods)} on '{task}' has ended at a budget's own numbers and "
             "with its method's own objective"
         )
-    rows = rows.assign(
-        home=rows["budget_numbers"].map(lambda own: _without(own, over)) + " " + rows["teacher"],
-        family=rows["params"].map(lambda own: _without(own, over))
-        + rows["version"].astype(str)
-        + rows["proxy"],
-    )
-    sizes = rows.groupby("home", sort=True).size()
-    rows = rows[rows["home"] == sizes.idxmax()]
-    place = Place(
-        task,
-        str(rows["budget"].iloc[0]),
-        str(rows["teacher"].iloc[0]),
-        METRIC_NAMES[rows["metric"].iloc[0]],
-        over,
-    )
-    return place, [_series(rows[rows["method"] == name], name, over) for name in methods]
+    homes = [f"{_without(run.budget_numbers, over)} {run.teacher}" for run, _ in chosen]
+    sizes = Counter(homes)
+    home = min(sizes, key=lambda name: (-sizes[name], name))
+    chosen = [valued for valued, own in zip(chosen, homes, strict=True) if own == home]
+    first, _ = chosen[0]
+    place = Place(task, first.budget, first.teacher, METRIC_NAMES[first.metric], over)
+    by_method: dict[str, list[Valued]] = defaultdict(list)
+    for run, value in chosen:
+        by_method[run.method].append((run, value))
+    return place, [_series(by_method[name], name, over) for name in methods]
 
 
-def _runs(
-    frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str | None
-) -> pd.DataFrame:
+def _wanted(
+    runs: Sequence[Run], methods: Sequence[str], task: str, budget: str | None
+) -> list[Run]:
     """The scored and failed runs asked for, each once."""
-    rows = frame
     for column, wanted in (("task", [task]), ("method", methods), ("budget", [budget])):
+        have = sorted({getattr(run, column) for run in runs})
         for name in wanted:
-            have = [] if rows.empty else sorted(set(rows[column]))
             if name is not None and name not in have:
                 where = "" if column == "task" else f" on task '{task}'"
                 raise UserError(
                     f"there are no records of {column} '{name}'{where}; {nearest(name, have)}"
                 )
         if None not in wanted:
-            rows = rows[rows[column].isin(wanted)]
-    rows = rows[
-        rows["status"].isin(SCORED | FAILED)
-        & (rows["purpose"] != "draw")
-        & (rows["objective"] == "kd")
-    ]
-    failed = rows["status"].isin(FAILED)
-    score = rows["score"].where(~failed, rows["chance"])
-    rows = rows.assign(score=score, ended=~failed, in_table=rows["purpose"] == "table")
+            runs = [run for run in runs if getattr(run, column) in wanted]
+    once: dict[str, Run] = {}
     # Of a run that several suites have, the finished copy.
-    rows = rows.sort_values(["ended", "in_table"], ascending=False, kind="stable")
-    return rows.drop_duplicates("run_id").reset_index(drop=True)
+    for run in sorted(runs, key=lambda run: (run.status in FAILED, run.purpose != "table")):
+        if run.counts:
+            once.setdefault(run.run_id, run)
+    return list(once.values())
 
 
-def _usual(over: str | None, rows: pd.DataFrame) -> dict[tuple[str, int], Any]:
+def _usual(over: str | None, runs: Sequence[Run]) -> dict[tuple[str, int], Any]:
     """What a record without the parameter ``over`` was run at, by method and version.
 
     Raises:
         UserError: when a method has no such parameter.
     """
-    lacking = [over not in settings for settings in rows["settings"]]
-    if over is None or over in BUDGET_NUMBERS or not any(lacking):
+    if over is None or over in BUDGET_NUMBERS or all(over in _read(run.params) for run in runs):
         return {}
     usual = _added_defaults(over)
-    for method, own in rows.groupby("method", sort=True):
-        names = sorted(set().union(*own["settings"]))
+    known: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        known[run.method].update(_read(run.params))
+    for method, names in sorted(known.items()):
         if over not in names and method not in {name for name, _ in usual}:
             raise UserError(
                 f"--over: {method} has no parameter '{over}', and a budget no such number; "
-                f"{nearest(over, [*names, *BUDGET_NUMBERS])}"
+                f"{nearest(over, [*sorted(names), *BUDGET_NUMBERS])}"
             )
     return usual
 
@@ -214,34 +283,36 @@ def _without(text: str, over: str | None) -> str:
     return canonical({name: value for name, value in _read(text).items() if name not in left_out})
 
 
-def _series(rows: pd.DataFrame, method: str, over: str | None) -> Series:
-    if rows.empty:
+def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
+    if not own:
         return Series(method, method, {}, {}, {}, frozenset())
-    changes = rows["changed"].map(_read)
-    families = {str(family): own for family, own in rows.groupby("family", sort=False)}
+    families: dict[str, list[Valued]] = defaultdict(list)
+    for run, value in own:
+        families[f"{_without(run.params, over)}{run.version}{run.proxy}"].append((run, value))
 
     def preference(family: str) -> tuple[int, int, int, int, str]:
-        own = families[family]
-        in_table = 0 if over else int(own["in_table"].sum())
-        fewest = min(len(changes[i]) for i in own.index)
-        return (-own["value"].map(canonical).nunique(), -in_table, -len(own), fewest, family)
+        runs = [run for run, _ in families[family]]
+        different = {(type(value), value) for _, value in families[family]}
+        in_table = 0 if over else sum(run.purpose == "table" for run in runs)
+        fewest = min(len(_read(run.changed)) for run in runs)
+        return (-len(different), -in_table, -len(runs), fewest, family)
 
-    rows = families[min(families, key=preference)]
+    own = families[min(families, key=preference)]
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
-    for value, seed, score, status in zip(
-        rows["value"], rows["seed"], rows["score"], rows["status"], strict=True
-    ):
-        points[value][int(seed)] = float(score)
-        guesses[value][int(seed)] = status != "ok"
-    settings = {name: v for name, v in changes[rows.index[0]].items() if name != over}
+    for run, value in own:
+        reached = run.chance if run.status in FAILED or run.score is None else run.score
+        points[value][int(run.seed)] = float(reached)
+        guesses[value][int(run.seed)] = run.status != "ok"
+    first, _ = own[0]
+    settings = {name: v for name, v in _read(first.changed).items() if name != over}
     ordered = sorted(points, key=lambda v: (isinstance(v, str), v) if v is not None else (True, ""))
     return Series(
         method,
-        str(rows["title"].iloc[0]),
+        first.title,
         settings,
         {value: dict(sorted(points[value].items())) for value in ordered},
         {value: sum(guesses[value].values()) for value in ordered},
-        frozenset(rows["run_id"]),
-        float(rows["chance"].iloc[0]),
+        frozenset(run.run_id for run, _ in own),
+        float(first.chance),
     )

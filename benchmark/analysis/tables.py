@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -60,7 +60,10 @@ SCHEDULES = {
 
 @dataclass
 class Row:
-    """One method with one set of parameters, over its seeds."""
+    """One method with one set of parameters, over its seeds.
+
+    What is computed of its runs is kept, so a row gets no more of them once it is in a table.
+    """
 
     method: str
     title: str
@@ -76,7 +79,7 @@ class Row:
     provisional: bool = False
     """Whether runs that have not ended are no failures yet."""
 
-    @property
+    @cached_property
     def scored(self) -> list[Record]:
         """Runs that ended with a student."""
         return [record for record in self.records if record.status in SCORED]
@@ -86,12 +89,12 @@ class Row:
         values = [r.metrics[metric] for r in self.scored if metric in r.metrics]
         return fmean(values) if values else None
 
-    @property
+    @cached_property
     def interval(self) -> Interval | None:
         """Of the metric's mean over the finished runs."""
         return mean_interval([record.metrics[self.metric] for record in self.scored])
 
-    @property
+    @cached_property
     def judged(self) -> dict[str, int]:
         """The planned runs that count: all, or those that ended while others still run."""
         ended = {r.run_id for r in self.records if r.status in SCORED | FAILED}
@@ -102,14 +105,14 @@ class Row:
             if not waiting or run_id in ended
         }
 
-    @property
+    @cached_property
     def score(self) -> float:
         """Mean of the metric with every failed or missing run at chance level."""
         got = [record.metrics[self.metric] for record in self.scored]
         values = got + [self.chance] * (len(self.judged) - len(got))
         return fmean(values) if values else 0.0
 
-    @property
+    @cached_property
     def by_seed(self) -> dict[int, float]:
         """The metric by seed, every failed or missing run at chance level."""
         got = {record.run_id: record.metrics[self.metric] for record in self.scored}
@@ -157,7 +160,7 @@ class Row:
 
 @dataclass
 class Table:
-    """All rows of one task, budget and teacher."""
+    """All rows of one task, budget and teacher; they are there before anything is asked of it."""
 
     task: str
     budget: Budget
@@ -170,7 +173,7 @@ class Table:
     robustness: dict[str, list[float]] = field(default_factory=dict)
     """Normalised score of every random draw, by method."""
 
-    @property
+    @cached_property
     def variants(self) -> dict[str, str]:
         """Metrics of other forms of the student that any run has, by the name of their column."""
         scores = {
@@ -184,7 +187,7 @@ class Table:
             if metric in present
         }
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too; with
         scores and sizes of quantised students, and robustness, where there are any."""

@@ -5,6 +5,10 @@ None of them imports torch, unless a setting was swept that records leave out at
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +18,21 @@ from benchmark.cli.options import Results
 from benchmark.cli.program import answers_in_one_line, app, console, errors
 
 PANEL = "Judge"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """numpy on one thread, and no garbage collection, also while modules are imported.
+
+    The products behind tables are small: handed to several threads, they wait for one another,
+    on a busy machine for longer than the sums take. numpy reads this once, when it is imported.
+    """
+    from benchmark.store import collector_paused
+
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with collector_paused():
+        yield
 
 
 @app.command(rich_help_panel=PANEL)
@@ -31,9 +50,11 @@ def leaderboard(
     ] = False,
 ) -> None:
     """Render leaderboard.md, and the marked tables of the README beside it, from the records."""
-    from benchmark.analysis import publish
+    with _undisturbed():
+        from benchmark.analysis import publish
 
-    raise typer.Exit(publish.leaderboard(results, output, form, check, console, errors))
+        code = publish.leaderboard(results, output, form, check, console, errors)
+    raise typer.Exit(code)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -43,9 +64,11 @@ def report(
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML page: tables to sort and filter, plots, pictures, every run."""
-    from benchmark.analysis import report as reporting
+    with _undisturbed():
+        from benchmark.analysis import report as reporting
 
-    raise typer.Exit(reporting.write(results, output, console, errors))
+        code = reporting.write(results, output, console, errors)
+    raise typer.Exit(code)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -87,9 +110,10 @@ def compare(
     ] = None,
 ) -> None:
     """Say which method is better and which is steadier, how sure that is, and save the plot."""
-    from benchmark.analysis import answers
+    with _undisturbed():
+        from benchmark.analysis import answers
 
-    answers.compare(methods, task, budget, over, results, plot, console)
+        answers.compare(methods, task, budget, over, results, plot, console)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -106,6 +130,7 @@ def robustness(
     ] = Path("docs/robustness.md"),
 ) -> None:
     """Write what the records say about robustness: sweeps, random draws, stability of losses."""
-    from benchmark.analysis import robustness_page
+    with _undisturbed():
+        from benchmark.analysis import robustness_page
 
-    robustness_page.robustness(methods, task, budget, results, output, console)
+        robustness_page.robustness(methods, task, budget, results, output, console)

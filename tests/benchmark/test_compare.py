@@ -25,7 +25,7 @@ from benchmark.analysis.robustness import (
     score_claims,
 )
 from benchmark.analysis.robustness_page import swept
-from benchmark.analysis.series import Series, select
+from benchmark.analysis.series import Series, runs_of, select, select_runs
 from benchmark.analysis.statistics.claims import seeds_for_effect
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.tables import tables
@@ -78,7 +78,9 @@ def sweep(n: int = 10) -> list[Record]:
 def series_of(
     records: Sequence[Record], methods: Sequence[str] = (STEADY, SHAKY), **options: Any
 ) -> list[Series]:
-    return select(to_frame(records), methods, "digits", **options)[1]
+    chosen = select(to_frame(records), methods, "digits", **options)
+    assert select_runs(runs_of(records), methods, "digits", **options) == chosen
+    return chosen[1]
 
 
 def answer(records: Sequence[Record], *methods: str, **options: Any) -> Comparison:
@@ -187,7 +189,7 @@ def test_a_record_without_an_added_parameter_is_one_at_its_default() -> None:
     (alone,) = series_of(records, ["degan"], over="diversity")
     assert list(alone.points) == ["none", "plain"]
     assert swept(to_frame(records), ("degan", "dcgan"), "digits", "tiny") == ["mix"]
-    drawn = [plot.caption for plot in robustness_plots(records, to_frame(records))]
+    drawn = [plot.caption for plot in robustness_plots(records)]
     assert [caption.split(",")[0] for caption in drawn] == ["Over diversity", "Over mix"]
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.figures import cost_plot, svg
+from benchmark.analysis.figures import cost_plot, size_with_legend, svg
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.plots import CostPoint, comparison_figure, cost_figure, pareto_front
 from benchmark.analysis.report import render
@@ -255,6 +255,20 @@ def test_drawings_are_small_and_take_the_pages_ink() -> None:
     for text, own in zip(texts, (first, second), strict=True):
         used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
         assert used <= own
+
+
+def test_labels_and_legends_lie_beside_the_axes_and_within_the_figure() -> None:
+    titles = [f"A method with a rather long name, the {i}th" for i in range(12)]
+    points = [CostPoint(t, t, 1e5 + i, i / 12, (0.1, 0.1), True) for i, t in enumerate(titles)]
+    figure = cost_figure(points, "accuracy", size_with_legend(12))
+    svg(figure, "any")
+    (axes,), (legend,) = figure.axes, figure.legends
+    for axis in (axes.xaxis, axes.yaxis):
+        box = axis.get_tightbbox()
+        assert box.y0 > legend.get_window_extent().y1
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.height
+    assert axes.bbox.height > figure.bbox.height / 4
 
 
 def test_the_pareto_front_is_what_nothing_beats() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,29 @@ def test_limits_decide_the_exit_code(
     (report,) = [row for row in rows if "dfkd report" in row]
     assert leaderboard == "| `dfkd leaderboard` | 2.9 | 3 | 1.0 | 300 | 1,000 | 0.0 | yes |"
     assert report.endswith("| **no** |")
+
+
+def test_a_table_multiplies_on_one_thread_unless_told_otherwise(tmp_path: Path) -> None:
+    def threads(command: str, before: dict[str, str]) -> str:
+        program = (
+            f"import contextlib, os; from benchmark.cli import entry\n"
+            f"with contextlib.suppress(SystemExit): entry({command!r}.split())\n"
+            f"print('threads', os.environ.get('OPENBLAS_NUM_THREADS'))"
+        )
+        inherited = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+        said = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**inherited, **before},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return said.stdout.split()[-1]
+
+    command = f"leaderboard --results {tmp_path} --output {tmp_path / 'leaderboard.md'}"
+    assert threads(command, {}) == "1"
+    assert threads(command, {"OPENBLAS_NUM_THREADS": "2"}) == "2"
+    assert threads("list", {}) == "None"
 
 
 def test_a_command_is_measured(tmp_path: Path) -> None:

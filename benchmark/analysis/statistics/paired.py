@@ -27,8 +27,8 @@ EXACT_UP_TO = 14
 FLIPS = 19999
 FLIPS_A_QUESTION = 100
 """So that a p of 1 / flips, times the number of questions, is still far below `ALPHA`."""
-SUMS = 64 * (1 + FLIPS)
-"""Flipped sums that are in memory at a time."""
+SUMS = 8 * (1 + FLIPS)
+"""Flipped sums that are in memory at a time: about what a processor's cache holds."""
 
 Scores = Mapping[int, float]
 """Score by seed. Equal seeds of two methods are a pair."""
@@ -82,16 +82,17 @@ def sign_flip_tests(
     found = [1.0] * len(differences)
     random = flips(len(differences))
     for n in sorted({len(own) for own in differences if len(own) > 1}):
-        signs = _signs(n, random, rng)
+        signs = np.ascontiguousarray(_signs(n, random, rng).T)
         mine = [i for i, own in enumerate(differences) if len(own) == n]
-        size = max(1, SUMS // len(signs))
+        size = max(1, SUMS // signs.shape[1])
         for chunk in (mine[start : start + size] for start in range(0, len(mine), size)):
             values = np.array([differences[i] for i in chunk], dtype=float)
             # Sums that differ by rounding alone are equal.
             least = np.abs(values.sum(axis=1)) - 1e-9 * np.abs(values).sum(axis=1)
-            p = np.mean(np.abs(signs @ values.T) >= least, axis=0)
-            for i, value in zip(chunk, p, strict=True):
-                found[i] = float(value)
+            sums = values @ signs
+            as_far = np.count_nonzero(np.abs(sums, out=sums) >= least[:, None], axis=1)
+            for i, count in zip(chunk, as_far, strict=True):
+                found[i] = float(count / signs.shape[1])
     return found
 
 
@@ -101,9 +102,12 @@ def flips(questions: int) -> int:
 
 
 def _signs(n: int, random: int, rng: np.random.Generator) -> Array:
-    """Rows of signs, the first all positive: all 2ⁿ, or random ones."""
+    """Rows of signs, the first all positive: half of all 2ⁿ, or random ones.
+
+    The other half are their mirror images, whose sums are as far from zero.
+    """
     if n <= EXACT_UP_TO:
-        bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+        bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
     else:
         bits = rng.integers(2, size=(1 + random, n))
         bits[0] = 0
@@ -253,7 +257,7 @@ def _answers(questions: Sequence[Question], rng: np.random.Generator) -> list[_A
 
 
 def _common(question: Question) -> list[int]:
-    return sorted(seed for seed in question.scores if seed in question.others)
+    return sorted(question.scores.keys() & question.others.keys())
 
 
 def _improvement(question: Question) -> float | None:

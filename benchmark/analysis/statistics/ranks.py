@@ -51,9 +51,19 @@ def rank_draws(
         values = np.array([own[seed] for seed in seeds], dtype=float)
         drawn = values[chosen[seeds]].mean(axis=1)
         means.append(values.mean() + _stretch(n, confidence) * (drawn - values.mean()))
-    drawn_means = np.stack(means, axis=1)
-    better = drawn_means[:, None, :] > drawn_means[:, :, None]
-    return np.asarray(1 + better.sum(axis=2), dtype=np.int64)
+    return _ranks_of(np.stack(means, axis=1))
+
+
+def _ranks_of(drawn: Array) -> NDArray[np.int64]:
+    """Of every value 1 + how many of its row are larger."""
+    order = np.argsort(-drawn, axis=1)
+    falling = np.take_along_axis(drawn, order, axis=1)
+    places = np.tile(np.arange(1, drawn.shape[1] + 1, dtype=np.int64), (len(drawn), 1))
+    # Equal values have the place of the first of them.
+    places[:, 1:][falling[:, 1:] == falling[:, :-1]] = 0
+    found = np.empty_like(places)
+    np.put_along_axis(found, order, np.maximum.accumulate(places, axis=1), axis=1)
+    return found
 
 
 def rank_intervals(
