@@ -38,21 +38,21 @@ def rectified_distance(targets: Tensor, activations: Tensor) -> Tensor:
     """mean[(ReLU(a*) − ReLU(a))²] over samples and units: the top-layer objective.
 
     Args:
-        targets: a*, B×U, before ReLU.
+        targets: ReLU(a*), B×U.
         activations: a, B×U, before ReLU.
     """
-    return F.mse_loss(F.relu(activations), F.relu(targets))
+    return F.mse_loss(F.relu(activations), targets)
 
 
 def all_layers_distance(targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
     """Σ_l 1/n_l · mean[(ReLU(a*_l) − ReLU(a_l))²], with n_l units in layer l.
 
     Args:
-        targets: B×n_l by layer.
-        activations: B×n_l by layer.
+        targets: ReLU(a*_l) by layer, B×n_l or B×C×H×W.
+        activations: a_l by layer, shaped like the targets.
     """
     distances = [
-        rectified_distance(wanted, actual) / wanted.shape[1]
+        rectified_distance(wanted, actual) / wanted[0].numel()
         for wanted, actual in zip(targets, activations, strict=True)
     ]
     return torch.stack(distances).sum()
@@ -126,6 +126,10 @@ class Reconstruction(ABC):
     def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
         """Targets for a batch of these classes."""
 
+    def laid_out(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[Tensor]:
+        """Targets in the memory layout of what they are compared with."""
+        return list(targets)
+
     @abstractmethod
     def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
         """The scalar to minimise; activations are the hidden layers' and the scaled logits."""
@@ -139,7 +143,7 @@ class TopLayer(Reconstruction):
         self.logits = ClassGaussians(records.layers[-1], sampling)
 
     def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
-        return [self.logits.draw(labels, stream)]
+        return [F.relu(self.logits.draw(labels, stream))]
 
     def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
         return rectified_distance(targets[0], activations[0])
@@ -162,10 +166,16 @@ class AllLayers(Reconstruction):
                 alive = torch.rand(targets[i].shape[1], generator=stream) < kept
                 self.masks[name] = alive / kept
                 targets[i] *= self.masks[name]
-        return targets
+        return [F.relu(target) for target in targets]
+
+    def laid_out(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[Tensor]:
+        return [
+            torch.empty_like(actual).copy_(wanted.view_as(actual))
+            for wanted, actual in zip(targets, activations, strict=True)
+        ]
 
     def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
-        return all_layers_distance(targets, [values.flatten(1) for values in activations])
+        return all_layers_distance(targets, activations)
 
 
 class Spectral(Reconstruction):
@@ -187,6 +197,9 @@ class Spectral(Reconstruction):
         units = self.records.graph_units(activations)
         return spectral_distance(targets, [graph.coefficients(units) for graph in self.graphs])
 
+
+PART = 1 << 24
+"""Units of all layers and images that a CPU computes at a time, so that they stay in its cache."""
 
 PHOTOGRAPHS = {"initial_mean": 0.44, "initial_std": 0.29, "pixel_lr": 0.05}
 """What the released code starts from on CelebA, and its rate there."""
@@ -343,20 +356,31 @@ class Metadata(Method):
         """
         p, steps = self.params, run.budget.inversion_steps
         noise = torch.randn(len(labels), *problem.image_shape, generator=stream)
-        pixels = (p.initial_mean + p.initial_std * noise).to(run.device).requires_grad_()
-        targets = [target.to(run.device) for target in reconstruction.draw(labels, stream)]
+        pixels = (p.initial_mean + p.initial_std * noise).to(run.device)
+        drawn = [target.to(run.device) for target in reconstruction.draw(labels, stream)]
+        units = sum(layer.mean.shape[1] for layer in problem.metadata.layers)
+        size = len(labels) if run.device.type == "cuda" else max(1, PART // units)
+        targets = list(zip(*(target.split(size) for target in drawn), strict=True))
         optimizer = Adam([pixels], lr=p.pixel_lr)
         network, names = problem.teacher.network, reconstruction.listens_to
         with listening(network, names, reconstruction.masks) as heard:
             for step in range(steps):
-                with run.autocast():
-                    logits = problem.teacher(problem.normalization.normalize(pixels))
-                hidden = [heard[name].float() for name in names]
-                loss = reconstruction.distance(targets, [*hidden, logits.float() / TEMPERATURE])
-                run.log("synthesis", position[0] * steps + step, position[1], loss=loss.detach())
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss, gradients = torch.zeros((), device=run.device), []
+                for i, part in enumerate(pixels.split(size)):
+                    part.requires_grad_()
+                    with run.autocast():
+                        logits = problem.teacher(problem.normalization.normalize(part))
+                    hidden = [heard[name].float() for name in names]
+                    activations = [*hidden, logits.float() / TEMPERATURE]
+                    if step == 0:
+                        targets[i] = tuple(reconstruction.laid_out(targets[i], activations))
+                    distance = reconstruction.distance(targets[i], activations)
+                    distance = distance * (len(part) / len(pixels))  # its share of the mean
+                    gradients += torch.autograd.grad(distance, part)
+                    loss += distance.detach()
+                run.log("synthesis", position[0] * steps + step, position[1], loss=loss)
+                pixels.grad = torch.cat(gradients)
                 optimizer.step()
                 if p.clamp:
-                    pixels.data.clamp_(0, 1)
-        return problem.normalization.normalize(pixels.detach()).to("cpu", torch.float16)
+                    pixels.clamp_(0, 1)
+        return problem.normalization.normalize(pixels).to("cpu", torch.float16)
