@@ -19,8 +19,9 @@ from methods.objectives import Distillation
 from methods.optimizers import Adam
 from methods.sources import Batch
 
-TASKS = (("mnist", 512), ("cifar10-wrn", 256), ("cifar10", 256))
-"""Pairs, and images a step."""
+STUDENTS = (("mnist", 512), ("cifar10-wrn", 256))
+TEACHERS = (*STUDENTS, ("cifar10", 256))
+"""Tasks, and images a step. A large student's launches cost nothing beside its work."""
 
 STUDENT_FORMS = ("written", "recorded", "recorded, tried", "compiled", "compiled and recorded")
 """*tried*: cuDNN times its kernels for a convolution and takes the fastest."""
@@ -43,13 +44,13 @@ class Launching:
 
 def measure(device: torch.device, steps: int = 300) -> list[Launching]:
     """Every form of every student's step."""
-    return [_measured(task, batch, device, steps) for task, batch in TASKS]
+    return [_measured(task, batch, device, steps) for task, batch in STUDENTS]
 
 
 def measure_generator(device: torch.device, steps: int = 60) -> list[Launching]:
     """Every form of RDSKD's generator step against every teacher."""
     found = []
-    for name, size in TASKS:
+    for name, size in TEACHERS:
         task = get_task(name)
         latents = 100 if name == "mnist" else 1000
         setting = timed.Setting(
