@@ -41,7 +41,8 @@ def rectified_distance(targets: Tensor, activations: Tensor) -> Tensor:
         targets: ReLU(a*), B×U.
         activations: a, B×U, before ReLU.
     """
-    return F.mse_loss(F.relu(activations), targets)
+    # Rectified first: under autocast that is half the memory to read and write.
+    return F.mse_loss(F.relu(activations).to(targets.dtype), targets)
 
 
 def all_layers_distance(targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
@@ -170,7 +171,7 @@ class AllLayers(Reconstruction):
 
     def laid_out(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[Tensor]:
         return [
-            torch.empty_like(actual).copy_(wanted.view_as(actual))
+            torch.empty_like(actual, dtype=wanted.dtype).copy_(wanted.view_as(actual))
             for wanted, actual in zip(targets, activations, strict=True)
         ]
 
@@ -194,11 +195,11 @@ class Spectral(Reconstruction):
         return [gaussian.draw(labels, stream) for gaussian in self.gaussians]
 
     def distance(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
-        units = self.records.graph_units(activations)
+        units = self.records.graph_units([values.float() for values in activations])
         return spectral_distance(targets, [graph.coefficients(units) for graph in self.graphs])
 
 
-PART = 1 << 24
+PART = 1 << 25
 """Units of all layers and images that a CPU computes at a time, so that they stay in its cache."""
 
 PHOTOGRAPHS = {"initial_mean": 0.44, "initial_std": 0.29, "pixel_lr": 0.05}
@@ -370,7 +371,7 @@ class Metadata(Method):
                     part.requires_grad_()
                     with run.autocast():
                         logits = problem.teacher(problem.normalization.normalize(part))
-                    hidden = [heard[name].float() for name in names]
+                    hidden = [heard[name] for name in names]
                     activations = [*hidden, logits.float() / TEMPERATURE]
                     if step == 0:
                         targets[i] = tuple(reconstruction.laid_out(targets[i], activations))

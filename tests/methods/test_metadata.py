@@ -177,8 +177,9 @@ def random_pairs(*sizes: int, batch: int = 4) -> tuple[list[Tensor], list[Tensor
 def test_distances_follow_their_formulas() -> None:
     wanted, actual = random_pairs(7, 3, 5)
     plain = [(w.numpy(), a.numpy()) for w, a in zip(wanted, actual, strict=True)]
-    assert float(rectified_distance(wanted[0], actual[0])) == pytest.approx(rectified(*plain[0]))
-    assert float(all_layers_distance(wanted, actual)) == pytest.approx(
+    positive = [w.clamp(min=0) for w in wanted]
+    assert float(rectified_distance(positive[0], actual[0])) == pytest.approx(rectified(*plain[0]))
+    assert float(all_layers_distance(positive, actual)) == pytest.approx(
         sum(rectified(w, a) / w.shape[1] for w, a in plain)
     )
     assert float(spectral_distance(wanted, actual)) == pytest.approx(
@@ -329,8 +330,9 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(
         masks: dict[str, Tensor] = {}
 
         def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
-            return [layer.mean[labels] for layer in records.layers]
+            return [layer.mean[labels].clamp(min=0) for layer in records.layers]
 
+        laid_out = staticmethod(chosen.reconstruction(records).laid_out)
         distance = staticmethod(chosen.reconstruction(records).distance)
 
     def first_image(labels: list[int]) -> Tensor:
@@ -340,6 +342,20 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(
         return images[0].float()
 
     torch.testing.assert_close(first_image([1]), first_image([1, 2, 0]), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_parts_of_a_batch_are_what_the_batch_would_have_been(
+    teacher: nn.Module, records: ActivationRecords, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, run = synthesized(teacher, records, variant=variant)
+    units = sum(layer.mean.shape[1] for layer in records.layers)
+    monkeypatch.setattr("methods.metadata.PART", 3 * units)  # three images, then one that is left
+    parts, again = synthesized(teacher, records, variant=variant)
+    torch.testing.assert_close(parts.images, whole.images, atol=5e-3, rtol=5e-3)
+    losses = [r.curves["synthesis/loss"]["value"] for r in (run, again)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert run.ledger.counts() == again.ledger.counts()
 
 
 def test_hooks_are_removed_when_a_run_is_interrupted(
