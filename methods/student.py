@@ -62,12 +62,11 @@ class Labels:
     """Batches with the teacher's logits, which is asked unless the bank already knew them."""
 
     def __init__(self, teacher: Teacher, device: torch.device) -> None:
-        self._teacher = teacher
-        self._ask = Replayed(self._logits, device, teacher.ledger)
+        @torch.no_grad()
+        def logits(images: Tensor) -> list[Tensor]:
+            return [teacher(images).float()]
 
-    @torch.no_grad()
-    def _logits(self, images: Tensor) -> list[Tensor]:
-        return [self._teacher(images).float()]
+        self._ask = Replayed(logits, device, teacher.ledger)
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch, labelled."""
