@@ -263,7 +263,9 @@ def test_an_interrupted_run_goes_on_where_its_images_are_ready(
     assert (record.status, record.reason) == ("interrupted", "stopped by the user")
     assert len(banks(grid)) == 1
 
-    monkeypatch.setattr(methods.rdskd, "train_generator", lambda *args: pytest.fail("made again"))
+    monkeypatch.setattr(
+        methods.rdskd, "train_generator", lambda *args, **options: pytest.fail("made again")
+    )
     resumed = grid.run("rdskd", "dafl")
     assert [facts(r) for r in resumed] == [facts(r) for r in undisturbed]
     assert resumed[0].ledger.seconds["synthesis"] > 0
@@ -274,9 +276,9 @@ def test_two_temperatures_share_one_generator(grid: Grid, monkeypatch: pytest.Mo
     trained = []
     train = methods.rdskd.train_generator
 
-    def counted(*args: Any) -> None:
+    def counted(*args: Any, **options: Any) -> None:
         trained.append(1)
-        train(*args)
+        train(*args, **options)
 
     monkeypatch.setattr(methods.rdskd, "train_generator", counted)
     axes = {"temperature": [4.0, 10.0]}
