@@ -90,12 +90,10 @@ def peak_memory_mib() -> int:
 def what_bits_depend_on(device: str, precision: str) -> list[str | int]:
     """Beside seed and code; equal bits are promised for equal ones only.
 
-    A CPU's sums depend on its threads; a GPU's on which it is, whatever the host's threads.
+    A CPU's sums depend on its threads; a GPU's do not depend on those of its host.
     """
-    where: str | int = torch.get_num_threads()
-    if device != "cpu":  # which may be that of a record from another machine
-        where = torch.cuda.get_device_name(device) if torch.cuda.is_available() else "no GPU"
-    return [device, precision, where, torch.__version__]
+    threads = torch.get_num_threads() if device == "cpu" else 0
+    return [device, precision, threads, torch.__version__]
 
 
 def environment(device: torch.device, precision: Precision) -> Environment:

@@ -144,7 +144,7 @@ class RunKeeper(LoopKeeper):
         return self.folder / f"student-{step}.safetensors"
 
 
-def teacher_keeper(cache: Path, name: str, every: float, bits: Sequence[str]) -> LoopKeeper:
+def teacher_keeper(cache: Path, name: str, every: float, bits: Sequence[str | int]) -> LoopKeeper:
     """Where the training of a teacher is kept.
 
     Args:
@@ -153,7 +153,7 @@ def teacher_keeper(cache: Path, name: str, every: float, bits: Sequence[str]) ->
         every: seconds between two states.
         bits: what its bits depend on beside them.
     """
-    identity = [TEACHER_CODE, *bits, torch.get_num_threads(), torch.__version__]
+    identity = [TEACHER_CODE, *bits]
     return LoopKeeper(_folder(cache) / f"{name}-{digest(identity)}", every, f"teacher {name}")
 
 

@@ -18,7 +18,7 @@ from benchmark import stopping
 from benchmark.artifacts import Corrupted, cache_dir, checksum, load_tensors, save_tensors
 from benchmark.canonical import digest
 from benchmark.data.base import Dataset
-from benchmark.device import Precision
+from benchmark.device import Precision, what_bits_depend_on
 from benchmark.evaluation import exam_of
 from benchmark.metrics.classification import constant_share
 from benchmark.metrics.segmentation import constant_miou
@@ -127,7 +127,8 @@ def obtain_teacher(
     path = folders[-1] / teacher_file(task, data_checksum, preset)
     cache, keeper = folders[-1].parent, None
     if checkpoint_seconds is not None:
-        keeper = teacher_keeper(cache, path.stem, checkpoint_seconds, [device, precision])
+        bits = what_bits_depend_on(device, precision)
+        keeper = teacher_keeper(cache, path.stem, checkpoint_seconds, bits)
     with stopping.patiently():
         teacher = train_teacher(task, dataset, progress, preset, device, precision, keeper)
     keep_teacher(teacher, path)

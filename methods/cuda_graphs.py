@@ -48,6 +48,7 @@ class Gradients:
     ) -> None:
         self._losses = losses
         self._parameters = parameters
+        self._device = device
         self._replay = replay and device.type == "cuda"
         self._streams: list[torch.cuda.Stream] = []
         if self._replay:
@@ -92,7 +93,7 @@ class Gradients:
 
     def _beside(self, batches: Sequence[Batch]) -> list[Tensor]:
         """As written, on a stream of its own, as what is recorded later must be."""
-        current = torch.cuda.current_stream()
+        current = torch.cuda.current_stream(self._device)
         self._side.wait_stream(current)
         with torch.cuda.stream(self._side):
             losses = self._compute(batches)
@@ -105,7 +106,7 @@ class Gradients:
             Batch(**{name: f.clone() for name, f in batch._asdict().items() if f is not None})
             for batch in batches
         ]
-        recorded = _recorded(lambda: self._compute(self._batches), self._parameters[0].device)
+        recorded = _recorded(lambda: self._compute(self._batches), self._device)
         if recorded is None:
             self._replay = False
             self._streams = []
@@ -206,16 +207,20 @@ def _recorded(
 ) -> tuple[torch.cuda.CUDAGraph, list[Tensor]] | None:
     """The kernels of ``compute`` and where they leave its results; None, and a warning, if not."""
     graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph):
-            return graph, compute()
-    except RuntimeError as error:
-        torch.cuda.synchronize()
+    # Not the stream that torch would record, which is of the first GPU asked for.
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream(device)
+        try:
+            with torch.cuda.graph(graph, stream=stream):
+                return graph, compute()
+        except RuntimeError as error:
+            reason = error
+        torch.cuda.synchronize(device)
         # torch's random generator still waits for the end of the recording that failed.
-        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=stream):
             torch.zeros(1, device=device)
-        warnings.warn(f"these steps cannot be recorded as a CUDA graph: {error}", stacklevel=3)
-        return None
+    warnings.warn(f"these steps cannot be recorded as a CUDA graph: {reason}", stacklevel=3)
+    return None
 
 
 def _differentiated(loss: Tensor) -> Tensor:

@@ -106,9 +106,14 @@ def cholesky_factor(covariance: Tensor) -> Tensor:
     By eigenvalues and QR, because a unit that never changes makes Σ singular, where Cholesky's own
     algorithm stops.
     """
-    values, vectors = torch.linalg.eigh(covariance.double())
-    root = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT
-    factor: Tensor = torch.linalg.qr(root).R
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so that the host of a GPU has no say in the bits
+    try:
+        values, vectors = torch.linalg.eigh(covariance.double())
+        root = values.clamp(min=0).sqrt()[:, :, None] * vectors.mT
+        factor: Tensor = torch.linalg.qr(root).R
+    finally:
+        torch.set_num_threads(threads)
     return factor.float()
 
 
@@ -380,7 +385,7 @@ class Metadata(Method):
                     gradients += torch.autograd.grad(distance, part)
                     loss += distance.detach()
                 run.log("synthesis", position[0] * steps + step, position[1], loss=loss)
-                pixels.grad = torch.cat(gradients)
+                pixels.grad = torch.cat(gradients).contiguous()
                 optimizer.step()
                 if p.clamp:
                     pixels.clamp_(0, 1)

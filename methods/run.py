@@ -224,8 +224,13 @@ class Run:
         """
         if not self._loops and (reason := self._stopping()):
             raise Stopped(reason)
-        found = [torch.as_tensor(v) for v in scalars.values()]
-        values = torch.stack([v.detach().to(self.device) for v in found]).double()
+        found = [
+            v.detach() if isinstance(v, Tensor) else torch.tensor(v, dtype=torch.float64)
+            for v in scalars.values()
+        ]
+        if len({scalar.dtype for scalar in found}) > 1:  # which would meet in one of too few bits
+            found = [scalar.double() for scalar in found]
+        values = torch.stack([scalar.to(self.device) for scalar in found]).double()
         self._unread.append((phase, step, total, list(scalars), values))
         due = step % _stride(total, self.POINTS_PER_CURVE) == 0 or step == total - 1
         if due or values.device.type == "cpu" or len(self._unread) >= self.UNREAD_STEPS:

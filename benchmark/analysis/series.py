@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -292,7 +293,7 @@ def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
 
     def preference(family: str) -> tuple[int, int, int, int, str]:
         runs = [run for run, _ in families[family]]
-        different = {(type(value), value) for _, value in families[family]}
+        different = {canonical(value) for _, value in families[family]}
         in_table = 0 if over else sum(run.purpose == "table" for run in runs)
         fewest = min(len(_read(run.changed)) for run in runs)
         return (-len(different), -in_table, -len(runs), fewest, family)
@@ -301,7 +302,10 @@ def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
     for run, value in own:
-        reached = run.chance if run.status in FAILED or run.score is None else run.score
+        # An ended run without its score is none, and no guess either.
+        reached = (
+            run.chance if run.status in FAILED else math.nan if run.score is None else run.score
+        )
         points[value][int(run.seed)] = float(reached)
         guesses[value][int(run.seed)] = run.status != "ok"
     first, _ = own[0]

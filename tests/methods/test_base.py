@@ -265,3 +265,16 @@ def test_a_checkpoint_tells_the_method_nothing() -> None:
     student, bank = problem.make_student(), ImageBank(torch.zeros(4, *IMAGE_SHAPE), 1)
     assert run.checkpoint(student, 5, bank) is None
     assert seen == [(student, 5, bank)]
+
+
+def test_scalars_keep_their_digits_whatever_they_are_logged_beside() -> None:
+    _, run = tiny_run()
+    half = torch.tensor(0.5, dtype=torch.float16)
+    run.log("synthesis", 0, 1, loss=1e39, half=half, count=torch.tensor(70001), third=1 / 3)
+    values = {name: curve["value"] for name, curve in run.curves.items()}
+    assert values == {
+        "synthesis/loss": [1e39],
+        "synthesis/half": [0.5],
+        "synthesis/count": [70001.0],
+        "synthesis/third": [1 / 3],
+    }
