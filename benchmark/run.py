@@ -261,7 +261,7 @@ def to_record(
         teacher=job.teacher.info,
         data_note=job.data_note,
         environment=environment(torch.device(context.device), context.precision),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
     )
 
 
