@@ -15,6 +15,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
+def to_batch_last(images: Tensor) -> Tensor:
+    """B×C×H×W to contiguous C×H×W×B, in autocast's dtype."""
+    (images,) = as_autocast(images)
+    # As a matrix, for which torch has a fast transposition.
+    out: Tensor = images.flatten(1).t().contiguous().unflatten(0, images.shape[1:])
+    return out
+
+
 def to_batch_first(x: Tensor) -> Tensor:
     """C×H×W×B to contiguous B×C×H×W."""
     return x.permute(3, 0, 1, 2).contiguous()
@@ -40,7 +48,7 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0) -> 
     Returns:
         O×H'×W'×B.
     """
-    x, weight, bias = _as_autocast(x, weight, _or_zeros(bias, weight))
+    x, weight, bias = as_autocast(x, weight, or_zeros(bias, weight))
     out: Tensor = _ScatteredConv.apply(x, weight, padding)
     return out + bias.view(-1, 1, 1, 1)
 
@@ -64,16 +72,18 @@ def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         O×2h×2w×B.
     """
-    x, weight, bias = _as_autocast(x, weight, _or_zeros(bias, weight))
+    x, weight, bias = as_autocast(x, weight, or_zeros(bias, weight))
     out: Tensor = _UpsampledConv.apply(x, weight, bias)
     return out
 
 
-def _or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
+def or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
+    """The bias of a convolution that may have none."""
     return weight.new_zeros(len(weight)) if bias is None else bias
 
 
-def _as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in the dtype that autocast, where it is on, gives a convolution."""
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
         return tensors

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.models.banded import conv_max_pool2
+from methods.batch_last import or_zeros, to_batch_last
 from methods.networks import has_hooks
 
 
@@ -49,13 +50,12 @@ class LeNet5(nn.Module):
 
     def banded(self, images: Tensor) -> Tensor:
         """The same features by matrix products (`benchmark.models.banded`)."""
-        x = images.transpose(1, 2)
+        x = to_batch_last(images)
         for conv in (self.conv1, self.conv2):
-            # ReLU and maximum commute, and after the pool there is a quarter left to rectify.
-            x = F.relu(conv_max_pool2(x, conv.weight, conv.bias))
+            x = conv_max_pool2(x, conv.weight, conv.bias)
         # The third convolution sees its whole input once: a product with the flattened image.
-        weight = self.conv3.weight.transpose(1, 2).flatten(1)
-        return F.relu(F.linear(x.flatten(1), weight, self.conv3.bias))[:, :, None, None]
+        weight, bias = self.conv3.weight.flatten(1), or_zeros(self.conv3.bias, self.conv3.weight)
+        return F.relu(weight @ x.flatten(0, 2) + bias[:, None]).t()[:, :, None, None]
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """B×120×1×1 to logits B×K, or to the flattened B×120 with ``pre_logits``."""

@@ -6,11 +6,12 @@ import torch.nn.functional as F
 
 from benchmark.models.banded import conv_max_pool2
 from benchmark.models.lenet import lenet5, lenet5_half
+from methods.batch_last import to_batch_first, to_batch_last
 
 
 @pytest.mark.parametrize(
     ("channels", "outputs", "size", "height", "width"),
-    [(1, 3, 5, 32, 32), (3, 8, 5, 14, 14), (2, 4, 3, 8, 6), (2, 2, 1, 4, 6)],
+    [(1, 3, 5, 32, 32), (3, 8, 5, 14, 14), (2, 4, 3, 8, 6), (2, 2, 1, 4, 8), (2, 2, 1, 4, 6)],
 )
 def test_one_product_is_convolution_and_pooling(
     channels: int, outputs: int, size: int, height: int, width: int
@@ -19,8 +20,8 @@ def test_one_product_is_convolution_and_pooling(
     images = torch.randn(3, channels, height, width, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(outputs, channels, size, size, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(outputs, dtype=torch.float64, requires_grad=True)
-    ours = conv_max_pool2(images.transpose(1, 2), weight, bias).transpose(1, 2)
-    plain = F.max_pool2d(F.conv2d(images, weight, bias), 2)
+    ours = to_batch_first(conv_max_pool2(to_batch_last(images), weight, bias))
+    plain = F.relu(F.max_pool2d(F.conv2d(images, weight, bias), 2))
     torch.testing.assert_close(ours, plain, rtol=0, atol=1e-12)
     gradient = torch.randn_like(plain)
     inputs = (images, weight, bias)
@@ -34,7 +35,8 @@ def test_one_product_is_convolution_and_pooling(
 
 def test_of_equal_outputs_the_first_gets_the_gradient() -> None:
     images = torch.ones(1, 1, 2, 2, requires_grad=True)
-    conv_max_pool2(images.transpose(1, 2), torch.ones(1, 1, 1, 1), None).sum().backward()
+    ones, zero = torch.ones(1, 1, 1, 1), torch.zeros(1)
+    conv_max_pool2(to_batch_last(images), ones, zero).sum().backward()
     assert images.grad is not None
     assert images.grad.flatten().tolist() == [1, 0, 0, 0]
 
@@ -42,7 +44,7 @@ def test_of_equal_outputs_the_first_gets_the_gradient() -> None:
 @pytest.mark.parametrize(("side", "size"), [(9, 5), (8, 4), (7, 3)])
 def test_what_cannot_be_pooled_in_pairs_is_refused(side: int, size: int) -> None:
     with pytest.raises(ValueError, match="even sides"):
-        conv_max_pool2(torch.ones(1, side, 1, side), torch.ones(1, 1, size, size), None)
+        conv_max_pool2(torch.ones(1, side, side, 1), torch.ones(1, 1, size, size), torch.zeros(1))
 
 
 @pytest.mark.parametrize("build", [lenet5, lenet5_half])
