@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from methods.activation_records import (
     TEMPERATURE,
@@ -41,8 +42,30 @@ def rectified_distance(targets: Tensor, activations: Tensor) -> Tensor:
         targets: ReLU(a*), B×U.
         activations: a, B×U, before ReLU.
     """
-    # Rectified first: under autocast that is half the memory to read and write.
-    return F.mse_loss(F.relu(activations).to(targets.dtype), targets)
+    distance: Tensor = _RectifiedDistance.apply(targets, activations)
+    return distance
+
+
+class _RectifiedDistance(torch.autograd.Function):
+    """`rectified_distance`, passing over the activations as seldom as can be.
+
+    A tenth of the time of `mse_loss` on a CPU where layouts are not the default one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, targets: Tensor, activations: Tensor) -> Tensor:
+        # Rectified first: under autocast that is half the memory to read and write.
+        difference = F.relu(activations).to(targets.dtype).sub_(targets)
+        ctx.save_for_backward(difference, activations)
+        distance: Tensor = torch.linalg.vector_norm(difference).square() / difference.numel()
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        difference, activations = ctx.saved_tensors
+        scaled = difference * (gradient * (2 / difference.numel()))
+        return None, torch.ops.aten.threshold_backward(scaled.to(activations.dtype), activations, 0)
 
 
 def all_layers_distance(targets: Sequence[Tensor], activations: Sequence[Tensor]) -> Tensor:
@@ -367,7 +390,7 @@ class Metadata(Method):
         units = sum(layer.mean.shape[1] for layer in problem.metadata.layers)
         size = len(labels) if run.device.type == "cuda" else max(1, PART // units)
         targets = list(zip(*(target.split(size) for target in drawn), strict=True))
-        optimizer = Adam([pixels], lr=p.pixel_lr)
+        optimizer = Adam([pixels], lr=p.pixel_lr, fused=True)
         network, names = problem.teacher.network, reconstruction.listens_to
         with listening(network, names, reconstruction.masks) as heard:
             for step in range(steps):

@@ -96,7 +96,8 @@ class PixelOptimization:
                 current.remember(terms["loss"].detach())
             # Of the batch's sum: the gradient of a mean over thousands of images would drown in
             # Adam's eps. Only the images get a gradient, not a student that the loss may contain.
-            (images.grad,) = torch.autograd.grad(terms["loss"] * len(images), images)
+            (gradient,) = torch.autograd.grad(terms["loss"] * len(images), images)
+            images.grad = gradient.contiguous()
             current.optimizer.step()
             if project is not None:
                 images.data = project(images.data)
@@ -124,8 +125,9 @@ class _Iterate:
     """A batch while its pixels are optimised, and the best it has been."""
 
     def __init__(self, start: Tensor, learning_rate: float) -> None:
-        self.images = start.clone().requires_grad_()
-        self.optimizer = Adam([self.images], lr=learning_rate)
+        # One layout for pixels and gradients, over which the fused optimiser walks in step.
+        self.images = start.clone(memory_format=torch.contiguous_format).requires_grad_()
+        self.optimizer = Adam([self.images], lr=learning_rate, fused=True)
         self.best, self.least = start, torch.full((), torch.inf, device=start.device)
         self.taken = 0
 

@@ -187,6 +187,16 @@ def test_distances_follow_their_formulas() -> None:
     )
 
 
+def test_the_gradient_of_the_rectified_distance_is_that_of_its_formula() -> None:
+    torch.manual_seed(0)
+    targets = torch.randn(3, 2, 4, dtype=torch.float64).relu()
+    activations = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
+    difference = activations.detach().clamp(min=0) - targets
+    wanted = 3 * 2 * difference * (activations.detach() > 0) / targets.numel()
+    (3 * rectified_distance(targets, activations)).backward()
+    torch.testing.assert_close(activations.grad, wanted, rtol=0, atol=1e-15)
+
+
 @pytest.mark.parametrize("distance", [all_layers_distance, spectral_distance])
 def test_distances_do_not_grow_with_the_batch(distance: Any) -> None:
     wanted, actual = random_pairs(7, 3)
