@@ -62,10 +62,16 @@ class BatchLastConv2d(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """B×C×H×W to B×O×H'×W', batch-last where the images are."""
-        x = images.permute(1, 2, 3, 0)
-        if len(images) == 1 or images.device.type != "cpu" or not x.is_contiguous():
-            return super().forward(images)
-        return conv2d(x, self.weight, self.bias).permute(3, 0, 1, 2)
+        if on_cpu(images) and len(images) > 1:
+            x = images.permute(1, 2, 3, 0)
+            if x.is_contiguous():
+                return conv2d(x, self.weight, self.bias).permute(3, 0, 1, 2)
+        return super().forward(images)
+
+
+def on_cpu(x: Tensor) -> bool:
+    """Whether a CPU computes now, and no program is written for whatever machine it may be."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _apply(function: type[Function], x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.models.banded import BatchLastConv2d, conv_max_pool2, max_pool2
+from benchmark.models.banded import BatchLastConv2d, conv_max_pool2, max_pool2, on_cpu
 from methods.batch_last import or_zeros, to_batch_last
 from methods.networks import has_hooks
 
@@ -40,7 +40,7 @@ class LeNet5(nn.Module):
         A CPU computes the banded form of the same function, with the layers themselves where hooks
         want to see them.
         """
-        if images.device.type != "cpu":
+        if not on_cpu(images):
             return self.plain(images)
         return self.banded_layers(images) if has_hooks(self) else self.banded(images)
 

@@ -100,6 +100,14 @@ def test_lenet_calls_its_layers_when_somebody_listens() -> None:
     assert heard == [(2, 16, 10, 10)]
 
 
+def test_an_exported_lenet_takes_any_batch_and_leaves_the_network_as_it_was() -> None:
+    network, images = lenet5().eval(), torch.randn(7, 1, 32, 32)
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(network, (images[:2],), dynamic_shapes=(batch,))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(images), network(images), rtol=0, atol=1e-6)
+
+
 def test_a_hook_may_change_what_a_layer_gives() -> None:
     network, images = lenet5(), torch.randn(2, 1, 32, 32)
     network.conv1.register_forward_hook(lambda m, i, out: out * 0)
