@@ -2,9 +2,9 @@
 
 A few channels give a convolution kernel nothing to vectorise over. Two rows of outputs, two or four
 columns at a time, are the product of a banded matrix with the window of the image they look at.
-That takes two to three times the multiplications and a fraction of the time, because a matrix
-product runs near a CPU's peak, in bfloat16 above all. The batch is innermost, so that everything
-else works on long rows (`methods.batch_last`).
+That takes up to twice the multiplications and a fraction of the time, because a matrix product runs
+near a CPU's peak, in bfloat16 above all. The batch is innermost, so that everything else works on
+long rows (`methods.batch_last`).
 
 The functions of this module whose names begin with an underscore work on S networks at once: their
 tensors have a first dimension S, and a band is S×(corner, output channel, pooled column)×(channel,
@@ -303,7 +303,7 @@ def _overlaid(windows: Tensor, shape: torch.Size, step: int) -> Tensor:
 
 
 def _block(width: int, size: int) -> int:
-    """Pooled columns of one window: a second one costs fewer multiplications than copies."""
+    """Pooled columns of one window: two, which saves copies, where they come in pairs."""
     return 1 if (width - size + 1) // 2 % 2 else 2
 
 
