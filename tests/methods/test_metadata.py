@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from methods.activation_records import ActivationRecords, collect_records
 from methods.base import Access, Problem, Run
-from methods.metadata import (
+from methods.metadata import Metadata
+from methods.networks import has_hooks
+from methods.reconstructions import (
     ClassGaussians,
-    Metadata,
     all_layers_distance,
     cholesky_factor,
     rectified_distance,
     spectral_distance,
 )
-from methods.networks import has_hooks
 from methods.sources import ImageBank
 from methods.teacher import Ledger, Teacher
 from tests.helpers import (
