@@ -124,11 +124,17 @@ def packed_kib(network: nn.Module, bits: Literal[8, 4]) -> float:
 
 
 def _traceable(network: nn.Module) -> nn.Module:
-    """A copy whose BatchNorms are torch's own; timm's, with an activation, are taken apart."""
+    """A copy of torch's own layers.
+
+    timm's BatchNorms with an activation are taken apart, and a layer that computes a function of
+    torch's in a way of its own (it has ``as_plain``) becomes the plain one.
+    """
     copied = copy.deepcopy(network)
     for parent in list(copied.modules()):
         for name, layer in parent.named_children():
-            if isinstance(layer, nn.BatchNorm2d) and isinstance(
+            if callable(as_plain := getattr(layer, "as_plain", None)):
+                setattr(parent, name, as_plain())
+            elif isinstance(layer, nn.BatchNorm2d) and isinstance(
                 activation := getattr(layer, "act", None), nn.Module
             ):
                 norm = nn.BatchNorm2d(layer.num_features, layer.eps, layer.momentum)

@@ -14,6 +14,7 @@ from torchvision.models.resnet import ResNet101_Weights, resnet101
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from benchmark.errors import UserError
+from benchmark.models.atrous import with_atrous_convolutions
 from benchmark.models.maps import upsampled
 
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
@@ -56,6 +57,7 @@ class DeepLabV3(nn.Module):
             nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )
         self.classifier = nn.Conv2d(width, num_classes, 1)
+        with_atrous_convolutions(self)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """B×C×H×W to the backbone's last map, B×D×h×w with h = H / output_stride."""
