@@ -22,7 +22,7 @@ from benchmark.canonical import digest
 from benchmark.device import what_bits_depend_on
 from benchmark.errors import UserError
 from benchmark.evaluation import Checkpoints
-from benchmark.samples import code_fingerprint
+from benchmark.samples import code_of
 from benchmark.trees import pack, unpack
 from methods.base import Method
 
@@ -38,9 +38,6 @@ TREE = "tree"
 
 GOES_ON, IGNORED = "goes on with", "checkpoint ignored"
 """What is said of a state that was found."""
-
-TEACHER_CODE = 1
-"""Raise it when the code that trains teachers changes, so that no state of older code goes on."""
 
 
 class LoopKeeper:
@@ -118,7 +115,7 @@ class RunKeeper(LoopKeeper):
     ) -> None:
         assert context.checkpoint_seconds is not None
         identity = [
-            code_fingerprint(type(method)),
+            code_of(type(method)),
             what_bits_depend_on(context.device, context.precision),
         ]
         folder = _folder(context.cache) / f"{run_id}-{digest(identity)}"
@@ -151,10 +148,9 @@ def teacher_keeper(cache: Path, name: str, every: float, bits: Sequence[str | in
         cache: the folder of everything that can be made again.
         name: the teacher's, which tells task, data and recipe.
         every: seconds between two states.
-        bits: what its bits depend on beside them.
+        bits: what its bits depend on beside them, the code included.
     """
-    identity = [TEACHER_CODE, *bits]
-    return LoopKeeper(_folder(cache) / f"{name}-{digest(identity)}", every, f"teacher {name}")
+    return LoopKeeper(_folder(cache) / f"{name}-{digest(bits)}", every, f"teacher {name}")
 
 
 def forget(cache: Path, name: str) -> None:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import benchmark.models
 import methods
 from benchmark.artifacts import Corrupted, load_tensors, save_tensors
 from benchmark.canonical import digest
@@ -50,7 +51,7 @@ class SampleCache:
         identity = {
             "task": [spec.task, spec.task_version, spec.data],
             "teacher": teacher.checksum,
-            "method": [spec.method, spec.method_version, code_fingerprint(type(method))],
+            "method": [spec.method, spec.method_version, code_of(type(method))],
             "params": method.params.of_phase("synthesis"),
             "budget": spec.budget.synthesis_part(),
             "seed": spec.seed,
@@ -99,11 +100,20 @@ class SampleCache:
 
 
 @cache
-def code_fingerprint(method: type[Method]) -> str:
-    """A hash of the method's file and of the methods package, so that edits are not overlooked."""
-    files = sorted(Path(methods.__path__[0]).rglob("*.py"))
-    own = Path(inspect.getfile(method))
+def code_fingerprint(own: Path) -> str:
+    """A hash of the text that bits depend on, so that edits are not overlooked.
+
+    Args:
+        own: the file of the method, or of the training, in question. The methods package and the
+            networks of the tasks are hashed with it.
+    """
+    folders = Path(methods.__path__[0]), Path(benchmark.models.__path__[0])
     hasher = hashlib.sha256()
-    for path in [*files, own]:
+    for path in [*(path for folder in folders for path in sorted(folder.rglob("*.py"))), own]:
         hasher.update(path.read_bytes())
     return hasher.hexdigest()[:16]
+
+
+def code_of(method: type[Method]) -> str:
+    """The `code_fingerprint` of a method."""
+    return code_fingerprint(Path(inspect.getfile(method)))

@@ -24,6 +24,7 @@ from benchmark.metrics.classification import constant_share
 from benchmark.metrics.segmentation import constant_miou
 from benchmark.records import TeacherInfo
 from benchmark.resume import LoopKeeper, forget, teacher_keeper
+from benchmark.samples import code_fingerprint
 from benchmark.tasks.base import Task, TeacherRecipe
 from methods.augmentation import crop_flip, scale_crop_flip
 from methods.base import Run, derive_seed
@@ -127,7 +128,7 @@ def obtain_teacher(
     path = folders[-1] / teacher_file(task, data_checksum, preset)
     cache, keeper = folders[-1].parent, None
     if checkpoint_seconds is not None:
-        bits = what_bits_depend_on(device, precision)
+        bits = [code_fingerprint(Path(__file__)), *what_bits_depend_on(device, precision)]
         keeper = teacher_keeper(cache, path.stem, checkpoint_seconds, bits)
     with stopping.patiently():
         teacher = train_teacher(task, dataset, progress, preset, device, precision, keeper)

@@ -154,7 +154,7 @@ def test_what_other_bits_come_from_does_not_go_on(
 ) -> None:
     attempts(stop_after=3)
     if changed == "code":
-        monkeypatch.setattr(resume, "code_fingerprint", lambda method: "other code")
+        monkeypatch.setattr(resume, "code_of", lambda method: "other code")
     elif changed == "torch":
         now = [*resume.what_bits_depend_on("cpu", "fp32")[:-1], "0.0"]
         monkeypatch.setattr(resume, "what_bits_depend_on", lambda device, precision: now)
