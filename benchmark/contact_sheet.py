@@ -52,8 +52,10 @@ def write_sheet(request: SheetRequest, console: Console) -> None:
     """Write the contact sheet of a run.
 
     Raises:
-        UserError: when there is no such run, or its images cannot be had.
+        UserError: when there is no such run, or its images cannot be had, or the file is no PNG.
     """
+    if request.output is not None and request.output.suffix.lower() != ".png":
+        raise UserError(f"--output '{request.output}' must end in .png, which is what is written")
     look_in(request.task_folders)
     record = Store(request.results).find(request.run_id)
     job, context = revive(

@@ -127,6 +127,11 @@ class Measuring:
         there = len(images.pixels)
         # Of a bank with fewer images than were asked for, all may have been measured before.
         wanted = self._lacking(record, wanted, self.request.images and there)
+        if wanted and there < (self.request.images or 0):
+            self.say(
+                f"{_name(record)}: its {there:,} images are measured; --images asks for "
+                f"{self.request.images:,}"
+            )
         if wanted and there < FEW_IMAGES:
             self.say(
                 f"{_name(record)}: {there} images are few; below {FEW_IMAGES:,} FID says more of "

@@ -174,6 +174,13 @@ def test_a_suite_is_measured_once_and_keeps_its_run_ids(
     )  # fmt: skip
     assert fresh.exit_code == 0, fresh.output
     assert store.find(made.run_id) == measured
+    assert "--images asks for" not in fresh.output
+    more = dfkd(
+        "measure", made.run_id, "--results", results, "--device", "cpu", "--images", 4_000,
+        "--overwrite", "always",
+    )  # fmt: skip
+    there = store.find(made.run_id).quality["task"].samples.images
+    assert f"its {there:,} images are measured; --images asks for 4,000" in more.output
 
 
 def test_images_that_cannot_be_had_are_said_with_exit_code_1(
@@ -423,6 +430,11 @@ def test_the_images_command_writes_a_picture(
     assert sheet_path(cache_dir(), record.run_id).read_bytes() == output.read_bytes()
     with Image.open(output) as sheet:
         assert sheet.size[1] == HEAD + 10 * (64 + GAP)
+    other = tmp_path / "sheet.jpg"
+    done = dfkd("images", record.run_id, "--results", results, "--output", other)
+    assert done.exit_code == 2
+    assert f"--output '{other}' must end in .png" in done.output.replace("\n", "")
+    assert not other.exists()
     empty_sample_cache()
     done = dfkd("images", record.run_id, "--results", results, "--output", output)
     assert done.exit_code == 2
