@@ -16,7 +16,7 @@ from methods.batch_last import as_autocast
 
 
 class AtrousConv2d(nn.Conv2d):
-    """An `nn.Conv2d` whose taps in the padding are left out, and the faster for it.
+    """An `nn.Conv2d` padded with zeros, whose taps that see nothing else are left out.
 
     On a CPU a depthwise one is computed in float32, and with a dilation d as one of B·d² images
     without: torch's kernels for strides in bfloat16 and for dilations in any type take up to
