@@ -51,9 +51,10 @@ def compare(
 def draw(found: Comparison, path: Path) -> list[Path]:
     """Save the plot, and the critical-difference diagram where blocks give it power."""
     draw_comparison(found, path)
-    if found.agreement is None or found.agreement.nemenyi is None:
-        return [path]
     ranks = path.with_stem(f"{path.stem}-ranks")
+    if found.agreement is None or found.agreement.nemenyi is None:
+        ranks.unlink(missing_ok=True)  # of other records, drawn before
+        return [path]
     draw_critical_difference(found.agreement, ranks)
     return [path, ranks]
 

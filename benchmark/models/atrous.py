@@ -26,12 +26,12 @@ class AtrousConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """B×C×H×W to B×O×H'×W'."""
         if not (1 < self.groups == self.in_channels and on_cpu(images)):
-            return self._seen(images, self.weight, self.bias)
+            return self._convolve(images, self.weight, self.bias)
         (images,) = as_autocast(images)
         dtype = torch.promote_types(images.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(dtype)
         with torch.autocast("cpu", enabled=False):
-            out = self._seen(images.to(dtype), self.weight.to(dtype), bias, in_phases=True)
+            out = self._convolve(images.to(dtype), self.weight.to(dtype), bias, in_phases=True)
         return out.to(images.dtype)
 
     def as_plain(self) -> nn.Conv2d:
@@ -50,10 +50,10 @@ class AtrousConv2d(nn.Conv2d):
         plain.weight, plain.bias = self.weight, self.bias
         return plain.train(self.training)
 
-    def _seen(
+    def _convolve(
         self, images: Tensor, weight: Tensor, bias: Tensor | None, in_phases: bool = False
     ) -> Tensor:
-        """The convolution with the taps that see a pixel somewhere."""
+        """The convolution, without the taps that see padding alone."""
         dilation, padding = list(self.dilation), [int(size) for size in self.padding]
         for axis, size in enumerate(images.shape[2:]):
             middle = weight.shape[2 + axis] // 2

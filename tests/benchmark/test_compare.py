@@ -540,6 +540,7 @@ def test_three_methods_are_also_drawn_at_their_mean_ranks(tmp_path: Path) -> Non
 def test_too_few_seeds_draw_no_ranks(tmp_path: Path) -> None:
     records = [*noisy("a", 0.9, 5), *noisy("b", 0.7, 5), *noisy("c", 0.5, 5)]
     results, plot = stored(tmp_path / "results", records), tmp_path / "all.svg"
+    plot.with_name("all-ranks.svg").write_text("of more records")
     done = dfkd("compare", *"abc", "--task", "digits", "--results", results, "--plot", plot)
     assert done.exit_code == 0, done.output
     assert [path.name for path in tmp_path.glob("*.svg")] == ["all.svg"]
