@@ -18,7 +18,7 @@ from benchmark.teachers import TrainedTeacher, keep_teacher, teacher_file, train
 
 @pytest.fixture(autouse=True)
 def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test reads or writes the user's cache, and none changes the number of threads."""
+    """No test touches the user's cache, changes the number of threads or draws its own luck."""
     monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
     # One thread: the tensors are tiny, and tests must not fight over the cores.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -27,6 +27,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         monkeypatch.setattr(console, "width", 250)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(before)
 
