@@ -1,9 +1,9 @@
 """The seeds of one specification as one batched program, where that is faster.
 
 A small student leaves a GPU idle between its steps; several seeds of it fill the gaps. Images are
-made one seed after the other, as alone, and the students are trained together. Every seed gets the
-record it would have had alone, but for rounding; seconds of the common phase are shared out
-equally.
+made one seed after the other, as alone, and the students are trained together, unless they draw
+random numbers of their own (`methods.student.train_students`). Every seed gets the record it would
+have had alone, but for rounding; seconds of the common phase are shared out equally.
 """
 
 from __future__ import annotations

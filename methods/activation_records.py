@@ -4,7 +4,8 @@ Lopes, Fenu and Starner, "Data-Free Knowledge Distillation for Deep Neural Netwo
 records are statistics of the pre-ReLU activations by class: a Gaussian for every layer, and a
 Gaussian of the leading graph-spectral coefficients for all layers jointly and for every pair of
 consecutive layers. They are computed in float64 and rounded to float16, whose error of 0.05 % is
-far below that of a mean over some thousand images.
+far below that of a mean over some thousand images; what float16 would change by more, because it is
+very large or very small, is rounded to float32.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from methods.pre_activations import hidden_layers, listening
 FORMAT = 2
 """Raised when the same tensors start to mean something else."""
 
+HALF_ERROR = 2**-11
+"""Relative error of float16 in its normal range, from 6e-5 to 65,504."""
+
 TEMPERATURE = 8.0
 """Logits are divided by it before they are recorded (released code)."""
 
@@ -28,7 +32,7 @@ COVARIANCE_LIMIT = 256
 """Layers with more units keep standard deviations only, and enter graphs by their channels."""
 
 GRAPH_UNITS = 1024
-"""Units of a graph over all layers, at most."""
+"""Units of a graph over all layers, at most, unless classes and layers alone are more."""
 
 DEAD = 1e-4
 """A unit whose standard deviation is below this share of the largest counts as constant."""
@@ -144,17 +148,33 @@ class ActivationRecords:
         return cls(layers, graphs[0], tuple(graphs[1:]))
 
     def graph_units(self, activations: Sequence[Tensor]) -> list[Tensor]:
-        """Every layer's activations B×C(×H×W) as the units B×U that its graphs are made of."""
-        return [
-            _graph_units(values, layer.covariance is None, len(self.layers))
-            for layer, values in zip(self.layers, activations, strict=True)
-        ]
+        """Every layer's activations B×C(×H×W) as the units B×U that its graphs are made of.
+
+        Raises:
+            ValueError: when the graphs are made of other units.
+        """
+        units = _graph_units(activations, [layer.covariance is None for layer in self.layers])
+        if (found := sum(values.shape[1] for values in units)) != len(self.joint.center):
+            raise ValueError(
+                f"the graphs of these activation records have {len(self.joint.center)} units where "
+                f"there should be {found}: an older version averaged the logits of many classes; "
+                "remove the teacher's metadata file, so that they are collected again"
+            )
+        return units
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    """Float16 where that holds every value, as it does unless one is above 65,504."""
-    half = tensor.half()
-    return half if half.isfinite().all() else tensor.float()
+    """Float16 where that changes no vector by more than its relative error, else float32.
+
+    A row of a matrix is such a vector, in the ℓ1 norm: single values may be next to nothing beside
+    the others. Of centers and scales, by which units are divided, every value counts.
+    """
+    half, exact = tensor.half(), tensor.double()
+    error = half.double() - exact
+    if tensor.dim() == 1:
+        exact, error = exact[:, None], error[:, None]
+    kept = error.abs().sum(-1) <= HALF_ERROR * exact.abs().sum(-1)
+    return half if kept.all() else tensor.float()
 
 
 def _graphs(layers: int) -> list[tuple[int, ...]]:
@@ -162,13 +182,23 @@ def _graphs(layers: int) -> list[tuple[int, ...]]:
     return [tuple(range(layers)), *((i, i + 1) for i in range(layers - 1))]
 
 
-def _graph_units(activations: Tensor, large: bool, layers: int) -> Tensor:
-    """Small layers as they are, large ones by channel (mean over space); not too many in all."""
-    units = activations.flatten(1)
-    if large and activations.dim() > 2:
-        units = activations.flatten(2).mean(2)
-    share = max(1, GRAPH_UNITS // layers)
-    return F.adaptive_avg_pool1d(units, share) if units.shape[1] > share else units
+def _graph_units(activations: Sequence[Tensor], large: Sequence[bool]) -> list[Tensor]:
+    """Small layers as they are, large ones by channel (mean over space); not too many in all.
+
+    Neighbouring units of a hidden layer that has too many are averaged. Logits never are, for the
+    mean of two classes tells neither; the hidden layers share what they leave.
+    """
+    *hidden, logits = activations
+    share = GRAPH_UNITS // len(activations)
+    if hidden:
+        share = max(1, min(share, (GRAPH_UNITS - logits.shape[1]) // len(hidden)))
+    units = []
+    for values, by_channel in zip(hidden, large[:-1], strict=True):
+        kept = values.flatten(1)
+        if by_channel and values.dim() > 2:
+            kept = values.flatten(2).mean(2)
+        units.append(F.adaptive_avg_pool1d(kept, share) if kept.shape[1] > share else kept)
+    return [*units, logits]
 
 
 @torch.no_grad()
@@ -214,10 +244,7 @@ def collect_records(
                     ClassMoments(num_classes, size, size <= covariance_limit, device)
                     for size in sizes
                 ]
-            kept = [
-                _graph_units(values, moment.second is None, len(moments))
-                for moment, values in zip(moments, activations, strict=True)
-            ]
+            kept = _graph_units(activations, [moment.second is None for moment in moments])
             if not units:
                 # At once: small pieces between the large ones would keep all of their memory.
                 units = [torch.empty(len(images), values.shape[1]) for values in kept]

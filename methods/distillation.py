@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from methods.base import Access, Method, Normalization, Problem, Progress, Run
 from methods.budget import Budget
-from methods.interface import Unsuitable, probe, with_timm_interface
+from methods.interface import Unsuitable, noise, probe, with_timm_interface
 from methods.params import nearest
 from methods.presets import preset
 from methods.registry import discover
@@ -98,7 +98,7 @@ def distill(
         with run.seeded("student-initialisation"):
             return student()
 
-    example = torch.zeros(2, *image_shape)
+    example = noise(image_shape)
     expected = probe(make_student().cpu(), example, "student").shape[1]
     teacher.to(run.device)
     classes = probe(teacher, example.to(run.device), "teacher").shape[1]
@@ -193,7 +193,8 @@ class Agreement:
 
     Args:
         teacher: the bare network: these questions are not the method's queries.
-        run: budget and random stream; its curves get a point at every checkpoint.
+        run: budget and random stream; its curves get a point at every checkpoint, measured on the
+            images there are by then.
     """
 
     def __init__(self, teacher: nn.Module, run: Run) -> None:

@@ -14,6 +14,11 @@ class Unsuitable(ValueError):
     """A network, method or data that cannot be used together; one line."""
 
 
+def noise(image_shape: tuple[int, int, int]) -> Tensor:
+    """Two images, 2×C×H×W, always the same: of a black one several layers may say the same."""
+    return torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
+
+
 @torch.no_grad()
 def probe(network: nn.Module, images: Tensor, role: str) -> Tensor:
     """What a network in eval mode answers; it stays in eval mode.
@@ -82,6 +87,10 @@ class PlainNetwork(nn.Module):
         self.num_classes = logits.shape[1]
         self.num_features = features.shape[1]
 
+    def get_classifier(self) -> nn.Module | None:
+        """The last linear layer, as timm calls it; None, where there is no such layer."""
+        return None if self.head is None else self.network.get_submodule(self.head)
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits, B×K."""
         logits: Tensor = self.network(images)
@@ -103,12 +112,33 @@ class PlainNetwork(nn.Module):
         return logits
 
 
+def final_layer(network: nn.Module, image_shape: tuple[int, int, int]) -> nn.Module | None:
+    """The layer that gives the logits: timm's ``get_classifier``, else found by a forward pass.
+
+    The order in which layers are defined does not tell, nor which of them are used at all.
+
+    Args:
+        network: in eval mode.
+        image_shape: (C, H, W) of its input.
+
+    Returns:
+        The layer; None, where no linear layer's output is the network's.
+    """
+    if hasattr(network, "get_classifier"):
+        layer: nn.Module | None = network.get_classifier()  # type: ignore[operator]
+        return layer
+    images = noise(image_shape).to(next(network.parameters()))
+    name, _, _ = _last_linear(network, images)
+    return None if name is None else network.get_submodule(name)
+
+
 @torch.no_grad()
 def _last_linear(network: nn.Module, images: Tensor) -> tuple[str | None, Tensor, Tensor]:
     """Name of the linear layer whose output is the network's, logits, and the layer's input."""
     linear = {name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
     seen, logits = _inputs_of(network, linear, images)
-    for name, features in seen[-1:]:
+    # An auxiliary head may be called after it; of a layer called twice the last call is asked.
+    for name, features in reversed(dict(seen).items()):
         if features.dim() == 2 and torch.equal(network.get_submodule(name)(features), logits):
             return name, logits, features
     return None, logits, logits[:, :0]

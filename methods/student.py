@@ -216,7 +216,8 @@ def train_students(
     Each sees the batches, the initialisation and the schedule it would have had alone. On a CPU
     their weights are stacked: what is summed is summed in another order, so that losses agree to
     rounding and not to the bit. On a GPU they are trained side by side, with the kernels each would
-    have had alone.
+    have had alone. Students that draw random numbers of their own, as dropout does, are trained one
+    after the other, to the bit as alone: torch has one generator, whose numbers belong to one seed.
 
     Args:
         problems: one per seed, alike but for it.
@@ -229,6 +230,9 @@ def train_students(
     """
     run, steps = runs[0], runs[0].budget.student_steps
     students = [fresh_student(problem, run) for problem in problems]
+    if draws_random_numbers(students[0], problems[0].image_shape):
+        everything = zip(problems, samples, runs, strict=True)
+        return [_train_alone(problem, own, objective, run) for problem, own, run in everything]
     if run.device.type == "cuda":
         return _train_side_by_side(problems, samples, objective, runs, students)
     skeleton = copy.deepcopy(students[0]).to("meta")
@@ -247,9 +251,7 @@ def train_students(
     for step in range(steps):
         batches = [next(stream) for stream in streams]
         with run.autocast():
-            losses = torch.vmap(loss_of, randomness="different")(
-                parameters, buffers, _stacked(batches)
-            )
+            losses = torch.vmap(loss_of)(parameters, buffers, _stacked(batches))
         optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         optimizer.step()
@@ -263,6 +265,37 @@ def train_students(
     for i, student in enumerate(students):
         _take_out(student, parameters, buffers, i)
     return [stopped.get(i, student) for i, student in enumerate(students)]
+
+
+@torch.no_grad()
+def draws_random_numbers(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
+    """Whether a network, in the mode it is in, draws from torch's own generators when it is called.
+
+    Not every layer that does so is a dropout module: some call functions, or drop whole branches.
+
+    Args:
+        network: stays as it is, and so do the generators.
+        image_shape: (C, H, W) of its input.
+    """
+    device = next(network.parameters()).device
+    on_gpu = device.type == "cuda"
+
+    def states() -> list[Tensor]:
+        return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if on_gpu else [])]
+
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        before = states()
+        copy.deepcopy(network)(torch.zeros(2, *image_shape, device=device))
+        return not all(map(torch.equal, before, states()))
+
+
+def _train_alone(
+    problem: Problem, samples: SampleSource, objective: Objective, run: Run
+) -> nn.Module | Diverged:
+    try:
+        return train_student(problem, samples, objective, run)
+    except Diverged as error:
+        return error
 
 
 def _labelled_streams(
@@ -332,7 +365,7 @@ def _train_side_by_side(
         [partial(loss_of, student) for student in students],
         parameters,
         runs[0].device,
-        objective.replayable and not has_dropout(students[0]),
+        objective.replayable,
     )
     stopped: dict[int, Diverged] = {}
     for step in range(steps):

@@ -17,6 +17,7 @@ from torch.distributions import Dirichlet
 
 from methods.augmentation import with_views
 from methods.base import Method, Problem, Run
+from methods.interface import final_layer
 from methods.losses import class_similarity, dirichlet_concentration
 from methods.params import MethodParams, param
 from methods.pixels import PixelOptimization, Terms, balanced_labels, first_turns, shuffled_bank
@@ -107,7 +108,7 @@ class ZSKD(Method):
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":
             return "ZSKD samples one soft target per image; segmentation has one per pixel"
-        if classifier_weight(problem.teacher.network, problem.num_classes) is None:
+        if classifier_weight(problem) is None:
             return (
                 "ZSKD reads class similarities off a final linear layer, which this teacher "
                 "has not got"
@@ -143,7 +144,7 @@ class ZSKD(Method):
 
     def _concentrations(self, problem: Problem) -> Tensor:
         """2×K×K: a Dirichlet for every class, spread and peaked."""
-        weight = classifier_weight(problem.teacher.network, problem.num_classes)
+        weight = classifier_weight(problem)
         assert weight is not None
         similarity = class_similarity(weight.detach().cpu().double())
         scales = (1.0, 1.0) if self.params.legacy else (self.params.beta, self.params.beta_peaked)
@@ -198,13 +199,9 @@ def rescale(pixels: Tensor) -> Tensor:
     return (pixels - low) / (high - low)
 
 
-def classifier_weight(network: nn.Module, num_classes: int) -> Tensor | None:
-    """Weights of the final layer, K×D: timm's ``get_classifier``, else the last linear layer."""
-    if hasattr(network, "get_classifier"):
-        layers = [network.get_classifier()]  # type: ignore[operator]
-    else:
-        layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    weight = getattr(layers[-1], "weight", None) if layers else None
-    if not isinstance(weight, Tensor) or len(weight) != num_classes:
+def classifier_weight(problem: Problem) -> Tensor | None:
+    """Weights of the teacher's final layer, K×D; None, where it is not linear or not found."""
+    weight = getattr(final_layer(problem.teacher.network, problem.image_shape), "weight", None)
+    if not isinstance(weight, Tensor) or len(weight) != problem.num_classes:
         return None
     return weight.flatten(1)

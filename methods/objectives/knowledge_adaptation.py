@@ -103,7 +103,7 @@ class KnowledgeAdaptation(FeatureObjective):
         with run.seeded("auto-encoder"):
             encoder, decoder = _encoder(depth, p.code_channels), _decoder(p.code_channels, depth)
         coder = nn.Sequential(encoder, decoder).to(run.device)
-        optimizer = Adam(coder.parameters(), lr=p.autoencoder_lr)
+        optimizer = Adam(coder.parameters(), lr=p.autoencoder_lr, fused=True)
         steps = max(1, round(p.autoencoder_share * run.budget.student_steps))
         stream = run.stream("auto-encoder-batches")
         batches = Counted.of(samples.batches(run.budget.student_batch, stream))

@@ -12,6 +12,7 @@ import torch
 
 from benchmark.data.digits import read_digits
 from benchmark.device import forget_peak_memory, peak_memory_mib
+from benchmark.evaluation import Checkpoints
 from benchmark.failures import is_out_of_memory, one_line
 from benchmark.metrics.classification import (
     accuracy,
@@ -29,8 +30,9 @@ from benchmark.teachers import TrainedTeacher
 from methods.base import AccessError, Run
 from methods.baselines import KDReal, Noise, StudentSupervised
 from methods.registry import discover
+from methods.sources import ImageBank
 from methods.teacher import Teacher
-from tests.helpers import FAULTY_METHODS, tiny_network
+from tests.helpers import FAULTY_METHODS, tiny_budget, tiny_network
 
 DATA = read_digits().checksum()
 
@@ -127,6 +129,96 @@ def test_headline_is_the_last_step_and_the_oracle_is_beside_it(
     chosen = max(range(2), key=lambda i: (agreement[i], i))
     assert record.metrics["accuracy_agreement"] == pytest.approx(curve["value"][chosen], rel=1e-6)
     assert record.metrics["agreement"] == pytest.approx(agreement[-1])
+
+
+def concluded(context: Context, job: Job) -> tuple[Trial, Record]:
+    """A run with what was kept on the way."""
+    trial = Trial(job, dataclasses.replace(context, reuse_samples=False), lambda *_: None)
+    trial.set_up()
+    return trial, trial.conclude("ok", "", trial.method.fit(trial.problem, trial.run))
+
+
+@pytest.mark.parametrize(
+    ("method", "params"), [("deep-inversion", {"adaptive": True}), ("dafl", {"schedule": "joint"})]
+)
+def test_agreement_is_that_of_all_checkpoints_on_the_same_images_where_these_change(
+    context: Context, digits_teacher: TrainedTeacher, method: str, params: dict[str, Any]
+) -> None:
+    trial, record = concluded(context, job_of(digits_teacher, method, params))
+    kept, student = trial.checkpoints, trial.task.make_student()
+    assert kept.images is not None
+    expected = predictions(kept.teacher, kept.images).tolist()
+    shares = []
+    for state in kept.states:
+        student.load_state_dict(state)
+        answers = predictions(student, kept.images).tolist()
+        shares.append(sum(map(int.__eq__, answers, expected)) / len(expected))
+    assert shares != kept.agreement  # or this would not tell
+    agreement, curve = (record.curves[f"evaluation/{name}"] for name in ("agreement", "accuracy"))
+    assert agreement["value"] == pytest.approx(shares, rel=1e-6)
+    assert record.metrics["agreement"] == shares[-1]
+    chosen = max(range(len(shares)), key=lambda i: (shares[i], i))
+    assert record.metrics["accuracy_agreement"] == pytest.approx(curve["value"][chosen], rel=1e-6)
+    assert kept.same_since == len(kept.steps) - 1
+
+
+class Threshold(torch.nn.Module):
+    """Tells bright images from dark ones, at a threshold."""
+
+    def __init__(self, bias: float) -> None:
+        super().__init__()
+        self.bias = torch.nn.Parameter(torch.tensor(bias))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = images.mean((1, 2, 3))
+        return torch.stack([mean + self.bias, -mean - self.bias], 1)
+
+
+def test_an_easy_exam_early_on_does_not_choose_a_bad_checkpoint() -> None:
+    # The teacher tells bright from dark. The first student says bright of everything, and is right
+    # about the first image; the second is right about five of the six that there are in the end.
+    bright, dark, grey = (
+        torch.ones(1, 1, 2, 2),
+        -torch.ones(1, 1, 2, 2),
+        torch.full((1, 1, 2, 2), -0.1),
+    )
+    first = ImageBank(torch.cat([bright, bright]), 1)
+    last = ImageBank(torch.cat([bright, bright, dark, dark, dark, bright, grey]), 6)
+    kept = Checkpoints(Threshold(0.0), Run(tiny_budget()))
+    kept.take(Threshold(9.0), 1, first)
+    kept.take(Threshold(0.5), 2, last)
+    assert kept.agreement == [1.0, 5 / 6]
+    assert kept.comparable_agreement(Threshold(0.0)) == [2 / 6, 5 / 6]
+
+
+def test_agreement_on_images_that_stay_is_measured_once(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    for images in (64, 0):  # a bank, and fresh ones of the same stream
+        job = job_of(digits_teacher, "rdskd")
+        spec = job.spec.model_copy(
+            update={"budget": job.spec.budget.model_copy(update={"images": images})}
+        )
+        trial, record = concluded(context, dataclasses.replace(job, spec=spec))
+        assert trial.checkpoints.same_since == 0
+        untouched = Threshold(3.0)
+        assert trial.checkpoints.comparable_agreement(untouched) == trial.checkpoints.agreement
+        assert untouched.bias.item() == 3.0
+        value = record.curves["evaluation/agreement"]["value"]
+        assert value == pytest.approx(trial.checkpoints.agreement, rel=1e-6)
+
+
+def test_a_state_that_does_not_say_how_long_the_images_were_the_same_is_measured_again() -> None:
+    bank = ImageBank(torch.randn(5, 1, 2, 2), 3)
+    kept = Checkpoints(Threshold(0.0), Run(tiny_budget()))
+    for step in (1, 2):
+        kept.take(Threshold(0.5), step, bank)
+    state = {**kept.state_dict(), "states": kept.states}
+    assert state.pop("same_since") == 0
+    again = Checkpoints(Threshold(0.0), Run(tiny_budget()))
+    again.load_state_dict(state)
+    assert again.same_since == 1
+    assert again.comparable_agreement(Threshold(0.0)) == kept.agreement
 
 
 def test_evaluation_is_not_charged_to_the_method(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 from methods.activation_records import (
     GRAPH_UNITS,
     ActivationRecords,
+    _graph_units,
+    _halved,
     collect_records,
 )
+from methods.reconstructions import ClassGaussians
 from tests.helpers import one_line
 
 Array = np.ndarray
@@ -167,6 +171,53 @@ def test_a_graph_of_wide_layers_averages_neighbours_and_a_constant_unit_does_no_
     assert all(value.isfinite().all() for value in records.to_tensors().values())
 
 
+def test_graphs_tell_many_classes_apart_by_their_logits() -> None:
+    hidden, classes = 11, 100
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(hidden)]
+        for layer in layers:  # or nothing would come through so many
+            nn.init.eye_(layer[0].weight)
+        network = nn.Sequential(*layers, nn.Linear(4, classes)).eval()
+    images = torch.rand(2 * classes, 4, generator=torch.Generator().manual_seed(1))
+    records = collect_records(network, images, torch.arange(2 * classes) % classes, classes)
+    assert len(records.joint.center) == 4 * hidden + classes
+    logits = 10 * torch.eye(classes)[:2]
+    units = records.graph_units([torch.zeros(2, 4)] * hidden + [logits])
+    first, second = records.joint.coefficients(units)
+    assert not torch.equal(first, second)
+
+
+def test_logits_of_many_classes_are_never_averaged() -> None:
+    layers, classes = 38, 100
+    wide = [torch.randn(2, 64, 3, 3) for _ in range(layers - 1)]
+    units = {}
+    for label in (0, 1):
+        logits = torch.zeros(2, classes)
+        logits[:, label] = 10
+        units[label] = _graph_units([*wide, logits], [True] * layers)
+        assert torch.equal(units[label][-1], logits)
+    assert not torch.equal(units[0][-1], units[1][-1])
+    assert sum(values.shape[1] for values in units[0]) <= GRAPH_UNITS
+
+
+@pytest.mark.parametrize("layers", [5, 22, 38])
+def test_hidden_layers_have_an_equal_share_where_the_logits_have_no_more(layers: int) -> None:
+    logits = torch.randn(2, 10)
+    units = _graph_units([*[torch.randn(2, 300, 2, 2)] * (layers - 1), logits], [True] * layers)
+    assert {values.shape[1] for values in units[:-1]} == {min(300, GRAPH_UNITS // layers)}
+    assert torch.equal(units[-1], logits)
+
+
+def test_graphs_of_other_units_are_refused_in_one_line(case: Case) -> None:
+    joint = dataclasses.replace(case.records.joint, center=case.records.joint.center[1:])
+    shaped = [torch.from_numpy(values) for values in case.activations]
+    shaped[0] = shaped[0].view(-1, 2, 4, 4)
+    with pytest.raises(ValueError, match="9 units where there should be 10") as error:
+        dataclasses.replace(case.records, joint=joint).graph_units(shaped)
+    one_line(str(error.value))
+
+
 def test_a_unit_that_hardly_changes_does_no_harm_either() -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
@@ -187,7 +238,9 @@ def test_a_unit_that_hardly_changes_does_no_harm_either() -> None:
 
 def test_records_survive_a_file_unchanged(case: Case) -> None:
     tensors = case.records.to_tensors()
-    assert {value.dtype for value in tensors.values()} == {torch.float16}
+    # These logits are far below 1, and their variances too small for float16.
+    small = {"layers/2/covariance/logits"}
+    assert {key for key, value in tensors.items() if value.dtype != torch.float16} == small
     shuffled = dict(sorted(tensors.items(), reverse=True))
     again = ActivationRecords.from_tensors(shuffled)
     assert again.hidden == case.records.hidden
@@ -204,3 +257,43 @@ def test_a_value_too_large_for_float16_is_kept() -> None:
     records = collect_records(network, images, torch.tensor([0, 0, 1, 1]), 2)
     expected = network[0](images[[0, 2]])
     torch.testing.assert_close(records.layers[0].mean, expected)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_draws_have_the_spread_of_a_layer_however_small_its_activations(scale: float) -> None:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).double().eval()
+        for parameter in network[0].parameters():
+            parameter *= scale
+    images = torch.randn(30, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    layer = collect_records(network, images, torch.arange(30) % 2, 2).layers[0]
+    assert layer.covariance is not None
+    for label in (0, 1):
+        own = network[0](images[label::2]).detach().numpy()
+        np.testing.assert_allclose(layer.covariance[label], np.cov(own.T, bias=True), rtol=0.01)
+    drawn = ClassGaussians(layer, "cholesky").draw(
+        torch.zeros(4_000, dtype=torch.int64), torch.Generator().manual_seed(1)
+    )
+    # A standard deviation of 4,000 draws is off by 1.1 %.
+    torch.testing.assert_close(drawn.std(0), layer.std[0], rtol=0.06, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (torch.tensor([[1.0, 1e-9], [3.0, 0.0]]), torch.float16),
+        (torch.tensor([[1.0, 2.0], [3e-7, 1e-7]]), torch.float32),  # a row of its own
+        (torch.tensor([[7e4, 1.0]]), torch.float32),
+        (torch.tensor([1.0, 0.0]), torch.float16),
+        (torch.tensor([1.0, 1e-5 / 3]), torch.float32),  # something is divided by it
+        (torch.zeros(2, 3), torch.float16),
+    ],
+)
+def test_half_precision_is_kept_where_it_holds_every_vector(
+    value: Tensor, expected: torch.dtype
+) -> None:
+    kept = _halved(value.double())
+    assert kept.dtype == expected
+    error = (kept.double() - value.double()).abs().sum(-1)
+    assert (error <= 5e-4 * value.double().abs().sum(-1)).all()

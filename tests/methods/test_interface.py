@@ -61,6 +61,26 @@ def test_gradients_flow_through_the_cut_and_no_hook_stays() -> None:
     assert not any(layer._forward_pre_hooks for layer in network.modules())
 
 
+def test_the_last_layer_is_called_the_classifier_as_timm_does() -> None:
+    network = plain()
+    assert PlainNetwork(network, IMAGES).get_classifier() is network.classifier
+    assert PlainNetwork(plain(nn.LogSoftmax(dim=1)), IMAGES).get_classifier() is None
+
+
+def test_a_layer_called_after_the_answer_was_given_is_not_the_last_one() -> None:
+    class Auxiliary(Plain):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            self.auxiliary(F.relu(self.hidden(images.flatten(1))))
+            return logits
+
+    network = Auxiliary().eval()
+    network.auxiliary = nn.Linear(5, 3)
+    cut = PlainNetwork(network, IMAGES)
+    assert cut.get_classifier() is network.classifier
+    assert torch.equal(cut.forward_head(cut.forward_features(IMAGES)), network(IMAGES))
+
+
 @pytest.mark.parametrize("last", [nn.LogSoftmax(dim=1), nn.Linear(3, 4)], ids=["softmax", "other"])
 def test_only_the_layer_that_answers_is_the_last_one(last: nn.Module) -> None:
     network = plain(last)

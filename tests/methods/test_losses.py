@@ -338,6 +338,51 @@ def test_twice_as_many_classes_change_a_loss_as_its_formula_says(
     torch.testing.assert_close(split, factor * losses[name](a, b) + logs * math.log(2))
 
 
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_pairs_of_distributions_are_compared_as_their_formulas_say_whatever_the_size(
+    size: int, classes: int
+) -> None:
+    teacher, student = random(size, classes, seed=1), random(size, classes, seed=2)
+    p, q = (softmax(logits.numpy() / 3, axis=1) for logits in (teacher, student))
+    # JS = H((P+Q)/2) − (H(P) + H(Q))/2, one image after the other.
+    entropy = [[-sum(v * math.log(v) for v in row) for row in x] for x in ((p + q) / 2, p, q)]
+    divergence = [m - (a + b) / 2 for m, a, b in zip(*entropy, strict=True)]
+    expected = 1 - sum(divergence) / size
+    assert competition_loss(teacher, student).item() == pytest.approx(expected, rel=1e-9)
+    images = random(size, 1, 3, 3, seed=3), random(size, 1, 3, 3, seed=4)
+    probs = torch.from_numpy(p), torch.from_numpy(q)
+    expected = frobenius(*probs) / frobenius(*images)
+    assert diversity_seeking_loss(*images, *probs).item() == pytest.approx(expected, rel=1e-7)
+
+
+def test_twice_as_many_classes_leave_competition_and_divide_diversity_by_the_root_of_two() -> None:
+    a, b = random(4, 5, seed=1), random(4, 5, seed=2)
+    split = [torch.cat([logits, logits], dim=1) for logits in (a, b)]
+    torch.testing.assert_close(competition_loss(*split), competition_loss(a, b))
+    images = random(4, 1, 3, 3, seed=3), random(4, 1, 3, 3, seed=4)
+    # Each class of probability p becomes two of p/2: √(2·(1/2)²) of the distance.
+    whole = diversity_seeking_loss(*images, a.softmax(1), b.softmax(1))
+    halves = diversity_seeking_loss(*images, *(logits.softmax(1) for logits in split))
+    torch.testing.assert_close(halves, whole / math.sqrt(2))
+
+
+@pytest.mark.parametrize(("reduction", "factor"), [("sum", 2.0), ("mean", 1.0)])
+def test_activation_is_a_mean_over_samples_and_a_sum_or_mean_over_features(
+    reduction: Any, factor: float
+) -> None:
+    for shape in [(1, 3), (6, 7), (3, 8, 2, 5)]:
+        features = random(*shape)
+        entries = [[abs(v) for v in row] for row in samples(features)]
+        size = 1 if reduction == "sum" else shape[1]
+        expected = -sum(sum(row) / size for row in entries) / len(entries)
+        loss = activation_loss(features, reduction)
+        assert loss.item() == pytest.approx(expected, rel=1e-12)
+        torch.testing.assert_close(activation_loss(twice(features), reduction), loss)
+        wide = activation_loss(torch.cat([features, features], dim=1), reduction)
+        torch.testing.assert_close(wide, factor * loss)
+
+
 def test_duplicating_the_batch_leaves_the_diversity_ratios_unchanged() -> None:
     images = random(4, 1, 3, 3, seed=1), random(4, 1, 3, 3, seed=2)
     codes = random(4, 6, seed=3).softmax(1), random(4, 6, seed=4).softmax(1)

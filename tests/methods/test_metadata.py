@@ -197,6 +197,20 @@ def test_the_gradient_of_the_rectified_distance_is_that_of_its_formula() -> None
     torch.testing.assert_close(activations.grad, wanted, rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("batch", [1, 6])
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_the_top_layers_distance_is_a_mean_over_images_and_classes(
+    batch: int, classes: int
+) -> None:
+    (wanted,), (actual,) = random_pairs(classes, batch=batch)
+    positive = wanted.clamp(min=0)
+    distance = rectified_distance(positive, actual)
+    assert float(distance) == pytest.approx(rectified(wanted.numpy(), actual.numpy()))
+    for more in ((2, 1), (1, 2)):  # of the same images, of the same classes
+        repeated = rectified_distance(positive.repeat(more), actual.repeat(more))
+        assert float(repeated) == pytest.approx(float(distance))
+
+
 @pytest.mark.parametrize("distance", [all_layers_distance, spectral_distance])
 def test_distances_do_not_grow_with_the_batch(distance: Any) -> None:
     wanted, actual = random_pairs(7, 3)

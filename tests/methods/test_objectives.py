@@ -13,11 +13,12 @@ from methods.baselines import KDReal, Noise, StudentSupervised
 from methods.dafl import DAFL
 from methods.deep_inversion import DeepInversion
 from methods.losses import label_loss, pairwise_loss, pixelwise_loss
-from methods.objectives import Distillation, Objective, Supervised
+from methods.objectives import Distillation, Objective, Supervised, knowledge_adaptation
 from methods.objectives.hinton import Hinton
 from methods.objectives.pixelwise import score_map
 from methods.objectives.registry import OWN, discover_objectives
 from methods.objectives.transfer import FeatureObjective, TransferObjective, feature_shape
+from methods.optimizers import Adam
 from methods.params import ParameterError
 from methods.quantization import (
     ActivationQuantizer,
@@ -308,6 +309,20 @@ def test_the_auto_encoder_learns_and_its_encoder_is_frozen() -> None:
     assert curve[-1] < 0.8 * curve[0]
     assert not any(part.requires_grad for part in chosen.encoder.parameters())  # type: ignore[attr-defined]
     assert run.ledger.student_steps == 40
+
+
+def test_the_auto_encoder_is_optimised_by_one_kernel_like_everything_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Adam] = []
+
+    def optimizer(*args: Any, **options: Any) -> Adam:
+        made.append(Adam(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(knowledge_adaptation, "Adam", optimizer)
+    fitted(objective("knowledge-adaptation"))
+    assert [optimizer.defaults["fused"] for optimizer in made] == [True]
 
 
 def test_the_teacher_is_asked_once_a_step_for_features_and_logits() -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
 from itertools import islice
 
 import pytest
 import torch
 
+from methods.baselines import Noise
+from methods.generators import draw_latents
 from methods.sources import Batch, ImageBank, MixedSource, OnlineSource, bank_of
 from methods.teacher import Ledger, Teacher
-from tests.helpers import IMAGE_SHAPE, tiny_network
+from tests.helpers import IMAGE_SHAPE, tiny_network, tiny_run
 
 
 def numbered(count: int) -> torch.Tensor:
@@ -198,3 +201,39 @@ def test_large_images_are_labelled_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ImageBank, "LABEL_CHUNK_PIXELS", 3 * 8 * 8)
     ImageBank(numbered(12), held_out=2).label(Watching(tiny_network()))
     assert asked == [3, 3, 3, 1]
+
+
+# What is drawn
+
+
+def assert_normal(drawn: torch.Tensor, std: float) -> None:
+    """Mean 0 and variance std² over all, in every column, and no two columns alike, to 5σ.
+
+    Of n draws the mean has a standard error of σ/√n, the variance of σ²·√(2/n), and the correlation
+    of two columns of 1/√n.
+    """
+    values = drawn.double()
+    for part, n in ((values.reshape(-1, 1), values.numel()), (values, len(values))):
+        assert part.mean(0).abs().max() < 5 * std / math.sqrt(n)
+        error = part.var(0, correction=0) - std**2
+        assert error.abs().max() < 5 * std**2 * math.sqrt(2 / n)
+    others = torch.corrcoef(values.t()) - torch.eye(values.shape[1])
+    assert others.abs().max() < 5 / math.sqrt(len(values))
+
+
+def test_latents_are_standard_normal_and_go_on_where_the_stream_is() -> None:
+    _, run = tiny_run()
+    latents = stream()
+    first, second = (draw_latents(10_000, 20, latents, run) for _ in range(2))
+    assert first.shape == (10_000, 20)
+    assert_normal(torch.cat([first, second]), 1.0)
+    assert_normal(torch.cat([first, second], dim=1), 1.0)
+
+
+@pytest.mark.parametrize("std", [0.25, 1.0])
+def test_pixels_of_noise_are_normal_with_the_parameters_deviation(std: float) -> None:
+    problem, run = tiny_run(images=9_000, validation_images=1_000, synthesis_batch=512)
+    bank = Noise(Noise.build_params({"std": std})).synthesize(problem, run)
+    assert isinstance(bank, ImageBank)
+    assert bank.images.shape == (10_000, *IMAGE_SHAPE)
+    assert_normal(bank.images.flatten(1), std)

@@ -5,14 +5,28 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from methods.base import Diverged, Run
 from methods.losses import kd_loss
 from methods.objectives import Distillation, Supervised
 from methods.sources import ImageBank, OnlineSource
-from methods.student import checkpoint_steps, student_optimizer, train_student
-from tests.helpers import IMAGE_SHAPE, NUM_CLASSES, tiny_budget, tiny_network, tiny_run
+from methods.student import (
+    checkpoint_steps,
+    draws_random_numbers,
+    student_optimizer,
+    train_student,
+    train_students,
+)
+from tests.helpers import (
+    IMAGE_SHAPE,
+    NUM_CLASSES,
+    TinyNetwork,
+    tiny_budget,
+    tiny_network,
+    tiny_run,
+)
 
 
 def images(count: int = 30) -> torch.Tensor:
@@ -193,3 +207,73 @@ def test_run_and_problem_share_nothing_between_runs() -> None:
     first.ledger.seconds["x"] = 1.0
     assert second.ledger.student_steps == 0
     assert second.ledger.seconds == {}
+
+
+class Dropping(TinyNetwork):
+    """With dropout by a function, which no module shows, before the classifier."""
+
+    def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        pooled = F.dropout(features.mean(dim=(2, 3)), 0.5, self.training)
+        return pooled if pre_logits else self.classifier(pooled)
+
+
+class DroppingModule(TinyNetwork):
+    """With a module of dropout behind the classifier's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Sequential(nn.Dropout(0.5), self.classifier)  # type: ignore[assignment]
+
+
+def seeded_problem(student: type[nn.Module], seed: int) -> tuple[Any, Run]:
+    problem, run = tiny_run(seed)
+
+    def make() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return student()
+
+    problem.make_student = make
+    return problem, run
+
+
+@pytest.mark.parametrize("student", [Dropping, DroppingModule])
+def test_students_with_dropout_are_together_what_they_are_alone(student: type[nn.Module]) -> None:
+    settings = [seeded_problem(student, seed) for seed in (0, 1)]
+    banks = [ImageBank(images(), 6) for _ in settings]
+    torch.manual_seed(1)
+    problems, runs = zip(*settings, strict=True)
+    together = train_students(problems, banks, Distillation(4.0), runs)
+    for seed, (mine, run) in enumerate(zip(together, runs, strict=True)):
+        torch.manual_seed(2)
+        problem, own = seeded_problem(student, seed)
+        theirs = train_student(problem, ImageBank(images(), 6), Distillation(4.0), own)
+        assert isinstance(mine, nn.Module)
+        assert equal(mine, theirs)
+        assert run.curves == own.curves
+        assert run.ledger.counts() == own.ledger.counts()
+
+
+def test_a_student_with_dropout_that_diverges_does_not_hold_up_the_others() -> None:
+    settings = [seeded_problem(Dropping, seed) for seed in (0, 1)]
+    broken = ImageBank(images() * float("nan"), 6)
+    problems, runs = zip(*settings, strict=True)
+    first, second = train_students(
+        problems, [broken, ImageBank(images(), 6)], Distillation(4.0), runs
+    )
+    assert isinstance(first, Diverged)
+    assert isinstance(second, nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("student", "expected"), [(TinyNetwork, False), (Dropping, True), (DroppingModule, True)]
+)
+def test_asking_whether_a_network_draws_changes_nothing(
+    student: type[nn.Module], expected: bool
+) -> None:
+    network = student().train()
+    before, state = weights(network), torch.get_rng_state()
+    assert draws_random_numbers(network, IMAGE_SHAPE) is expected
+    assert not draws_random_numbers(network.eval(), IMAGE_SHAPE)
+    assert all(map(torch.equal, before, weights(network)))
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,23 @@ import torch
 from scipy.special import log_softmax
 from torch import Tensor, nn
 
+import methods
+from methods import zskd as zskd_module
 from methods.base import Method
 from methods.losses import class_similarity, dirichlet_concentration
 from methods.pixels import PixelOptimization, first_turns, shuffled_bank
 from methods.sources import ImageBank
 from methods.teacher import Teacher
 from methods.zskd import ZSKD, ImpressionLoss, classifier_weight, rescale, soft_targets
-from tests.helpers import NUM_CLASSES, TinyNetwork, one_line, tiny_network, tiny_run
+from tests.helpers import (
+    IMAGE_SHAPE,
+    NUM_CLASSES,
+    TinyNetwork,
+    one_line,
+    tiny_budget,
+    tiny_network,
+    tiny_run,
+)
 
 INVERSION = {"inversion_images": 20, "inversion_steps": 5}
 
@@ -103,6 +114,35 @@ def test_the_loss_is_the_cross_entropy_at_the_temperature_averaged_over_the_batc
     expected = sum(-(y * p).sum() for y, p in rows) / 6
     loss = ImpressionLoss(problem, run, target, 20.0)(pixels)["loss"]
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_is_a_mean_over_the_batch_that_does_not_grow_with_the_classes() -> None:
+    class Repeating(nn.Module):
+        """The images' first pixels as logits, ``copies`` times each."""
+
+        def __init__(self, copies: int) -> None:
+            super().__init__()
+            self.num_classes = 4 * copies
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1)[:, :4].repeat(1, self.num_classes // 4)
+
+    def loss(copies: int, pixels: Tensor, target: Tensor) -> float:
+        problem, run = tiny_run()
+        problem.teacher = Teacher(Repeating(copies))
+        spread = target.repeat(1, copies) / copies
+        return ImpressionLoss(problem, run, spread, 2.0)(pixels)["loss"].item()
+
+    pixels, target = torch.rand(6, 1, 8, 8), torch.softmax(torch.randn(6, 4), 1)
+    logits = ((pixels.double().numpy().reshape(6, -1)[:, :4]) - 0.5) / 0.25
+    rows = zip(target.double().numpy(), log_softmax(logits / 2, axis=1), strict=True)
+    expected = sum(-(y * p).sum() for y, p in rows) / 6
+    assert loss(1, pixels, target) == pytest.approx(expected, rel=1e-5)
+    twice = loss(1, pixels.repeat(2, 1, 1, 1), target.repeat(2, 1))
+    assert twice == pytest.approx(expected, rel=1e-5)
+    # A class as two equal halves: each has half the probability, in target and answer.
+    assert loss(2, pixels, target) == pytest.approx(expected + np.log(2), rel=1e-5)
+    assert loss(25, pixels, target) == pytest.approx(expected + np.log(25), rel=1e-5)
 
 
 def test_impressions_make_the_teacher_answer_with_the_targets() -> None:
@@ -202,22 +242,101 @@ class _Convolutional(nn.Module):
         super().__init__()
         self.head = nn.Conv2d(1, NUM_CLASSES, 1)
 
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(images).mean((2, 3))
+
 
 class _Timm(_Convolutional):
     def get_classifier(self) -> nn.Module:
         return self.head
 
 
-def test_the_classifier_is_timms_or_the_last_linear_layer() -> None:
+class _TwoHeads(nn.Module):
+    """Logits of ``head``; ``aux``, defined after it, is left over from the training.
+
+    Args:
+        order: of the definitions.
+        calls_aux: whether the forward pass still computes what nobody asks for.
+    """
+
+    def __init__(self, order: Sequence[str], calls_aux: bool = False) -> None:
+        super().__init__()
+        sizes = {"body": (64, 20), "head": (20, NUM_CLASSES), "aux": (20, NUM_CLASSES)}
+        for name in order:
+            setattr(self, name, nn.Linear(*sizes[name], bias=False))
+        self.calls_aux = calls_aux
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.body(images.flatten(1)).relu()
+        logits: Tensor = self.head(features)
+        if self.calls_aux:
+            self.aux(features)
+        return logits
+
+
+def weight_of(network: nn.Module) -> Tensor | None:
+    problem, _ = tiny_run()
+    problem.teacher = Teacher(network)
+    return classifier_weight(problem)
+
+
+def test_the_classifier_is_timms_or_the_linear_layer_that_gives_the_logits() -> None:
     network, convolutional = tiny_network(), _Timm()
-    weight = classifier_weight(network, NUM_CLASSES)
+    weight = weight_of(network)
     assert weight is not None
     assert torch.equal(weight, network.classifier.weight)
-    weight = classifier_weight(convolutional, NUM_CLASSES)
+    weight = weight_of(convolutional)
     assert weight is not None
     assert torch.equal(weight, convolutional.head.weight.view(NUM_CLASSES, 1))
-    assert classifier_weight(_Convolutional(), NUM_CLASSES) is None
-    assert classifier_weight(TinyNetwork(num_classes=7), NUM_CLASSES) is None
+    assert weight_of(_Convolutional()) is None
+    assert weight_of(TinyNetwork(num_classes=7)) is None
+
+
+@pytest.mark.parametrize("calls_aux", [False, True])
+@pytest.mark.parametrize("order", [("body", "head", "aux"), ("aux", "head", "body")])
+def test_similarities_are_read_off_the_layer_in_use_wherever_it_is_defined(
+    order: Sequence[str], calls_aux: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Tensor] = []
+
+    def similarity(weight: Tensor) -> Tensor:
+        read.append(weight)
+        return class_similarity(weight)
+
+    monkeypatch.setattr(zskd_module, "class_similarity", similarity)
+    network = _TwoHeads(order, calls_aux)
+    methods.distill(
+        network,
+        tiny_network(),
+        method="zskd",
+        image_shape=IMAGE_SHAPE,
+        mean=(0.5,),
+        std=(0.25,),
+        budget=tiny_budget(inversion_images=12, inversion_steps=2),
+    )
+    assert torch.equal(read[0], network.head.weight.detach().double())
+
+
+class _TwoHeadsAsTimm(_TwoHeads):
+    """With timm's interface, but for ``get_classifier``."""
+
+    num_classes = NUM_CLASSES
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        features: Tensor = self.body(images.flatten(1)).relu()
+        return features
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        logits: Tensor = features if pre_logits else self.head(features)
+        return logits
+
+
+def test_a_network_with_timms_interface_and_an_unused_head_is_read_right_too() -> None:
+    network = _TwoHeadsAsTimm(("body", "head", "aux"))
+    weight = weight_of(network)
+    assert weight is not None
+    assert torch.equal(weight, network.head.weight)
+    assert not any(module._forward_pre_hooks for module in network.modules())
 
 
 def test_a_teacher_without_linear_classifier_and_segmentation_are_declined() -> None:
