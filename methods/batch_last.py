@@ -83,12 +83,15 @@ def or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
 
 
 def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the dtype that autocast, where it is on, gives a convolution."""
+    """The tensors in the dtype that autocast, where it is on, gives a convolution.
+
+    Float64 stays what it is, as with torch.
+    """
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
-    return tuple(tensor.to(dtype) for tensor in tensors)
+    return tuple(t if t.dtype == torch.float64 else t.to(dtype) for t in tensors)
 
 
 class _ScatteredConv(torch.autograd.Function):

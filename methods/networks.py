@@ -17,7 +17,13 @@ every published number of these methods was obtained with it.
 
 def has_hooks(network: nn.Module) -> bool:
     """Whether somebody listens to a layer: then the layers themselves must be called."""
-    return any(layer._forward_hooks or layer._forward_pre_hooks for layer in network.modules())
+    return any(
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
+        for layer in network.modules()
+    )
 
 
 class UpsamplingGenerator(nn.Module):

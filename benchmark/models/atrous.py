@@ -56,8 +56,10 @@ class AtrousConv2d(nn.Conv2d):
         """The convolution, without the taps that see padding alone."""
         dilation, padding = list(self.dilation), [int(size) for size in self.padding]
         for axis, size in enumerate(images.shape[2:]):
-            middle = weight.shape[2 + axis] // 2
-            if size <= dilation[axis] and padding[axis] == middle * dilation[axis]:
+            taps = weight.shape[2 + axis]
+            middle = taps // 2
+            centred = taps % 2 == 1 and padding[axis] == middle * dilation[axis]
+            if size <= dilation[axis] and centred:
                 weight = weight.narrow(2 + axis, middle, 1)
                 dilation[axis], padding[axis] = 1, 0
         if in_phases and self.stride == (1, 1) and _have_phases(images, dilation, padding):

@@ -26,6 +26,7 @@ LAYERS: dict[str, dict[str, Any]] = {
     "stride": {"groups": 6, "stride": 2, "padding": 1},
     "both": {"groups": 6, "stride": 2, "dilation": 2, "padding": 2},
     "multiplied": {"groups": 6, "dilation": 2, "padding": 2, "out_channels": 12},
+    "even": {"groups": 1, "kernel_size": 2, "dilation": 6, "padding": 6},
 }
 
 

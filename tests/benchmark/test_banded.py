@@ -100,6 +100,14 @@ def test_lenet_calls_its_layers_when_somebody_listens() -> None:
     assert heard == [(2, 16, 10, 10)]
 
 
+def test_lenet_calls_its_layers_when_somebody_listens_to_gradients() -> None:
+    network = lenet5()
+    heard: list[tuple[int, ...]] = []
+    network.conv2.register_full_backward_hook(lambda m, i, grads: heard.append(grads[0].shape))
+    network(torch.randn(2, 1, 32, 32)).sum().backward()
+    assert heard == [(2, 16, 10, 10)]
+
+
 def test_an_exported_lenet_takes_any_batch_and_leaves_the_network_as_it_was() -> None:
     network, images = lenet5().eval(), torch.randn(7, 1, 32, 32)
     batch = {0: torch.export.Dim("batch")}

@@ -102,6 +102,14 @@ def test_autocast_computes_in_bfloat16_and_returns_gradients_in_float32() -> Non
     assert weight.grad.dtype == torch.float32
 
 
+def test_autocast_leaves_float64_alone_as_torch_does() -> None:
+    x, weight = torch.randn(2, 4, 4, 4).double(), torch.randn(4, 4, 3, 3).double()
+    exact = batch_last.upsampled_conv2d(batch_innermost(x), weight, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.nn.functional.conv2d(x, weight).dtype == torch.float64
+        assert torch.equal(batch_last.upsampled_conv2d(batch_innermost(x), weight, None), exact)
+
+
 def test_batch_norm_counts_every_pixel_of_the_batch() -> None:
     torch.manual_seed(0)
     ours, plain = nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
@@ -139,8 +147,14 @@ def test_the_generator_keeps_to_its_layers_when_somebody_listens(
         )
     latents = torch.randn(2, 4)
     generator(latents)
-    handle = generator.conv1.register_forward_hook(lambda *_: None)
-    generator(latents)
-    handle.remove()
-    generator(latents)
-    assert used == ["batch_last", "plain", "batch_last"]
+    gradients: list[object] = []
+    for listen in (
+        lambda: generator.conv1.register_forward_hook(lambda *_: None),
+        lambda: generator.conv1.register_full_backward_hook(lambda *grads: gradients.append(grads)),
+    ):
+        handle = listen()
+        generator(latents).sum().backward()
+        handle.remove()
+        generator(latents)
+    assert used == ["batch_last", "plain", "batch_last", "plain", "batch_last"]
+    assert len(gradients) == 1
