@@ -32,7 +32,9 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_precision(device: torch.device) -> Precision:
     """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native else "fp32"
     flags = _cpu_flags()
     return "bf16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
 
@@ -93,21 +95,23 @@ def what_bits_depend_on(device: str, precision: str) -> list[str | int]:
     A CPU's sums depend on its threads; a GPU's do not depend on those of its host.
     """
     threads = torch.get_num_threads() if device == "cpu" else 0
-    return [device, precision, threads, torch.__version__]
+    return [device, processor(torch.device(device)), precision, threads, torch.__version__]
+
+
+def processor(device: torch.device) -> str:
+    """The name of a GPU, or a CPU's architecture and the instructions torch uses of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def environment(device: torch.device, precision: Precision) -> Environment:
     """What a record says about where it was made."""
-    processor = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    )
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
         device=device.type,
-        processor=processor,
+        processor=processor(device),
         threads=torch.get_num_threads(),
         precision=precision,
         code_version=code_version(),

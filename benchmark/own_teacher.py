@@ -23,7 +23,7 @@ from benchmark.export import check_export, export, write_student
 from benchmark.failures import is_out_of_memory, one_line
 from benchmark.grid import check_writable
 from benchmark.metrics.classification import accuracies
-from benchmark.threads import physical_memory
+from benchmark.threads import available_memory
 from methods.architectures import TIMM, build_network, load_weights
 from methods.base import Access, Diverged, Method, Normalization
 from methods.budget import Budget
@@ -181,7 +181,7 @@ def budget_for(request: Request, method: type[Method], shape: tuple[int, int, in
     budget = preset(request.budget, **numbers)
     images = budget.inversion_images if method.inverts_pixels else budget.images
     size = 2 * images * shape[0] * shape[1] * shape[2]  # float16
-    if size > BANK_SHARE * physical_memory():
+    if size > BANK_SHARE * available_memory():
         fresh = "" if method.inverts_pixels else ", or --images 0 for fresh ones at every step"
         raise UserError(
             f"{images:,} synthetic images of {request.image_shape} take {size / 2**30:.0f} GiB of "

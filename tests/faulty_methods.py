@@ -34,6 +34,14 @@ class Raises(Fine):
         raise RuntimeError("a cable came loose\nbehind the rack")
 
 
+class Tells(Fine):
+    name = "tells"
+    title = "Tells what it sees of the environment"
+
+    def synthesize(self, problem, run):
+        raise RuntimeError(os.environ.get("DFKD_TEST_VALUE", "nothing"))
+
+
 class Diverges(Fine):
     name = "diverges"
     title = "Diverges"

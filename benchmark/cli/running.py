@@ -19,6 +19,7 @@ from benchmark.cli.options import (
 )
 from benchmark.cli.program import answers_in_one_line, app, console
 from benchmark.errors import UserError
+from benchmark.executors import forks
 
 PANEL = "Run"
 
@@ -122,6 +123,8 @@ def run(
 
     Every run becomes a record, failures included. Exit code 1 when a run failed.
     """
+    if executor == "local" and jobs != "1" and seeds_at_once == 1 and not dry_run:
+        forks.get_ready()
     from benchmark import commands
 
     request = commands.Request(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from benchmark import stopping
+from benchmark.device import pick_device
 from benchmark.errors import UserError
 from benchmark.executors.base import Claim, Executor, Report, everything
 from benchmark.executors.workers import Worker
 from benchmark.records import Record
 from benchmark.run import Context, Job, RunProgress, execute
-from benchmark.threads import best_threads, physical_memory, runs_at_once
+from benchmark.threads import available_cores, available_memory, best_threads, runs_at_once
 from benchmark.together import execute_together, groups
 from methods.registry import discover
 
@@ -41,12 +42,34 @@ def check(request: Request) -> None:
         raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
     if request.run_timeout and request.seeds_at_once > 1:
         raise UserError("--run-timeout is of single runs; leave --seeds-at-once at 1")
+    _check_cores(request)
+
+
+def _check_cores(request: Request) -> None:
+    """On a CPU, more threads than cores only wait for one another; beside a GPU they may."""
+    cores, threads = available_cores(), request.threads or 1
+    jobs = 1 if request.jobs == "auto" else int(request.jobs)
+    if pick_device(request.device).type != "cpu" or jobs * threads <= cores:
+        return
+    if threads > cores:
+        raise UserError(f"--threads is {threads}, and this machine has {cores} cores")
+    times = f" with --threads {threads} each" if threads > 1 else ""
+    raise UserError(
+        f"--jobs {jobs}{times} is more than the {cores} cores of this machine; "
+        f"give --jobs {cores // threads}, or leave it at auto"
+    )
+
+
+def _alone(request: Request) -> bool:
+    """Whether ``--jobs auto`` means this process: two share a GPU badly, a core not at all."""
+    on_gpu = pick_device(request.device).type != "cpu"
+    return on_gpu or request.seeds_at_once > 1 or torch.get_num_threads() == 1
 
 
 def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
     """One process or several, and the threads of each.
 
-    Processes times threads never exceed the threads torch found on this machine.
+    Processes times threads never exceed the cores, beside a GPU excepted.
 
     Raises:
         UserError: see `check`.
@@ -54,12 +77,11 @@ def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Con
     check(request)
     cores = torch.get_num_threads()
     if request.jobs == "auto":
-        alone = context.device != "cpu" or request.seeds_at_once > 1
-        jobs = 1 if alone else runs_at_once(runs, cores, physical_memory(), request.threads or 1)
+        memory = available_memory()
+        jobs = 1 if _alone(request) else runs_at_once(runs, cores, memory, request.threads or 1)
     else:
         jobs = int(request.jobs)
-    limit = max(1, cores // jobs)
-    threads = min(request.threads, limit) if request.threads else best_threads(limit, context.cache)
+    threads = request.threads or best_threads(max(1, cores // jobs), context.cache)
     context = replace(context, threads=threads)
     # A run that hangs can only be ended with its process.
     in_process = jobs == 1 and context.run_timeout is None

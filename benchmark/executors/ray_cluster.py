@@ -105,10 +105,30 @@ class RayCluster:
         if not connected:
             self._connect(ray)
         try:
+            self.check_room(ray)
             yield from _Flights(self, ray, context).all(jobs, report, claim)
         finally:
             if not connected:
                 ray.shutdown()
+
+    def check_room(self, ray: Any) -> None:
+        """Refuse what fits no node, and would wait for ever; a cluster elsewhere may yet grow.
+
+        Raises:
+            UserError: when a run asks for more than this machine has.
+        """
+        if self.address:
+            return
+        has = ray.cluster_resources()
+        for option, name, asked in (
+            ("--threads", "CPU", self.cpus_per_run),
+            ("--gpus-per-run", "GPU", self.gpus_per_run),
+        ):
+            if asked > has.get(name, 0):
+                raise UserError(
+                    f"{option} is {asked:g}, and the Ray cluster of this machine has "
+                    f"{has.get(name, 0):g} {name}s; give no more"
+                )
 
     def _connect(self, ray: Any) -> None:
         own = {} if self.address else {"include_dashboard": False}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import signal
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from benchmark import stopping
+from benchmark.executors import forks
 from benchmark.executors.base import Report, unfinished
 from benchmark.failures import one_line
 from benchmark.records import Record
@@ -27,9 +27,11 @@ class Worker:
     _started: float
 
     def __init__(self) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self.connection, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs,))
+        forks.get_ready()
+        start = forks.context()
+        self.connection, theirs = start.Pipe()
+        # The process it is forked from may be older than a change of the environment.
+        self._process = start.Process(target=_serve, args=(theirs, dict(os.environ)))
         self._process.start()
         theirs.close()
 
@@ -85,7 +87,9 @@ class Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.request(stopping.USER))
 

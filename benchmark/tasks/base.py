@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from benchmark.errors import UserError
 from benchmark.records import Metric
 from methods.base import Normalization
 from methods.budget import Budget
+
+PIECE = 4096
+"""Images that are prepared at once: the memory of each step's result is used again by the next."""
 
 
 class TeacherRecipe(BaseModel):
@@ -159,12 +163,15 @@ class Task(ABC):
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Stored images (uint8, N×C×h×w) to the networks' input (float32, N×C×H×W, normalised)."""
-        pixels = images.float() / 255
-        if pixels.shape[2:] != self.image_shape[1:]:
-            pixels = F.interpolate(
-                pixels, size=self.image_shape[1:], mode="bilinear", align_corners=False
-            )
-        return self.normalization.normalize(pixels)
+        prepared = torch.empty(len(images), *self.image_shape)
+        for start in range(0, len(images), PIECE):
+            pixels = images[start : start + PIECE].float() / 255
+            if pixels.shape[2:] != self.image_shape[1:]:
+                pixels = F.interpolate(
+                    pixels, size=self.image_shape[1:], mode="bilinear", align_corners=False
+                )
+            prepared[start : start + PIECE] = self.normalization.normalize(pixels)
+        return prepared
 
     @abstractmethod
     def make_teacher(self) -> nn.Module:

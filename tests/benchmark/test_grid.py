@@ -10,14 +10,17 @@ import pytest
 import methods.generators
 import methods.rdskd
 from benchmark import stopping
+from benchmark.data.base import DataError, Dataset
+from benchmark.data.digits import read_digits
 from benchmark.errors import UserError
 from benchmark.executors.local import InProcess, Processes
 from benchmark.grid import check_writable, prepare, preview, repeat, run_grid
-from benchmark.plan import plan
+from benchmark.plan import PlannedRun, plan
 from benchmark.records import Record
 from benchmark.run import Context
 from benchmark.store import Store
 from benchmark.suite import MethodEntry, Suite
+from benchmark.teachers import TrainedTeacher
 from methods.registry import discover
 from tests.helpers import FAULTY_METHODS, make_record, one_line, write_file
 
@@ -197,6 +200,51 @@ def test_what_was_planned_is_written_down_and_the_teacher_kept(grid: Grid) -> No
     assert len(list((grid.store.root / "teachers").glob("digits-*.safetensors"))) == 1
 
 
+# Data
+
+
+def several_tasks(*tasks: str) -> list[PlannedRun]:
+    suite = Suite(
+        name="s",
+        budget="smoke",
+        tasks=list(tasks),
+        seeds=[0, 1],
+        methods=[MethodEntry(name="noise")],
+    )
+    return plan(suite, discover())
+
+
+def test_missing_data_are_said_before_a_teacher_of_another_task_is_trained(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "benchmark.grid.obtain_teacher", lambda *args: pytest.fail("a teacher was asked for")
+    )
+    planned = several_tasks("digits", "svhn")
+    assert planned[0].task.name == "digits"
+    context = dataclasses.replace(grid.context, data_dir=tmp_path / "empty")
+    with pytest.raises(DataError, match="SVHN is not here"):
+        prepare(planned, grid.store, context, "never", grid.watcher)
+
+
+def test_the_data_of_many_tasks_are_loaded_once(
+    grid: Grid, digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(task: str, data_dir: Path | None) -> Dataset:
+        loaded.append(task)
+        return read_digits()
+
+    monkeypatch.setattr("benchmark.grid.dataset", load)
+    monkeypatch.setattr("benchmark.grid.obtain_teacher", lambda *args: digits_teacher)
+    agenda = prepare(
+        several_tasks("digits", "mnist", "svhn"), grid.store, grid.context, "never", grid.watcher
+    )
+    assert loaded == ["digits", "mnist", "svhn"]
+    assert len(agenda.jobs) == 6
+
+
 # Failures
 
 
@@ -334,6 +382,16 @@ def test_two_processes_give_the_numbers_of_one(grid: Grid, tmp_path: Path) -> No
     assert {record.environment.threads for record in records} == {1}
     assert pair.watcher.reported == alone.keys()
     assert len(pair.store.scan().records) == 3
+
+
+def test_workers_see_the_environment_of_their_command(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that of the command before, at which the process they are forked from may be older."""
+    for seed, value in enumerate(("first", "second")):
+        monkeypatch.setenv("DFKD_TEST_VALUE", value)
+        (record,) = grid.run("tells", seeds=[seed], executor=Processes(1))
+        assert value in record.reason
 
 
 def test_a_worker_that_is_killed_leaves_an_error_record(grid: Grid) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +46,26 @@ def test_options_that_do_not_go_together_are_named(
     with pytest.raises(UserError) as caught:
         choose_executor(request_of(**changes), Context(tmp_path, ()), 4)
     assert named in one_line(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "says"),
+    [
+        (4, 0.0, "--threads is 4, and the Ray cluster of this machine has 2 CPUs"),
+        (1, 0.5, "--gpus-per-run is 0.5, and the Ray cluster of this machine has 0 GPUs"),
+        (2, 0.0, ""),
+    ],
+)
+def test_a_run_that_fits_no_node_is_refused_and_does_not_wait_for_ever(
+    cpus: int, gpus: float, says: str
+) -> None:
+    machine = SimpleNamespace(cluster_resources=lambda: {"CPU": 2.0})
+    RayCluster("head:6379", cpus, gpus, 0).check_room(machine)  # which may grow
+    if not says:
+        RayCluster(None, cpus, gpus, 0).check_room(machine)
+        return
+    with pytest.raises(UserError, match=says):
+        RayCluster(None, cpus, gpus, 0).check_room(machine)
 
 
 def test_without_ray_the_command_to_install_it_is_said(

@@ -148,7 +148,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on(
     assert "No space left on device" in caplog.text
 
 
-@pytest.mark.parametrize("changed", ["code", "precision", "threads", "torch"])
+@pytest.mark.parametrize("changed", ["code", "precision", "threads", "torch", "processor"])
 def test_what_other_bits_come_from_does_not_go_on(
     attempts: Attempts, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
@@ -158,6 +158,8 @@ def test_what_other_bits_come_from_does_not_go_on(
     elif changed == "torch":
         now = [*resume.what_bits_depend_on("cpu", "fp32")[:-1], "0.0"]
         monkeypatch.setattr(resume, "what_bits_depend_on", lambda device, precision: now)
+    elif changed == "processor":
+        monkeypatch.setattr("benchmark.device.processor", lambda device: "an older one")
     elif changed == "precision":
         attempts.context = dataclasses.replace(attempts.context, precision="bf16")
     else:
@@ -168,6 +170,7 @@ def test_what_other_bits_come_from_does_not_go_on(
 
 def test_the_hosts_threads_do_not_matter_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
+    monkeypatch.setattr("benchmark.device.processor", str)
     for threads in (1, 2):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         for device in ("cpu", "cuda:1"):

@@ -10,13 +10,19 @@ from benchmark.commands import Request, choose_executor
 from benchmark.errors import UserError
 from benchmark.executors.local import InProcess, Processes
 from benchmark.run import Context
-from benchmark.threads import GIB, best_threads, runs_at_once, seconds_of_work
+from benchmark.threads import (
+    GIB,
+    available_memory,
+    best_threads,
+    runs_at_once,
+    seconds_of_work,
+)
 from tests.helpers import one_line
 
 
 @pytest.mark.parametrize(
     ("runs", "cores", "memory", "expected"),
-    [(10, 4, 64 * GIB, 4), (2, 8, 64 * GIB, 2), (10, 8, 7 * GIB, 2), (3, 2, 1 * GIB, 1)],
+    [(10, 4, 64 * GIB, 4), (2, 8, 64 * GIB, 2), (10, 8, 13 * GIB, 2), (3, 2, 1 * GIB, 1)],
 )
 def test_as_many_runs_as_there_are_cores_and_memory(
     runs: int, cores: int, memory: int, expected: int
@@ -95,7 +101,8 @@ def request(**changes: object) -> Request:
 @pytest.fixture
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr("benchmark.executors.local.physical_memory", lambda: 64 * GIB)
+    monkeypatch.setattr("benchmark.executors.local.available_cores", lambda: 8)
+    monkeypatch.setattr("benchmark.executors.local.available_memory", lambda: 64 * GIB)
     monkeypatch.setattr("benchmark.executors.local.best_threads", lambda limit, cache: limit)
 
 
@@ -109,8 +116,8 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"threads": 3}, 20, 2, 3),
         ({"threads": 8}, 20, 1, 8),
         ({"jobs": "2"}, 20, 2, 4),
-        ({"jobs": "16"}, 20, 16, 1),
-        ({"jobs": "4", "threads": 8}, 20, 4, 2),
+        ({"jobs": "8"}, 20, 8, 1),
+        ({"jobs": "4", "threads": 2}, 20, 4, 2),
         ({"jobs": "4", "threads": 1}, 20, 4, 1),
         ({"seeds_at_once": 5}, 20, 1, 8),
     ],
@@ -132,6 +139,10 @@ def test_processes_times_threads_never_exceed_the_cores(
         ({"jobs": "many"}, "'many'"),
         ({"jobs": "0"}, "'0'"),
         ({"jobs": "2", "seeds_at_once": 2}, "--seeds-at-once"),
+        ({"jobs": "16"}, "--jobs 16 is more than the 8 cores of this machine; give --jobs 8"),
+        ({"jobs": "4", "threads": 3}, "--jobs 4 with --threads 3 each is more"),
+        ({"jobs": "4", "threads": 3}, "give --jobs 2"),
+        ({"threads": 9}, "--threads is 9, and this machine has 8 cores"),
     ],
 )
 def test_bad_numbers_of_jobs_are_named(
@@ -140,3 +151,24 @@ def test_bad_numbers_of_jobs_are_named(
     with pytest.raises(UserError) as error:
         choose_executor(request(**changes), Context(tmp_path, ()), 4)
     assert says in one_line(str(error.value))
+
+
+def test_processes_beside_a_gpu_may_outnumber_the_cores(
+    eight_cores: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "benchmark.executors.local.pick_device", lambda name: torch.device("cuda", 0)
+    )
+    executor, _ = choose_executor(request(jobs="16"), Context(tmp_path, (), device="cuda:0"), 20)
+    assert isinstance(executor, Processes)
+    assert executor.count == 16
+
+
+@pytest.mark.parametrize(("says", "found"), [("max\n", None), ("1000000\n", 1_000_000)])
+def test_a_container_may_have_less_memory_than_the_machine(
+    tmp_path: Path, says: str, found: int | None
+) -> None:
+    machine = available_memory(tmp_path / "none")
+    assert machine > GIB
+    (tmp_path / "memory.max").write_text(says)
+    assert available_memory(tmp_path / "memory.max") == (found or machine)
