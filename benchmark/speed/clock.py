@@ -1,29 +1,20 @@
-"""Clocks: two pieces of work in turn, the hardware's matrix peak, the harness's own cost."""
+"""Clocks: two pieces of work in turn, and the hardware's matrix peak."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from unittest import mock
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import HUGE_PAGES
-from benchmark.device import pick_precision
-from benchmark.plan import plan
-from benchmark.run import Context, Job, dataset, execute
-from benchmark.suite import MethodEntry, Suite
-from benchmark.tasks.registry import get_task
-from benchmark.teachers import train_teacher
-from methods.registry import discover
 
 Work = Callable[[int], list[float]]
 """Takes a number of steps, returns their losses."""
@@ -114,25 +105,3 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
         seconds, _ = seconds_a_step(lambda steps: [float((a @ a)[0, 0])], 1)
         best = min(best, seconds)
     return 2 * size**3 / best
-
-
-def harness_overhead() -> tuple[float, float]:
-    """Seconds of a digits run, and the share of them outside steps and evaluations."""
-    task = get_task("digits")
-    suite = Suite(
-        name="bench",
-        budget="cpu",
-        tasks=["digits"],
-        seeds=[0],
-        methods=[MethodEntry(name="rdskd")],
-    )
-    (planned,) = plan(suite, discover())
-    data = dataset(task.name, None)
-    teacher = train_teacher(task, data, lambda *_: None)
-    spec = planned.spec(data.checksum())
-    with tempfile.TemporaryDirectory() as folder:
-        context = Context(Path(folder), (), precision=pick_precision(torch.device("cpu")))
-        started = time.perf_counter()
-        record = execute(Job(spec, spec.run_id(teacher.info.checksum), {}, teacher), context)
-        total = time.perf_counter() - started
-    return total, 1 - sum(record.ledger.seconds.values()) / total

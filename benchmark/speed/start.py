@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -13,39 +14,45 @@ from pathlib import Path
 from benchmark.data.base import DataError
 from benchmark.run import dataset
 
+TEACHERS = Path("results") / "teachers"
+
 PROGRAM = """
 import os, sys, time
-from benchmark.cli import entry
-from methods import generators
-from methods.optimizers import Adam
 
-class Stopping(Adam):
-    def step(self):
+def report(self, run_id, phase, step, total, loss):
+    if phase != "starting":
         print("first step", time.time(), flush=True)
         os._exit(0)
 
-# Only a generator's optimiser: the first run has trained the teacher.
-generators.Adam = Stopping
-sys.argv[0] = "dfkd"
-entry()
+if __name__ == "__main__":
+    from benchmark.cli import entry
+    from benchmark.display import GridDisplay
+
+    GridDisplay.report = report
+    sys.argv[0] = "dfkd"
+    entry()
 """
+"""The command ends where a run, in whatever process, first says that it has made a step."""
 
 
 def first_step(rounds: int = 3) -> tuple[str, float]:
-    """The task that was timed, and the median seconds; MNIST where its data is at hand.
+    """The suite that was timed, and the median seconds; MNIST's where its data is at hand.
 
-    The first of the commands, which trains the teacher and prepares the data, is not timed.
+    The first of the commands, which prepares the data and, where none is committed, trains the
+    teacher, is not timed.
     """
-    task = timed_task()
+    suite = timed_suite()
     with tempfile.TemporaryDirectory() as folder:
-        seconds = [seconds_to_start(task, Path(folder), turn) for turn in range(rounds + 1)]
-    return task, statistics.median(seconds[1:])
+        if TEACHERS.is_dir():
+            shutil.copytree(TEACHERS, Path(folder) / "cache" / "teachers")
+        seconds = [seconds_to_start(suite, Path(folder), turn) for turn in range(rounds + 1)]
+    return suite, statistics.median(seconds[1:])
 
 
-def seconds_to_start(task: str, folder: Path, turn: int) -> float:
+def seconds_to_start(suite: str, folder: Path, turn: int) -> float:
     """One command, into fresh results but with the cache of the command before."""
-    command = [sys.executable, "-c", PROGRAM, "run", "--task", task, "--method", "rdskd"]
-    command += ["--budget", "smoke", "--jobs", "1", "--results", str(folder / str(turn))]
+    command = [sys.executable, "-c", PROGRAM, "run", suite, "--budget", "smoke"]
+    command += ["--results", str(folder / str(turn))]
     environment = {**os.environ, "DFKD_CACHE": str(folder / "cache")}
     before = time.time()
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -53,10 +60,10 @@ def seconds_to_start(task: str, folder: Path, turn: int) -> float:
     return float(line.split()[-1]) - before
 
 
-def timed_task() -> str:
-    """MNIST, or the embedded digits."""
+def timed_suite() -> str:
+    """MNIST's, or that of the embedded digits."""
     try:
         dataset("mnist", None)
     except DataError:
-        return "digits"
+        return "quickstart"
     return "mnist"

@@ -52,6 +52,6 @@ def test_the_report_has_a_row_for_every_measurement() -> None:
 
 def test_the_time_to_the_first_step_is_of_a_command_that_trains(tmp_path: Path) -> None:
     before = time.time()
-    seconds = start.seconds_to_start("digits", tmp_path, 0)
+    seconds = start.seconds_to_start("quickstart", tmp_path, 0)
     assert 0 < seconds < time.time() - before
     assert list((tmp_path / "cache" / "teachers").iterdir()), "stopped before the student's turn"
