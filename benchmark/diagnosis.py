@@ -113,7 +113,7 @@ def _proxies(data_dir: Path | None) -> Table:
         users = sorted(task for task, cls in all_tasks().items() if cls.proxy == name)
         try:
             files = find_proxy(name, data_dir)
-            here = escape(f"{files[0].parent}: {len(files)} × train*.parquet")
+            here = escape(f"{files[0].parent}: {len(files)} files")
         except DataError as error:
             here = f"[red]{escape(str(error))}[/red]"
         table.add_row(name, ", ".join(users) or "–", here)

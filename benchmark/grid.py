@@ -73,9 +73,9 @@ def prepare(
     """Read the data, find or train the teachers, and see which records are missing.
 
     A teacher small enough is kept beside the records, as part of the evidence, and so are its
-    metadata, which are collected only where a planned method may see them. Missing proxy images
-    are noticed before any teacher is trained. Another grid on the folder waits meanwhile, so that
-    both have the same teacher.
+    metadata, which are collected only where a planned method may see them. Missing data and proxy
+    images are noticed before any teacher is trained. Another grid on the folder waits meanwhile, so
+    that both have the same teacher.
     """
     locks = Locks(store.root)
     with locks.holding("teachers", lambda: display.say("waiting for another grid's teacher")):
@@ -92,9 +92,11 @@ def _prepare(
     teachers: dict[str, TrainedTeacher] = {}
     described: set[str] = set()
     agenda = Agenda()
+    tasks = dict.fromkeys(run.task.name for run in planned)
+    loaded = {task: dataset(task, context.data_dir) for task in tasks}
     proxies = [proxy_checksum(run.method, run.task.name, context) for run in planned]
     for run, proxy in zip(planned, proxies, strict=True):
-        data = dataset(run.task.name, context.data_dir)
+        data = loaded[run.task.name]
         name = teacher_file(run.task, data.checksum(), run.budget.name)
         if name not in teachers:
             teachers[name] = obtain_teacher(

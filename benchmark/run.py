@@ -22,7 +22,7 @@ from torch import nn
 from benchmark import stopping
 from benchmark.artifacts import checksum
 from benchmark.cache import picture_path
-from benchmark.data.base import Dataset, Split
+from benchmark.data.base import Dataset, Split, check_labels
 from benchmark.data.proxy import Proxy, proxy_name
 from benchmark.device import (
     Precision,
@@ -314,8 +314,19 @@ handed_metadata: dict[str, ActivationRecords] = {}
 
 @lru_cache(maxsize=2)
 def dataset(task: str, data_dir: Path | None) -> Dataset:
-    """A task's data, read once per process."""
-    return handed_data.get(task) or get_task(task).load(data_dir)
+    """A task's data, read once per process.
+
+    Raises:
+        DataError: when it is missing or damaged, or a label of images to classify is no class.
+    """
+    if task in handed_data:
+        return handed_data[task]
+    found = get_task(task)
+    data = found.load(data_dir)
+    if found.task_type == "classification":
+        remedy = "correct what the task's `load` returns"
+        check_labels(f"the data of task '{task}'", data, found.num_classes, remedy)
+    return data
 
 
 @lru_cache(maxsize=2)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from benchmark.errors import UserError
@@ -66,6 +67,37 @@ class Dataset:
                 hasher.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 hasher.update(tensor.contiguous().numpy().data)
         return hasher.hexdigest()[:16]
+
+
+def check_labels(name: str, dataset: Dataset, num_classes: int, remedy: str) -> Dataset:
+    """A dataset of images to classify, given back when each of its labels is a class.
+
+    Args:
+        name: of the dataset and where it lies, for messages.
+        dataset: with int64 labels, N, each 0 to ``num_classes`` − 1.
+        num_classes: K.
+        remedy: what to do where a label is none.
+
+    Raises:
+        DataError: naming the first label that is no class, or what the labels are instead.
+    """
+    valid = f"labels are whole numbers from 0 to {num_classes - 1}"
+    for split, part in (("training", dataset.train), ("test", dataset.test)):
+        labels = part.labels
+        if labels.dtype != torch.int64 or labels.shape != part.images.shape[:1]:
+            kind = str(labels.dtype).removeprefix("torch.")
+            raise DataError(
+                f"{name} cannot be used: the labels of its {len(part.images)} {split} images are "
+                f"{kind} of shape {list(labels.shape)}; {valid}, int64, one an image; {remedy}"
+            )
+        wrong = (labels < 0) | (labels >= num_classes)
+        if wrong.any():
+            index = int(wrong.nonzero()[0])
+            raise DataError(
+                f"{name} cannot be used: {split} image {index} has the label {int(labels[index])}; "
+                f"{valid}; {remedy}"
+            )
+    return dataset
 
 
 def search_paths(data_dir: Path | None) -> list[Path]:

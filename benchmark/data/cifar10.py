@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark.data.base import Dataset, Split, damaged, missing, search_paths
+from benchmark.data.base import Dataset, Split, check_labels, damaged, missing, search_paths
 from benchmark.data.parquet import parquet_files, read_parquet_splits
 from benchmark.data.prepared import Tick, prepared
 
@@ -17,6 +17,7 @@ FILES = (
     *(f"data_batch_{number}" for number in range(1, 6)),
     "test_batch",
 )
+NUM_CLASSES = 10
 FETCH = "python -c \"from torchvision.datasets import CIFAR10; CIFAR10('data', download=True)\""
 
 
@@ -24,20 +25,26 @@ def read_cifar10(data_dir: Path | None = None) -> Dataset:
     """50,000 training and 10,000 test images, 32×32 in colour.
 
     Raises:
-        DataError: when it is missing or damaged.
+        DataError: when it is missing or damaged, or a label is no class.
     """
     places = search_paths(data_dir)
     for place in places:
         pickled = [place / FOLDER / name for name in FILES]
         if all(path.is_file() for path in pickled):
-            return prepared("CIFAR-10", pickled, partial(_from_torchvision, place))
+            decode = partial(_from_torchvision, place)
+            return _checked(place / FOLDER, prepared("CIFAR-10", pickled, decode))
         folder = place / "cifar10"
         train, test = (parquet_files(folder, split, "plain_text") for split in ("train", "test"))
         if train and test:
-            decode = partial(read_parquet_splits, "CIFAR-10", train, test, FETCH)
-            return prepared("CIFAR-10", [*train, *test], decode)
+            decode = partial(read_parquet_splits, "CIFAR-10", train, test, NUM_CLASSES, FETCH)
+            return _checked(folder, prepared("CIFAR-10", [*train, *test], decode))
     wanted = [f"{FOLDER}/data_batch_1 …", "cifar10/train*.parquet and test*.parquet"]
     raise missing("CIFAR-10", wanted, places, FETCH)
+
+
+def _checked(folder: Path, data: Dataset) -> Dataset:
+    remedy = f"fetch it again with: {FETCH}"
+    return check_labels(f"CIFAR-10 in '{folder}'", data, NUM_CLASSES, remedy)
 
 
 def _from_torchvision(root: Path, _: Tick) -> Dataset:

@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name of the colours, by number of channels."""
+SIXTEEN = ("PNG", "PPM")
+"""Formats whose grey images have at most 16 bits."""
 
 
 def decode_image(
@@ -26,11 +28,29 @@ def decode_image(
         H×W×C, uint8.
 
     Raises:
+        ValueError: when a pixel has no known range.
         Exception: whatever Pillow raises on bytes that are no image.
     """
     with Image.open(io.BytesIO(encoded)) as file:
-        image = file.convert(mode)
+        image = in_colours(file, mode)
     if size is not None:
         image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def in_colours(image: Image.Image, mode: str) -> Image.Image:
+    """An opened image in 8 bits a channel, those of 16 bits scaled.
+
+    Raises:
+        ValueError: when its pixels are of 32 bits, whose range a file does not say.
+    """
+    # Pillow itself would clip what is above 255, and opens 16 bits of PGM, and of PNG before
+    # version 11, as its 32 bits.
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format in SIXTEEN)
+    if sixteen:
+        levels = (np.asarray(image).astype(np.int64) + 128) // 257
+        image = Image.fromarray(levels.astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ValueError("its pixels are of 32 bits and of no known range; store 8 or 16 bits")
+    return image.convert(mode)

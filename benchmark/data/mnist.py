@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.data.base import DataError, Dataset, Split, missing, search_paths
+from benchmark.data.base import DataError, Dataset, Split, check_labels, missing, search_paths
 from benchmark.data.prepared import prepared
 
 FILES = (
@@ -13,6 +13,7 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+NUM_CLASSES = 10
 FETCH = "python -c \"from torchvision.datasets import MNIST; MNIST('data', download=True)\""
 
 
@@ -36,11 +37,12 @@ def read_mnist(data_dir: Path | None = None) -> Dataset:
     """60,000 training and 10,000 test images, 28×28 grey.
 
     Raises:
-        DataError: when a file is missing or truncated.
+        DataError: when a file is missing or truncated, or a label is no class.
     """
     root = find_mnist(data_dir)
-    sources = [root / "MNIST" / "raw" / name for name in FILES]
-    return prepared("MNIST", sources, lambda tick: _decode(root))
+    raw = root / "MNIST" / "raw"
+    data = prepared("MNIST", [raw / name for name in FILES], lambda tick: _decode(root))
+    return check_labels(f"MNIST in '{raw}'", data, NUM_CLASSES, f"fetch it again with: {FETCH}")
 
 
 def _decode(root: Path) -> Dataset:

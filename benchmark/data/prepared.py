@@ -9,6 +9,7 @@ by the process that starts the others: a tenth of a second for CIFAR-10.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from benchmark.artifacts import CACHE_VARIABLE, Corrupted, cache_dir, checksum, save_tensors
 from benchmark.canonical import digest
-from benchmark.data.base import Dataset, Split
+from benchmark.data.base import DataError, Dataset, Split
 from benchmark.errors import UserError
 
 Tick = Callable[[int, int], None]
@@ -66,6 +67,7 @@ def prepared_tensors(
     sources: Sequence[Path],
     decode: Callable[[Tick], tuple[dict[str, Tensor], dict[str, str]]],
     variant: object = "",
+    version: int = 1,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What ``decode`` makes of ``sources``, from the cache or made now and kept there.
 
@@ -74,13 +76,14 @@ def prepared_tensors(
         sources: the files that are read; a change of size or time makes them be decoded again.
         decode: reads them; gives tensors, and text to be kept with them.
         variant: what else the outcome depends on, such as the size of the images.
+        version: raised when ``decode`` makes something else of the same files.
 
     Raises:
-        DataError: what ``decode`` raises.
+        DataError: what ``decode`` raises, or naming the source that is not there.
     """
+    state = _state(name, sources, version)
     made_from = [*(str(path.resolve()) for path in sources), *([variant] if variant else [])]
     path = cache_dir() / "data" / f"{name.lower()}-{digest(made_from)}.safetensors"
-    state = digest([[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sources])
     console = Console(stderr=True)
     try:
         return _mapped(path, state)
@@ -103,6 +106,26 @@ def prepared_tensors(
     return _mapped(path, state)
 
 
+def _state(name: str, sources: Sequence[Path], version: int) -> str:
+    """Hash of the sources' sizes and times, and of the version of what reads them.
+
+    Raises:
+        DataError: naming the source, and where it leads if it is a link, that cannot be found.
+    """
+    found: list[object] = []
+    for path in sources:
+        try:
+            status = path.stat()
+        except OSError as error:
+            link = f", a link to '{os.readlink(path)}'," if os.path.islink(path) else ""
+            raise DataError(
+                f"{name} cannot be read: '{path}'{link} is not to be found ({error.strerror}); "
+                "restore the file or remove its name"
+            ) from None
+        found.append([path.name, status.st_size, status.st_mtime_ns])
+    return digest([*found, version] if version > 1 else found)
+
+
 def _mapped(path: Path, state: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The prepared tensors, which are read when they are used, and the text kept with them.
 
@@ -117,7 +140,9 @@ def _mapped(path: Path, state: str) -> tuple[dict[str, Tensor], dict[str, str]]:
             info = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if info["sources"] != state:
-            raise Corrupted(f"'{path}' is out of date (the files it was made from have changed)")
+            raise Corrupted(
+                f"'{path}' is out of date (made from other files, or by an earlier version)"
+            )
         _compare(path, tensors, info["checksum"])
         return tensors, info
     except (SafetensorError, OSError, ValueError, KeyError) as error:

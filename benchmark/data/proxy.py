@@ -5,6 +5,8 @@ Either the dataset that a task names, in the data folder, or any folder of image
 
 from __future__ import annotations
 
+import bz2
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from PIL import Image
 from torch import Tensor
 
 from benchmark.artifacts import checksum
@@ -36,12 +39,12 @@ class Source:
     Args:
         title: as written in text.
         fetch: the command that puts it into ``data/``.
-        photographs: pattern of its files where they are no parquet files.
+        pattern: of its files where they are no parquet files.
     """
 
     title: str
     fetch: str
-    photographs: str = ""
+    pattern: str = ""
 
 
 def _from_hub(repository: str, name: str) -> str:
@@ -49,7 +52,7 @@ def _from_hub(repository: str, name: str) -> str:
 
 
 SOURCES = {
-    "usps": Source("USPS", _from_hub("flwrlabs/usps", "usps")),
+    "usps": Source("USPS", _from_hub("flwrlabs/usps", "usps"), "usps.bz2"),
     "tiny-imagenet-32": Source(
         "Tiny-ImageNet", _from_hub("zh-plus/tiny-imagenet", "tiny-imagenet-32")
     ),
@@ -61,6 +64,8 @@ SOURCES = {
     ),
 }
 """By name, which is also that of the folder; its training split is ``train*.parquet`` in there."""
+VERSION = 2
+"""Of how images are decoded: the first clipped those of 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,13 @@ def proxy_name(named: str, proxy_dir: Path | None) -> str:
 
 
 def find_proxy(name: str, data_dir: Path | None) -> list[Path]:
-    """The files of a named proxy dataset: parquet, or its own layout of photographs.
+    """The files of a named proxy dataset: parquet, or its own layout.
 
     Raises:
         DataError: naming the places searched, and what to do.
     """
     source, places = SOURCES[name], search_paths(data_dir)
-    patterns = ["train*.parquet", *([source.photographs] if source.photographs else [])]
+    patterns = ["train*.parquet", *([source.pattern] if source.pattern else [])]
     for place in places:
         for pattern in patterns:
             if files := sorted((place / name).rglob(pattern)):
@@ -119,7 +124,9 @@ def prepared_images(files: Sequence[Path], image_shape: tuple[int, int, int]) ->
     def decode(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {"images": read_images(files, image_shape, tick)}, {}
 
-    tensors, _ = prepared_tensors("proxy-images", files, decode, variant=list(image_shape))
+    tensors, _ = prepared_tensors(
+        "proxy-images", files, decode, variant=list(image_shape), version=VERSION
+    )
     return tensors["images"]
 
 
@@ -150,11 +157,14 @@ def read_images(
 
 def _length(path: Path) -> int:
     """How many images a file holds."""
-    if path.suffix != ".parquet":
-        return 1
     try:
+        if path.suffix == ".bz2":
+            with bz2.open(path) as lines:
+                return sum(1 for _ in lines)
+        if path.suffix != ".parquet":
+            return 1
         return int(pq.read_metadata(path).num_rows)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, EOFError, pa.ArrowException) as error:
         raise damaged_image(f"'{path}'", error) from None
 
 
@@ -165,12 +175,29 @@ def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
             if path.suffix == ".parquet":
                 for number, row in enumerate(parquet_rows(path)):
                     yield row.image, f"row {number} of '{path}'"
+            elif path.suffix == ".bz2":
+                for number, image in enumerate(_usps(path), 1):
+                    yield image, f"line {number} of '{path}'"
             else:
                 yield path.read_bytes(), f"'{path}'"
-        except (OSError, pa.ArrowException, TypeError, KeyError) as error:
+        except (OSError, pa.ArrowException, TypeError) as error:
             raise damaged_image(f"'{path}'", error) from None
         except ValueError as error:
             raise DataError(f"'{path}' cannot be used: {error}; {ADVICE}") from None
+
+
+def _usps(path: Path) -> Iterator[bytes]:
+    """The images of torchvision's ``usps.bz2``, as PNG."""
+    from torchvision.datasets import USPS  # takes seconds, which prepared data need not wait for
+
+    try:
+        images = USPS(str(path.parent), train=True, download=False).data
+    except Exception as error:  # torchvision raises whatever the bytes happen to trip over
+        raise damaged_image(f"'{path}'", error) from None
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        yield buffer.getvalue()
 
 
 def damaged_image(where: str, error: Exception, what: str = "proxy data") -> DataError:

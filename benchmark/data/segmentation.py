@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from benchmark.data.base import DataError, Dataset, Split
+from benchmark.data.images import in_colours
 from benchmark.data.prepared import Tick
 from methods.losses import IGNORE_INDEX
 
@@ -70,7 +71,7 @@ def read_pairs(
     table[list(ids)] = list(ids.values())
     images, maps = [], []
     for pair in pairs:
-        image = _open(name, pair.image, fetch).convert("RGB")
+        image = _open(name, pair.image, fetch, "RGB")
         labels = _open(name, pair.labels, fetch)
         if labels.mode not in ("L", "P"):
             raise _wrong(name, pair.labels, "is not a map of one id a pixel", fetch)
@@ -110,11 +111,11 @@ def read_pair_splits(
     return Dataset(*(read_pairs(name, pairs, side, ids, fetch, decoded) for pairs in (train, test)))
 
 
-def _open(name: str, path: Path, fetch: str) -> Image.Image:
+def _open(name: str, path: Path, fetch: str, mode: str = "") -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            return image
+            return in_colours(image, mode) if mode else image
     except Exception as error:  # Pillow raises whatever the bytes happen to trip over
         reason = " ".join(str(error).split())[:200]
         raise _wrong(name, path, f"cannot be read ({reason})", fetch) from None

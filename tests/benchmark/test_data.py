@@ -142,6 +142,15 @@ def test_as_many_labels_as_images_are_expected(tmp_path: Path, images: str) -> N
     assert images in message
 
 
+def test_a_label_of_mnist_that_is_no_class_is_named(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    labels = torch.tensor([1, 2, 10, 3, 4], dtype=torch.uint8)
+    (tmp_path / "MNIST" / "raw" / FILES[3]).write_bytes(idx(labels))
+    message = refusal(tmp_path)
+    for part in (str(tmp_path / "MNIST" / "raw"), "test image 2 has the label 10", "0 to 9"):
+        assert part in message
+
+
 def test_a_foreign_file_under_mnists_name_is_named(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     (tmp_path / "MNIST" / "raw" / FILES[1]).write_text("<html>404 not found</html>")

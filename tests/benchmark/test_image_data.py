@@ -17,8 +17,9 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets import CIFAR10, SVHN
 
-from benchmark.data.base import DataError, Dataset, Split
+from benchmark.data.base import DataError, Dataset, Split, check_labels
 from benchmark.data.cifar10 import FOLDER, read_cifar10
+from benchmark.data.images import decode_image
 from benchmark.data.parquet import read_parquet
 from benchmark.data.svhn import read_svhn
 from tests.helpers import one_line
@@ -154,7 +155,7 @@ def test_images_without_labels_are_read_in_grey_when_asked(tmp_path: Path) -> No
     grey = Split(split.images[:, :1].expand(-1, 3, -1, -1).contiguous(), split.labels)
     write_parquet(tmp_path / "train-0.parquet", grey, label="")
     counts: list[int] = []
-    read = read_parquet("X", [tmp_path / "train-0.parquet"], "fetch", counts.append, mode="L")
+    read = read_parquet("X", [tmp_path / "train-0.parquet"], 10, "fetch", counts.append, mode="L")
     assert torch.equal(read.images, grey.images[:, :1])
     assert read.labels is None
     assert sum(counts) == 10
@@ -191,6 +192,100 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path, damage: str) -> None:
     assert "CIFAR-10 is damaged" in message
     assert str(test) in message
     assert "download=True" in message
+
+
+def test_a_parquet_file_whose_images_lack_their_bytes_says_what_it_has(tmp_path: Path) -> None:
+    data = small_dataset()
+    train, test = (tmp_path / "cifar10" / f"{name}-0.parquet" for name in ("train", "test"))
+    write_parquet(train, data.train)
+    pq.write_table(pa.table({"image": [{"data": b"x", "path": "a.png"}], "label": [1]}), test)
+    message = refusal(read_cifar10, tmp_path)
+    for part in (str(test), "'image' has no field 'bytes', only: data, path", "download=True"):
+        assert part in message
+    lacking = [{"bytes": encoded(data.test.images[0], "PNG")}, {"bytes": None}]
+    pq.write_table(pa.table({"image": lacking, "label": [1, 2]}), test)
+    assert "row 1 holds nothing in column 'image'" in refusal(read_cifar10, tmp_path)
+
+
+@pytest.mark.parametrize("label", ["cat", 99, 10, -1, 1.0, True, 2**64 - 1])
+def test_a_label_that_is_no_class_is_named_with_its_row_and_file(
+    tmp_path: Path, label: object
+) -> None:
+    data = small_dataset()
+    train, test = (tmp_path / "cifar10" / f"{name}-0.parquet" for name in ("train", "test"))
+    write_parquet(train, data.train)
+    images = [{"bytes": encoded(image, "PNG")} for image in data.test.images[:2]]
+    before: list[object] = [3 if type(label) is int else label]
+    labels = pa.array([*before, label], type=pa.uint64() if label == 2**64 - 1 else None)
+    pq.write_table(pa.table({"image": images, "label": labels}), test)
+    message = refusal(read_cifar10, tmp_path)
+    row = 1 if type(label) is int else 0
+    for part in (str(test), f"row {row} has the label '{label}'", "from 0 to 9", "download=True"):
+        assert part in message
+
+
+def test_labels_of_torchvisions_files_are_compared_with_the_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = small_dataset()
+    data.train.labels[3] = 12
+    write_cifar_pickles(tmp_path, data, monkeypatch)
+    write_svhn_matrices(tmp_path, data, monkeypatch)
+    for reader, folder in ((read_cifar10, FOLDER), (read_svhn, "svhn")):
+        for _ in range(2):  # decoded, and from the cache
+            message = refusal(reader, tmp_path)
+            assert f"'{tmp_path / folder}'" in message
+            assert "training image 3 has the label 12; labels are whole numbers from 0 to 9" in (
+                message
+            )
+
+
+def test_labels_are_whole_numbers_one_an_image() -> None:
+    good = small_dataset(train=4, test=4)
+    assert check_labels("X", good, 4, "mend it") is good
+    for labels, said in (
+        (torch.tensor([0, 1, 4, -1]), "test image 2 has the label 4; "),
+        (torch.tensor([0, 1, 2, -1]), "test image 3 has the label -1; "),
+        (torch.arange(4.0), "the labels of its 4 test images are float32 of shape [4]; "),
+        (torch.arange(3), "the labels of its 4 test images are int64 of shape [3]; "),
+    ):
+        with pytest.raises(DataError) as caught:
+            check_labels("X", Dataset(good.train, Split(good.test.images, labels)), 4, "mend it")
+        message = one_line(str(caught.value))
+        assert said in message
+        assert "from 0 to 3" in message
+        assert message.endswith("; mend it")
+
+
+# Pixels
+
+
+def stored(pixels: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_sixteen_bits_are_scaled_to_eight(mode: str) -> None:
+    levels = np.array([[0, 128, 129, 20000], [255 * 257, 65407, 65406, 40000]], np.uint16)
+    expected = np.array([[0, 0, 1, 78], [255, 255, 254, 156]], np.uint8)
+    for file in (
+        stored(levels, "PNG"),
+        stored(levels, "TIFF"),
+        stored(levels.astype(">u2"), "TIFF"),
+        stored(levels, "PPM"),  # which Pillow opens as 32 bits
+    ):
+        decoded = decode_image(file, mode)
+        assert decoded.dtype == np.uint8
+        assert all(np.array_equal(decoded[..., c], expected) for c in range(decoded.shape[2]))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_of_no_known_range_are_refused(kind: type) -> None:
+    file = stored(np.full((4, 4), 7, kind), "TIFF")
+    with pytest.raises(ValueError, match="no known range; store 8 or 16 bits"):
+        decode_image(file, "L")
 
 
 def test_a_damaged_file_of_torchvision_is_named(

@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from benchmark.cli import app
 from benchmark.contract.scaffold import write
 from benchmark.contract.task_template import TEMPLATE
+from benchmark.data.base import DataError
 from benchmark.errors import UserError
-from benchmark.run import Context, prepare_process
+from benchmark.run import Context, dataset, prepare_process
 from benchmark.store import Store
 from benchmark.tasks import registry
 from benchmark.tasks.registry import all_tasks, get_task, look_in
@@ -154,3 +155,21 @@ def test_an_unknown_task_is_answered_in_one_line(tmp_path: Path) -> None:
     done = dfkd("show", "my-stripe", "--tasks-dir", tmp_path)
     assert done.exit_code == 2
     assert "did you mean 'my-stripes'?" in one_line(done.output)
+
+
+def test_labels_of_ones_own_that_are_no_class_are_said_before_a_teacher_is_trained(
+    tmp_path: Path,
+) -> None:
+    code = BORROWED.format(name="mine") + (
+        "    def load(self, data_dir):\n"
+        "        data = super().load(data_dir)\n"
+        "        data.train.labels[3] = 99\n"
+        "        return data\n"
+    )
+    write_file(tmp_path / "mine.py", code)
+    look_in([tmp_path])
+    with pytest.raises(DataError) as caught:
+        dataset("mine", None)
+    said = one_line(str(caught.value))
+    assert "task 'mine'" in said
+    assert "training image 3 has the label 99" in said

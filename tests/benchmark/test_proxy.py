@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import json
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from benchmark.analysis.tables import COLUMNS, tables
 from benchmark.artifacts import cache_dir
 from benchmark.cli import app
 from benchmark.data.base import DataError
+from benchmark.data.prepared import prepared_tensors
 from benchmark.data.proxy import Proxy, files_in, find_proxy, read_images
 from benchmark.records import Record
 from benchmark.run import Context, pose
@@ -141,6 +143,42 @@ def test_the_same_images_are_the_same_proxy_whatever_files_hold_them(tmp_path: P
     assert Proxy(one).checksum != Proxy(one.flip(0)).checksum
 
 
+def write_usps(path: Path, levels: np.ndarray) -> Path:
+    """libsvm's format: a label from 1, then 256 values from -1 to 1 counted from 1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [
+        " ".join([str(1 + i % 10), *(f"{k}:{v:.6f}" for k, v in enumerate(row, 1))])
+        for i, row in enumerate(levels.reshape(len(levels), 256) / 127.5 - 1)
+    ]
+    path.write_bytes(bz2.compress("\n".join([*lines, ""]).encode()))
+    return path
+
+
+def test_usps_is_read_from_torchvisions_file(tmp_path: Path) -> None:
+    levels = np.stack([picture(i) for i in range(3)])
+    # The reader rounds down, so half a level is added to what is written.
+    path = write_usps(tmp_path / "usps" / "usps.bz2", np.minimum(levels + 0.5, 255))
+    write_usps(tmp_path / "usps" / "usps.t.bz2", levels[:1])
+    assert find_proxy("usps", tmp_path) == [path]
+    ticks: list[tuple[int, int]] = []
+    images = read_images([path], GREY, lambda done, total: ticks.append((done, total)))
+    assert torch.equal(images, torch.from_numpy(levels)[:, None])
+    assert ticks[-1] == (3, 3)
+    for damage in (path.read_bytes()[:-20], b"no bz2", bz2.compress(b"1 1:0.5\n")):
+        path.write_bytes(damage)
+        assert str(path) in refusal(lambda: read_images([path], GREY))
+
+
+def test_sixteen_bit_images_that_were_prepared_white_are_prepared_again(tmp_path: Path) -> None:
+    levels = np.full((32, 32), 20000, np.uint16)
+    for i in range(2):
+        write_image(tmp_path / "photos" / f"{i}.png", levels)
+    white = {"images": torch.full((2, 1, 32, 32), 255, dtype=torch.uint8)}
+    files = files_in(tmp_path / "photos")
+    prepared_tensors("proxy-images", files, lambda tick: (white, {}), variant=[1, 32, 32])
+    assert MNIST().load_proxy(None, tmp_path / "photos").unique().tolist() == [78]
+
+
 # Damage and absence
 
 
@@ -161,6 +199,26 @@ def test_damage_names_the_file(tmp_path: Path) -> None:
     assert str(junk) in refusal(lambda: read_images([junk], GREY))
     other = write_parquet(tmp_path / "other.parquet", [good], column="picture")
     assert "no column 'image', only: picture" in refusal(lambda: read_images([other], GREY))
+
+
+def test_a_parquet_file_without_bytes_says_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"image": [{"data": b"x"}]}), path)
+    message = refusal(lambda: read_images([path], GREY))
+    for words in (str(path), "'image' has no field 'bytes', only: data", "bytes and path"):
+        assert words in message
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos")
+    link = folder / "gone.png"
+    for target, reason in (("/nowhere/gone.png", "No such file"), (link, "symbolic links")):
+        link.symlink_to(target)
+        message = refusal(lambda: MNIST().load_proxy(None, folder))
+        assert f"'{link}', a link to '{target}', is not to be found" in message
+        assert reason in message
+        assert "restore the file or remove its name" in message
+        link.unlink()
 
 
 def test_absence_says_what_to_give(tmp_path: Path) -> None:
@@ -309,5 +367,5 @@ def test_show_and_doctor_name_the_proxy_data(tmp_path: Path) -> None:
     write_parquet(tmp_path / "usps" / "train-0.parquet", [encoded(picture(0))])
     assert "proxy data: usps" in dfkd("show", "mnist").output
     output = " ".join(dfkd("doctor", "--data-dir", tmp_path).output.split())
-    assert f"{tmp_path / 'usps'}: 1 × train*.parquet" in output
+    assert f"{tmp_path / 'usps'}: 1 files" in output
     assert "Tiny-ImageNet is not here" in output
