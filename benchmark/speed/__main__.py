@@ -102,8 +102,11 @@ def student_row(
     our_steps: int = 100,
     rounds: int = 3,
 ) -> Row:
-    """A student step: ours from a bank, the plain one on fresh images."""
-    bank, generator = steps.draw_bank(setting, 8), setting.generator().eval()
+    """A student step: ours from a bank, the plain one on fresh images.
+
+    The teacher labels a batch of the bank for every twelve steps or so, as in a run.
+    """
+    bank, generator = steps.draw_bank(setting, max(1, our_steps // 12)), setting.generator().eval()
     timings = clock.side_by_side(
         partial(steps.our_student, setting, bank=bank),
         partial(steps.plain_student, setting, network=generator),
