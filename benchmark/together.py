@@ -2,7 +2,7 @@
 
 A small student leaves a GPU idle between its steps; several seeds of it fill the gaps. Images are
 made one seed after the other, as alone, and the students are trained together, unless they draw
-random numbers of their own (`methods.student.train_students`). Every seed gets the record it would
+random numbers of their own (`methods.students.train_students`). Every seed gets the record it would
 have had alone, but for rounding; seconds of the common phase are shared out equally.
 """
 
@@ -19,7 +19,7 @@ from benchmark.records import Record
 from benchmark.run import Context, Job, RunProgress, Trial, attempt, prepare_process
 from methods.base import Method
 from methods.sources import SampleSource
-from methods.student import train_students
+from methods.students import train_students
 
 
 def can_share(method: type[Method]) -> bool:

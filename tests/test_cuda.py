@@ -25,7 +25,8 @@ from methods.networks import UpsamplingGenerator
 from methods.objectives import Distillation
 from methods.registry import discover
 from methods.sources import Batch, ImageBank
-from methods.student import train_student, train_students
+from methods.student import train_student
+from methods.students import train_students
 from methods.teacher import Ledger
 from tests.benchmark.test_grid import Grid, grid
 from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem, tiny_run

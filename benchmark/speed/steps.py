@@ -22,7 +22,8 @@ from methods.networks import UpsamplingGenerator
 from methods.objectives import Distillation
 from methods.rdskd import RDSKD
 from methods.sources import ImageBank
-from methods.student import train_student, train_students
+from methods.student import train_student
+from methods.students import train_students
 from methods.teacher import Teacher
 
 TEMPERATURE = 10.0

@@ -147,7 +147,7 @@ def test_a_network_with_batch_norm_keeps_its_own_statistics_for_every_seed(
 ) -> None:
     from benchmark.run import Trial
     from methods.objectives import Distillation
-    from methods.student import train_students
+    from methods.students import train_students
 
     trials = [Trial(job, cpu, lambda *_: None) for job in jobs(teacher, "noise", [0, 1])]
     for trial in trials:

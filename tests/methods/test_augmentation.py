@@ -19,7 +19,7 @@ from methods.base import Access, Method, Normalization, Problem, Run
 from methods.baselines import KDReal, StudentSupervised
 from methods.losses import IGNORE_INDEX
 from methods.sources import ImageBank, OnlineSource
-from methods.student import train_students
+from methods.students import train_students
 from methods.teacher import Teacher
 from tests.helpers import one_line, tiny_network, tiny_problem, tiny_run
 from tests.segmentation import posed

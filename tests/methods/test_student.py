@@ -12,13 +12,8 @@ from methods.base import Diverged, Run
 from methods.losses import kd_loss
 from methods.objectives import Distillation, Supervised
 from methods.sources import ImageBank, OnlineSource
-from methods.student import (
-    checkpoint_steps,
-    draws_random_numbers,
-    student_optimizer,
-    train_student,
-    train_students,
-)
+from methods.student import checkpoint_steps, student_optimizer, train_student
+from methods.students import draws_random_numbers, train_students
 from tests.helpers import (
     IMAGE_SHAPE,
     NUM_CLASSES,
