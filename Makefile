@@ -38,16 +38,16 @@ check: setup ## the tests
 	$(BIN)/python -m pytest
 
 bench: setup ## time a generator step and a student step against a plain loop
-	$(BIN)/python -m benchmark.speed
+	$(BIN)/python -m tests.speed
 
 bench-tables: setup ## time the leaderboard and the report of 10,000 made-up records
-	$(BIN)/python -m benchmark.speed.tables --output docs/tables.md
+	$(BIN)/python -m tests.speed.tables --output docs/tables.md
 
 bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do nothing on Ray
-	$(BIN)/python -m benchmark.speed.scaling
+	$(BIN)/python -m tests.speed.scaling
 
 bench-faults: setup ## kill a grid at random moments, 70 times, and see what is lost (half an hour)
-	$(BIN)/python -m benchmark.faults
+	$(BIN)/python -m tests.faults
 
 leaderboard: setup ## render leaderboard.md and the README's table from results/
 	$(BIN)/dfkd leaderboard

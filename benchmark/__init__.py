@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # Read by torch when it is imported: large tensors on huge pages, a sixth of a student step.
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 os.environ.setdefault(HUGE_PAGES, "1")
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __version__ = "0.1.0"
 

@@ -8,25 +8,21 @@ nothing from its teacher that random images would not have shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from methods.augmentation import Augmentation, augmented, unsuitable
-from methods.base import Access, Method, Problem, Run
-from methods.class_balance import median_frequency_weights
-from methods.generators import GeneratorParams, build_generator, drawing_from, samples_from
-from methods.objectives import Objective, Supervised
-from methods.params import MethodParams, param
-from methods.sources import ImageBank, SampleSource
-
-PER_PIXEL: Mapping[str, Mapping[str, Any]] = {
-    "camvid": {"temperature": 1.0},
-    "voc2012": {"temperature": 1.0},
-}
-"""DeGAN for segmentation distils per pixel at τ = 1; its table's other rows must do so as well."""
+from methods.base.method import Method
+from methods.base.objective import Objective, Supervised
+from methods.base.problem import Access, Problem
+from methods.base.run import Run
+from methods.base.samples import SampleSource
+from methods.losses.predictions import median_frequency_weights
+from methods.settings.params import PER_PIXEL, MethodParams, param
+from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
+from methods.synthesis.generator import GeneratorParams, build_generator, drawing_from, samples_from
+from methods.synthesis.real_images import _real_images, shuffled_proxies
 
 
 def _temperature(default: float, source: str) -> float:
@@ -53,22 +49,6 @@ def _augmentation() -> Augmentation:
         added=True,
     )
     return value
-
-
-def _real_images(images: Tensor, run: Run, labels: Tensor | None = None) -> ImageBank:
-    """A bank of real images, a tenth (at most the budget's number) kept for validation."""
-    held_out = max(1, min(run.budget.validation_images, len(images) // 10))
-    return ImageBank(images, held_out, labels, run.device)
-
-
-def shuffled_proxies(problem: Problem, run: Run) -> ImageBank:
-    """A bank of the proxy images, in random order.
-
-    Folders of images come sorted by class; validation must not see one class only.
-    """
-    images = problem.proxy_images
-    order = torch.randperm(len(images), generator=run.stream("proxy-order"))
-    return _real_images(images[order], run)
 
 
 class StudentSupervised(Method):

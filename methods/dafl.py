@@ -14,8 +14,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.base import Method, Problem, Run, refuse_unprepared
-from methods.generators import (
+from methods.base.method import Method, refuse_unprepared
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import Batch, OnlineSource, SampleSource
+from methods.base.student import StudentTraining
+from methods.losses.features import activation_loss
+from methods.losses.predictions import information_entropy_loss, one_hot_loss
+from methods.settings.params import param
+from methods.synthesis.generator import (
     GeneratedBatch,
     GeneratorParams,
     build_generator,
@@ -23,10 +30,6 @@ from methods.generators import (
     samples_from,
     train_generator,
 )
-from methods.losses import activation_loss, information_entropy_loss, one_hot_loss
-from methods.params import param
-from methods.sources import Batch, OnlineSource, SampleSource
-from methods.student import StudentTraining
 
 TWO_PHASE = {"schedule": ("two-phase",)}
 JOINT = {"schedule": ("joint",)}

@@ -19,16 +19,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base import Method, Problem, Run, refuse_unprepared
-from methods.batch_norm import batch_norm_layers, watch_batch_norms
-from methods.losses import (
-    LayerStatistics,
-    batch_norm_statistics_loss,
-    competition_loss,
-    total_variation,
-)
-from methods.params import MethodParams, param
-from methods.pixels import (
+from methods.base.method import Method, refuse_unprepared
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import ImageBank, SampleSource
+from methods.base.student import StudentTraining
+from methods.losses.images import LayerStatistics, batch_norm_statistics_loss, total_variation
+from methods.losses.predictions import competition_loss
+from methods.networks.batch_norm import batch_norm_layers, watch_batch_norms
+from methods.settings.params import MethodParams, param
+from methods.synthesis.pixels import (
     PixelOptimization,
     Terms,
     balanced_labels,
@@ -37,8 +37,6 @@ from methods.pixels import (
     shuffled_bank,
     validation_share,
 )
-from methods.sources import ImageBank, SampleSource
-from methods.student import StudentTraining
 
 ADAPTIVE = {"adaptive": (True,)}
 LEAST_ROUNDS = 4

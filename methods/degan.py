@@ -21,15 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base import Access, Method, Problem, Run
-from methods.baselines import PER_PIXEL, shuffled_proxies
-from methods.cuda_graphs import Replayed
-from methods.generators import draw_latents, samples_from
-from methods.losses import entropy_loss, information_entropy_loss, weighted_diversity_loss
-from methods.networks import DCGANDiscriminator, DCGANGenerator, dcgan_widths
-from methods.optimizers import Adam, improve
-from methods.params import MethodParams, param
-from methods.sources import ImageBank, MixedSource, SampleSource
+from methods.acceleration.cuda_graphs import Replayed
+from methods.acceleration.optimizers import Adam, improve
+from methods.base.method import Method
+from methods.base.problem import Access, Problem
+from methods.base.run import Run
+from methods.base.samples import ImageBank, MixedSource, SampleSource
+from methods.losses.predictions import (
+    entropy_loss,
+    information_entropy_loss,
+    weighted_diversity_loss,
+)
+from methods.networks.generators import DCGANDiscriminator, DCGANGenerator, dcgan_widths
+from methods.settings.params import PER_PIXEL, MethodParams, param
+from methods.synthesis.generator import draw_latents, samples_from
+from methods.synthesis.real_images import shuffled_proxies
 
 
 class DCGANParams(MethodParams):

@@ -3,9 +3,9 @@
 Lopes, Fenu and Starner, "Data-Free Knowledge Distillation for Deep Neural Networks", 2017.
 
 Algorithm: the teacher comes with records of its activations by class
-(`methods.activation_records`). For every image (1) draw a class and, from the class's records,
-activations a*; (2) start from noise and change the pixels by Adam until the teacher's activations
-come close to a*. The student then learns from the teacher on these images.
+(`methods.synthesis.activation_records`). For every image (1) draw a class and, from the class's
+records, activations a*; (2) start from noise and change the pixels by Adam until the teacher's
+activations come close to a*. The student then learns from the teacher on these images.
 """
 
 from __future__ import annotations
@@ -15,16 +15,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from methods.activation_records import (
-    TEMPERATURE,
-    ActivationRecords,
+from methods.acceleration.optimizers import Adam
+from methods.base.method import Method
+from methods.base.problem import Access, Problem
+from methods.base.run import Run
+from methods.base.samples import ImageBank, SampleSource
+from methods.networks.pre_activations import listening
+from methods.settings.params import MethodParams, param
+from methods.synthesis.activation_records import TEMPERATURE, ActivationRecords
+from methods.synthesis.reconstructions import (
+    AllLayers,
+    Reconstruction,
+    Sampling,
+    Spectral,
+    TopLayer,
 )
-from methods.base import Access, Method, Problem, Run
-from methods.optimizers import Adam
-from methods.params import MethodParams, param
-from methods.pre_activations import listening
-from methods.reconstructions import AllLayers, Reconstruction, Sampling, Spectral, TopLayer
-from methods.sources import ImageBank, SampleSource
 
 Variant = Literal["top-layer", "all-layers", "all-layers-dropout", "spectral-all", "spectral-pairs"]
 

@@ -16,8 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.base import Method, Problem, Run
-from methods.generators import (
+from methods.base.method import Method
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import SampleSource
+from methods.losses.images import diversity_seeking_loss, mode_seeking_loss
+from methods.losses.predictions import increment_penalty, information_entropy_loss, one_hot_loss
+from methods.settings.params import param
+from methods.synthesis.generator import (
     GeneratedBatch,
     GeneratorParams,
     build_generator,
@@ -25,15 +31,6 @@ from methods.generators import (
     samples_from,
     train_generator,
 )
-from methods.losses import (
-    diversity_seeking_loss,
-    increment_penalty,
-    information_entropy_loss,
-    mode_seeking_loss,
-    one_hot_loss,
-)
-from methods.params import param
-from methods.sources import SampleSource
 
 
 class IncrementParams(GeneratorParams):

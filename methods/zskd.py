@@ -15,13 +15,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Dirichlet
 
-from methods.augmentation import with_views
-from methods.base import Method, Problem, Run
-from methods.interface import final_layer
-from methods.losses import class_similarity, dirichlet_concentration
-from methods.params import MethodParams, param
-from methods.pixels import PixelOptimization, Terms, balanced_labels, first_turns, shuffled_bank
-from methods.sources import ImageBank, SampleSource
+from methods.base.method import Method
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import ImageBank, SampleSource
+from methods.losses.predictions import class_similarity, dirichlet_concentration
+from methods.networks.inspection import final_layer
+from methods.settings.params import MethodParams, param
+from methods.synthesis.augmentation import with_views
+from methods.synthesis.pixels import (
+    PixelOptimization,
+    Terms,
+    balanced_labels,
+    first_turns,
+    shuffled_bank,
+)
 
 PAPER = {"legacy": (False,)}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.artifacts import cache_dir
 from benchmark.cli import program
-from benchmark.data.digits import read_digits
-from benchmark.run import Context
+from benchmark.machine.cache import cache_dir
+from benchmark.runs.job import Context
+from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
-from benchmark.teachers import TrainedTeacher, keep_teacher, teacher_file, train_teacher
+from benchmark.teachers.teacher import TrainedTeacher, keep_teacher, teacher_file, train_teacher
 
 
 @pytest.fixture(autouse=True)

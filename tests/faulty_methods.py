@@ -1,5 +1,7 @@
 """Methods that misbehave, each in its own way, and one that does not."""
 
+from __future__ import annotations
+
 import math
 import os
 import pathlib

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.records import Environment, LedgerInfo, MethodInfo, Record, Spec, TeacherInfo
-from methods.base import DATA_FREE, Access, Normalization, Problem, Run
-from methods.budget import Budget
-from methods.teacher import Ledger, Teacher
+from benchmark.records.record import Environment, LedgerInfo, MethodInfo, Record, Spec, TeacherInfo
+from methods.base.problem import DATA_FREE, Access, Normalization, Problem
+from methods.base.run import Run
+from methods.base.teacher import Ledger, Teacher
+from methods.settings.budget import Budget
 
 IMAGE_SHAPE = (1, 8, 8)
 NUM_CLASSES = 3

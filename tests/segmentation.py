@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base import DATA_FREE, Access, Normalization, Problem, Run
-from methods.losses import IGNORE_INDEX, label_loss
-from methods.objectives.transfer import TransferObjective
-from methods.teacher import Ledger, Teacher
+from methods.base.objective import TransferObjective
+from methods.base.problem import DATA_FREE, Access, Normalization, Problem
+from methods.base.run import Run
+from methods.base.teacher import Ledger, Teacher
+from methods.losses.predictions import IGNORE_INDEX, label_loss
 from tests.helpers import tiny_budget
 
 SHAPE = (1, 16, 16)

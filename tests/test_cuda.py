@@ -11,24 +11,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark import stopping
-from benchmark.data.digits import read_digits
-from benchmark.executors.local import InProcess
-from benchmark.models.wide_resnet import wide_resnet
+from benchmark.grid.executors.local import InProcess
+from benchmark.machine import stopping
+from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
-from benchmark.teachers import train_teacher
-from methods.activation_records import collect_records
-from methods.base import Access, Run
+from benchmark.tasks.models.wide_resnet import wide_resnet
+from benchmark.teachers.teacher import train_teacher
+from methods.acceleration.cuda_graphs import Gradients, Replayed
+from methods.base.objective import Distillation
+from methods.base.problem import Access
+from methods.base.registry import discover
+from methods.base.run import Run
+from methods.base.samples import Batch, ImageBank
+from methods.base.seeds import train_students
+from methods.base.student import train_student
+from methods.base.teacher import Ledger
 from methods.baselines import StudentSupervised
-from methods.cuda_graphs import Gradients, Replayed
-from methods.networks import UpsamplingGenerator
-from methods.objectives import Distillation
-from methods.registry import discover
-from methods.sources import Batch, ImageBank
-from methods.student import train_student
-from methods.students import train_students
-from methods.teacher import Ledger
-from tests.benchmark.test_grid import Grid, grid
+from methods.networks.generators import UpsamplingGenerator
+from methods.synthesis.activation_records import collect_records
+from tests.benchmark.grid.test_grid import Grid, grid
 from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem, tiny_run
 from tests.segmentation import posed
 

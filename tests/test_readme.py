@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from benchmark.cli import app
+from benchmark.cli.program import app
 from benchmark.contract.checks import CHECKS
 from benchmark.contract.suite import judge, methods_in_file
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from benchmark.canonical import canonical
 from benchmark.errors import UserError
-from benchmark.records import Metric, Record
-from benchmark.store import Scan, Store
-from methods.budget import Budget
+from benchmark.records.canonical import canonical
+from benchmark.records.record import Metric, Record
+from benchmark.records.store import Scan, Store
+from methods.settings.budget import Budget
 
 if TYPE_CHECKING:
     import pandas as pd

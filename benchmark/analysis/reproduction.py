@@ -15,9 +15,9 @@ from typing import Any, Literal
 import pandas as pd
 from scipy import special
 
-from benchmark.analysis.published import SCORES, Pair, PublishedTable, Result
-from benchmark.analysis.statistics import Interval, mean_interval
-from benchmark.records import FAILED, SCORED
+from benchmark.analysis.statistics.intervals import Interval, mean_interval
+from benchmark.published.papers import SCORES, Pair, PublishedTable, Result
+from benchmark.records.record import FAILED, SCORED
 
 Verdict = Literal[
     "agrees", "differs", "budgets differ", "not comparable", "insufficient seeds", "not run"

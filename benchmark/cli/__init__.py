@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 # Importing a group of commands registers it; the order is that of `dfkd --help`.
-from benchmark.cli import (  # isort: skip
+from benchmark.cli.arguments import (  # isort: skip
     running,
     distilling,
     judging,

@@ -1,5 +1,7 @@
 """``python -m benchmark.cli`` is ``dfkd``."""
 
+from __future__ import annotations
+
 import sys
 
 from benchmark.cli import entry

@@ -14,9 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import torch
 from torch import Tensor
 
-from benchmark.artifacts import checksum
-from benchmark.commands import compare
-from benchmark.contract.bench import (
+from benchmark.contract.testbed import (
     BUDGET,
     TASK,
     fit,
@@ -25,11 +23,14 @@ from benchmark.contract.bench import (
     tiny_teacher,
     workshop,
 )
-from benchmark.records import SCORED
+from benchmark.machine.tensors import checksum
+from benchmark.records.record import SCORED
+from benchmark.runs.replay import compare
 from benchmark.tasks.registry import get_task
-from methods.base import Access, AccessError, Method
-from methods.params import MethodParams, ParameterError, format_value
-from methods.sources import ImageBank
+from methods.base.method import Method
+from methods.base.problem import Access, AccessError
+from methods.base.samples import ImageBank
+from methods.settings.params import MethodParams, ParameterError, format_value
 
 
 class Broken(AssertionError):
@@ -53,7 +54,7 @@ def is_described(cls: type[Method]) -> None:
         raise Broken("the class has no docstring")
     for name, field in cls.Params.model_fields.items():
         if not isinstance(field.json_schema_extra, dict):
-            raise Broken(f"parameter '{name}' is not declared with methods.params.param")
+            raise Broken(f"parameter '{name}' is not declared with methods.settings.params.param")
         info = cls.Params.info(name)
         if not field.description or not info.source:
             raise Broken(f"parameter '{name}' lacks a description or a source")

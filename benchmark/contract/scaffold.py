@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from benchmark.errors import UserError
-from benchmark.store import write_atomic
+from benchmark.records.files import write_atomic
 
 TEMPLATE = '''"""{title}: one sentence on the idea.
 
@@ -19,10 +19,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.base import Method, Problem, Run
-from methods.generators import samples_from
-from methods.params import MethodParams, param
-from methods.sources import SampleSource
+from methods.base.method import Method, Problem, Run
+from methods.synthesis.generator import samples_from
+from methods.settings.params import MethodParams, param
+from methods.base.samples import SampleSource
 
 
 class {cls}(Method):

@@ -12,8 +12,8 @@ from rich.markup import escape
 
 from benchmark.contract.checks import CHECKS, Broken, Check
 from benchmark.errors import UserError
-from methods.base import Method
-from methods.registry import load_file, methods_in
+from methods.base.method import Method
+from methods.base.registry import load_file, methods_in
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def report(path: Path, only: str | None, console: Console) -> int:
 
     Raises:
         UserError: when there is nothing to check.
-        methods.registry.RegistryError: when a file does not import.
+        methods.base.registry.RegistryError: when a file does not import.
     """
     if not path.exists():
         raise UserError(f"'{path}' does not exist; give a method file or a folder of them")
@@ -53,7 +53,7 @@ def report(path: Path, only: str | None, console: Console) -> int:
     classes = [cls for file in files if file.name != "__init__.py" for cls in methods_in_file(file)]
     if not classes:
         raise UserError(
-            f"'{path}' defines no method: a subclass of methods.base.Method with a name"
+            f"'{path}' defines no method: a subclass of methods.base.method.Method with a name"
         )
     checks = [check for check in CHECKS if not only or only in check.__name__]
     if not checks:

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.base import Dataset, Split
+from benchmark.tasks.data.base import Dataset, Split
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
-from methods.budget import Budget
+from methods.base.method import Normalization
+from methods.settings.budget import Budget
 
 
 class Network(nn.Module):
@@ -95,7 +95,7 @@ class {cls}(Task):
     def load(self, data_dir: Path | None) -> Dataset:
         """Replace this by reading your files: uint8, N×C×h×w, and labels 0 to K−1, N.
 
-        Say so with `benchmark.data.base.missing` when they are not there.
+        Say so with `benchmark.tasks.data.base.missing` when they are not there.
         """
         stream = torch.Generator().manual_seed(0)
         return Dataset(train=self._draw(1024, stream), test=self._draw(256, stream))

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from benchmark.data.labelled import LabelledImages
-    from methods.base import Normalization
 
 CHUNK = 250
 CHUNK_PIXELS = CHUNK * 32 * 32
@@ -44,24 +38,6 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float((predictions(network, images) == labels).double().mean())
 
 
-def accuracies(
-    networks: Mapping[str, nn.Module],
-    data: LabelledImages,
-    image_shape: tuple[int, int, int],
-    normalization: Normalization,
-    device: torch.device,
-) -> dict[str, float]:
-    """Share of labelled images that each network classifies correctly, in [0, 1]."""
-    correct = dict.fromkeys(networks, 0)
-    for start in range(0, len(data.files), CHUNK):
-        pixels, labels = data.read(start, start + CHUNK, image_shape)
-        images = normalization.normalize(pixels.to(device).float() / 255)
-        for name, network in networks.items():
-            answers = predictions(network.to(device), images).cpu()
-            correct[name] += int((answers == labels).sum())
-    return {name: count / len(data.files) for name, count in correct.items()}
-
-
 def constant_share(labels: Tensor) -> float:
     """What a constant prediction scores: the share of the most frequent class.
 
@@ -74,3 +50,21 @@ def collapse_threshold(labels: Tensor) -> float:
     """An accuracy of at most this is chance: a constant prediction's plus two standard errors."""
     share = constant_share(labels)
     return min(1.0, share + 2 * math.sqrt(share * (1 - share) / len(labels)))
+
+
+@torch.no_grad()
+def sample_statistics(teacher: nn.Module, images: Tensor) -> dict[str, float]:
+    """What the teacher's predictions p on images, N×C×H×W, tell of them; both in [0, 1].
+
+    ``class_balance`` is the entropy of the mean prediction, H(p̄) / log K: 1 when the classes are
+    equally frequent, 0 when there is one. ``confidence`` is the mean of max p. Of logits
+    N×K×H×W every pixel is a prediction.
+    """
+    logits = torch.cat([teacher(part).float() for part in chunks(images)])
+    probs = logits.double().movedim(1, -1).flatten(0, -2).softmax(dim=1)
+    mean = probs.mean(dim=0)
+    entropy = -torch.special.xlogy(mean, mean).sum()
+    return {
+        "class_balance": float(entropy / torch.tensor(float(len(mean))).log()),
+        "confidence": float(probs.amax(dim=1).mean()),
+    }

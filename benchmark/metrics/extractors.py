@@ -18,10 +18,8 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
-from benchmark.artifacts import checksum
-from benchmark.canonical import digest
-from benchmark.critics import critic_task
 from benchmark.errors import UserError
+from benchmark.machine.tensors import checksum
 from benchmark.metrics.images import ImageProgress
 from benchmark.metrics.perceptual import (
     Distance,
@@ -31,10 +29,12 @@ from benchmark.metrics.perceptual import (
     lpips_distance,
 )
 from benchmark.metrics.weights import ALEXNET, INCEPTION, find_weights, load_weights
-from benchmark.models.critic import Critic
+from benchmark.records.canonical import digest
 from benchmark.tasks.base import Task
-from benchmark.teachers import TrainedTeacher
-from methods.base import Normalization
+from benchmark.tasks.models.critic import Critic
+from benchmark.teachers.critic import critic_task
+from benchmark.teachers.teacher import TrainedTeacher
+from methods.base.problem import Normalization
 
 ExtractorName = Literal["task", "inception"]
 CRITIC = "dfkd-critic"

@@ -24,9 +24,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metri
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL
 from torch_fidelity.metric_prc import prc_features_to_metric as precision_recall
 
-from benchmark.artifacts import Corrupted, load_tensors, save_tensors
-from benchmark.canonical import digest
-from benchmark.data.base import Dataset
+from benchmark.machine.tensors import Corrupted, load_tensors, save_tensors
 from benchmark.metrics.extractors import Extractor
 from benchmark.metrics.images import (
     ImageProgress,
@@ -37,9 +35,11 @@ from benchmark.metrics.images import (
     part_size,
 )
 from benchmark.metrics.perceptual import draw_pairs, mean_distance
-from benchmark.records import ImageQuality, Measured, TeacherInfo
+from benchmark.records.canonical import digest
+from benchmark.records.record import ImageQuality, Measured, TeacherInfo
 from benchmark.tasks.base import Task
-from methods.base import derive_seed
+from benchmark.tasks.data.base import Dataset
+from methods.base.run import derive_seed
 
 PAIRS = 2000
 """Pairs of images for a mean perceptual distance."""

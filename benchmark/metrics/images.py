@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
-from benchmark.metrics.classification import chunk_size, chunks, predictions
-from methods.base import Normalization
-from methods.losses import IGNORE_INDEX
-from methods.sources import ImageBank, SampleSource
+from benchmark.metrics.classification import chunk_size, predictions
+from methods.base.problem import Normalization
+from methods.base.samples import ImageBank, SampleSource
+from methods.losses.predictions import IGNORE_INDEX
 
 ImageProgress = Callable[[int, int], None]
 """Called with how many of how many images are done."""
@@ -152,21 +152,3 @@ def _drawn(
     batches = source.batches(batch, stream)
     for left in range(count, 0, -batch):
         yield next(batches).images[:left]
-
-
-@torch.no_grad()
-def sample_statistics(teacher: nn.Module, images: Tensor) -> dict[str, float]:
-    """What the teacher's predictions p on images, N×C×H×W, tell of them; both in [0, 1].
-
-    ``class_balance`` is the entropy of the mean prediction, H(p̄) / log K: 1 when the classes are
-    equally frequent, 0 when there is one. ``confidence`` is the mean of max p. Of logits
-    N×K×H×W every pixel is a prediction.
-    """
-    logits = torch.cat([teacher(part).float() for part in chunks(images)])
-    probs = logits.double().movedim(1, -1).flatten(0, -2).softmax(dim=1)
-    mean = probs.mean(dim=0)
-    entropy = -torch.special.xlogy(mean, mean).sum()
-    return {
-        "class_balance": float(entropy / torch.tensor(float(len(mean))).log()),
-        "confidence": float(probs.amax(dim=1).mean()),
-    }

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from benchmark.errors import UserError
 from benchmark.metrics.weights import load_weights
-from benchmark.models.critic import Critic
-from methods.base import Normalization
+from benchmark.tasks.models.critic import Critic
+from methods.base.problem import Normalization
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """Of images N×3×H×W, uint8, to others of the same shape: N distances."""

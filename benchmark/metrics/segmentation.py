@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.metrics.classification import predictions
-from methods.losses import IGNORE_INDEX
+from methods.losses.predictions import IGNORE_INDEX
 
 
 def count_confusion(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchvision.models import AlexNet_Weights
 
-from benchmark.artifacts import cache_dir
 from benchmark.errors import UserError
-from benchmark.store import write_atomic
+from benchmark.machine.cache import cache_dir
+from benchmark.records.files import write_atomic
 
 WEIGHTS_VARIABLE = "DFKD_WEIGHTS"
 DOWNLOAD_TIMEOUT = 20

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from benchmark.data.base import DataError, Dataset
-from benchmark.data.proxy import files_in, find_proxy, prepared_images
 from benchmark.errors import UserError
-from benchmark.records import Metric
-from methods.base import Normalization
-from methods.budget import Budget
+from benchmark.records.record import Metric
+from benchmark.tasks.data.base import DataError, Dataset
+from benchmark.tasks.data.proxy import files_in, find_proxy, prepared_images
+from methods.base.problem import Normalization
+from methods.settings.budget import Budget
 
 PIECE = 4096
 """Images that are prepared at once: the memory of each step's result is used again by the next."""

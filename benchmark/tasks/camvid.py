@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.data import camvid
-from benchmark.data.base import Dataset
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
-from methods.budget import Budget
+from benchmark.tasks.data import camvid
+from benchmark.tasks.data.base import Dataset
+from methods.base.problem import Normalization
+from methods.settings.budget import Budget
 
 SMOKE = Budget(
     name="smoke",
@@ -143,17 +143,17 @@ class CamVid(Task):
     # that learn from labels, which are few.
 
     def make_teacher(self) -> nn.Module:
-        from benchmark.models.deeplab import timm_deeplab
+        from benchmark.tasks.models.deeplab import timm_deeplab
 
         return timm_deeplab("resnet50", self.num_classes, 8, dropout=0.5)
 
     def make_student(self) -> nn.Module:
-        from benchmark.models.deeplab import timm_deeplab
+        from benchmark.tasks.models.deeplab import timm_deeplab
 
         return timm_deeplab("mobilenetv2_100", self.num_classes, 16)
 
     def load_pretrained(self, teacher: nn.Module) -> None:
-        from benchmark.models.deeplab import DeepLabV3, load_imagenet_backbone
+        from benchmark.tasks.models.deeplab import DeepLabV3, load_imagenet_backbone
 
         assert isinstance(teacher, DeepLabV3)
         load_imagenet_backbone(teacher)
@@ -217,11 +217,11 @@ class CamVidLite(CamVid):
     }
 
     def make_teacher(self) -> nn.Module:
-        from benchmark.models.deeplab import timm_deeplab
+        from benchmark.tasks.models.deeplab import timm_deeplab
 
         return timm_deeplab("resnet18", self.num_classes, 16, width=128, dropout=0.5)
 
     def make_student(self) -> nn.Module:
-        from benchmark.models.deeplab import timm_deeplab
+        from benchmark.tasks.models.deeplab import timm_deeplab
 
         return timm_deeplab("mobilenetv2_050", self.num_classes, 16, width=64)

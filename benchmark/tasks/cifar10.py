@@ -6,13 +6,13 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
-from benchmark.data.base import Dataset
-from benchmark.data.cifar10 import read_cifar10
-from benchmark.models.wide_resnet import wide_resnet
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
-from methods.presets import PRESETS
+from benchmark.tasks.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.data.cifar10 import read_cifar10
+from benchmark.tasks.models.wide_resnet import wide_resnet
+from methods.base.problem import Normalization
+from methods.settings.budget import PRESETS
 
 RESNETS_SAMPLE = CPU_SAMPLE.model_copy(update={"synthesis_steps": 40, "student_steps": 80})
 
@@ -82,12 +82,12 @@ class CIFAR10(Task):
     # timm takes a second to import, which no other task should wait for.
 
     def make_teacher(self) -> nn.Module:
-        from benchmark.models.resnet import resnet34
+        from benchmark.tasks.models.resnet import resnet34
 
         return resnet34(self.num_classes)
 
     def make_student(self) -> nn.Module:
-        from benchmark.models.resnet import resnet18
+        from benchmark.tasks.models.resnet import resnet18
 
         return resnet18(self.num_classes)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.budgets import DIGIT_SMOKE
-from benchmark.data.base import Dataset
-from benchmark.data.digits import read_digits
-from benchmark.models.small_cnn import SmallCNN
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
-from methods.budget import Budget
+from benchmark.tasks.budgets import DIGIT_SMOKE
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.data.digits import read_digits
+from benchmark.tasks.models.small_cnn import SmallCNN
+from methods.base.problem import Normalization
+from methods.settings.budget import Budget
 
 
 class Digits(Task):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.budgets import DIGIT_SMOKE
-from benchmark.data.base import Dataset
-from benchmark.data.mnist import read_mnist
-from benchmark.models.lenet import lenet5, lenet5_half
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
-from methods.budget import Budget
+from benchmark.tasks.budgets import DIGIT_SMOKE
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.data.mnist import read_mnist
+from benchmark.tasks.models.lenet import lenet5, lenet5_half
+from methods.base.problem import Normalization
+from methods.settings.budget import Budget
 
 
 class MNIST(Task):

@@ -13,8 +13,8 @@ from types import ModuleType
 import benchmark.tasks as package
 from benchmark.errors import UserError
 from benchmark.tasks.base import Task
-from methods.params import nearest
-from methods.registry import NAME, RegistryError, load_entry_points, load_file, python_files
+from methods.base.registry import NAME, RegistryError, load_entry_points, load_file, python_files
+from methods.settings.params import nearest
 
 ENTRY_POINT_GROUP = "dfkd.tasks"
 DECLARATIONS = (
@@ -35,8 +35,8 @@ def look_in(folders: Iterable[Path]) -> None:
     """From now on, find the tasks of these folders (or single files) as well.
 
     Kept for the process, since a task is looked up by name in many places that know nothing of
-    the command line; worker processes are told by `benchmark.run.Context`. The code of every file
-    runs in this process: name only what you trust.
+    the command line; worker processes are told by `benchmark.runs.job.Context`. The code of every
+    file runs in this process: name only what you trust.
     """
     global _folders
     _folders = tuple(dict.fromkeys([*_folders, *(folder.resolve() for folder in folders)]))
@@ -46,8 +46,8 @@ def all_tasks() -> Mapping[str, type[Task]]:
     """Every task by name.
 
     Raises:
-        methods.registry.RegistryError: naming a file that does not import, a class that declares
-            too little, or two tasks of one name.
+        methods.base.registry.RegistryError: naming a file that does not import, a class that
+            declares too little, or two tasks of one name.
     """
     return _tasks(_folders)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from benchmark.data import scenes
-from benchmark.data.base import Dataset
-from benchmark.models.unet import UNet
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
-from methods.budget import Budget
+from benchmark.tasks.data import scenes
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.models.unet import UNet
+from methods.base.problem import Normalization
+from methods.settings.budget import Budget
 
 
 class Scenes(Task):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
-from benchmark.data.base import Dataset
-from benchmark.data.svhn import read_svhn
-from benchmark.models.wide_resnet import wide_resnet
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
+from benchmark.tasks.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.data.svhn import read_svhn
+from benchmark.tasks.models.wide_resnet import wide_resnet
+from methods.base.problem import Normalization
 
 # House numbers are not mirrored, and RDSKD trains its teacher without augmentation.
 PAPER_RECIPE = TeacherRecipe(

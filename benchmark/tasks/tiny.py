@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmark.data.base import Dataset, Split
-from benchmark.models.small_cnn import SmallCNN
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base import Normalization
-from methods.budget import Budget
+from benchmark.tasks.data.base import Dataset, Split
+from benchmark.tasks.models.small_cnn import SmallCNN
+from methods.base.problem import Normalization
+from methods.settings.budget import Budget
 
 
 class Tiny(Task):

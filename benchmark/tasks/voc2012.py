@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
-from benchmark.data.base import Dataset
-from benchmark.data.voc import CLASSES, read_voc, voc_palette
-from benchmark.models.unet import UNet
 from benchmark.tasks.base import Task
 from benchmark.tasks.camvid import CPU_RECIPE, GPU, PAPER, PAPER_RECIPE, SMOKE, SMOKE_RECIPE
-from methods.base import Normalization
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.data.voc import CLASSES, read_voc, voc_palette
+from benchmark.tasks.models.unet import UNet
+from methods.base.problem import Normalization
 
 
 class VOC2012(Task):
@@ -48,7 +48,7 @@ class VOC2012(Task):
         return read_voc(data_dir, self.image_shape[1])
 
     def make_teacher(self) -> nn.Module:
-        from benchmark.models.deeplab import torchvision_deeplab_resnet101
+        from benchmark.tasks.models.deeplab import torchvision_deeplab_resnet101
 
         return torchvision_deeplab_resnet101(self.num_classes)
 
@@ -56,7 +56,7 @@ class VOC2012(Task):
         return UNet(self.num_classes, width=32, depth=4)
 
     def load_pretrained(self, teacher: nn.Module) -> None:
-        from benchmark.models.deeplab import DeepLabV3, load_imagenet_backbone
+        from benchmark.tasks.models.deeplab import DeepLabV3, load_imagenet_backbone
 
         assert isinstance(teacher, DeepLabV3)
         load_imagenet_backbone(teacher)

@@ -1,11 +1,13 @@
 """What the student minimises.
 
-`methods.objectives.base` has the contract and the two losses of logits that methods have of their
+`methods.base.objective` has the contract and the two losses of logits that methods have of their
 own; the other files of this folder have an objective each, to be put in their place on any method.
 """
 
-from methods.objectives.base import Distillation as Distillation
-from methods.objectives.base import Diverged as Diverged
-from methods.objectives.base import LogitObjective as LogitObjective
-from methods.objectives.base import Objective as Objective
-from methods.objectives.base import Supervised as Supervised
+from __future__ import annotations
+
+from methods.base.objective import Distillation as Distillation
+from methods.base.objective import LogitObjective as LogitObjective
+from methods.base.objective import Objective as Objective
+from methods.base.objective import Supervised as Supervised
+from methods.base.states import Diverged as Diverged

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.base import Problem
-from methods.losses import attention_loss
-from methods.objectives.transfer import FeatureObjective, Maps, feature_shape
-from methods.params import MethodParams, param
-from methods.sources import Batch
+from methods.base.problem import Problem
+from methods.base.samples import Batch
+from methods.losses.features import attention_loss
+from methods.objectives.features import FeatureObjective, Maps, feature_shape
+from methods.settings.params import MethodParams, param
 
 
 class AttentionTransfer(FeatureObjective):

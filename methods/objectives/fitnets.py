@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from methods.base import Problem, Run
-from methods.losses import hint_loss
-from methods.objectives.transfer import FeatureObjective, Maps, feature_shape, resized
-from methods.params import MethodParams, param
-from methods.sources import Batch
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import Batch
+from methods.losses.features import hint_loss
+from methods.objectives.features import FeatureObjective, Maps, feature_shape, resized
+from methods.settings.params import MethodParams, param
 
 
 class FitNets(FeatureObjective):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from methods.base import Access, Problem
-from methods.losses import kd_loss, label_loss
-from methods.objectives.transfer import TransferObjective
-from methods.params import MethodParams, param
-from methods.sources import Batch
+from methods.base.objective import TransferObjective
+from methods.base.problem import Access, Problem
+from methods.base.samples import Batch
+from methods.losses.predictions import kd_loss, label_loss
+from methods.settings.params import MethodParams, param
 
 
 class Hinton(TransferObjective):

@@ -12,18 +12,19 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from methods.base import Problem, Run
-from methods.losses import adapter_loss, affinity_loss
-from methods.objectives.transfer import (
+from methods.acceleration.optimizers import Adam
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import Batch, Counted, SampleSource
+from methods.losses.features import adapter_loss, affinity_loss
+from methods.objectives.features import (
     FeatureObjective,
     Maps,
     feature_shape,
     refuse_without_pixels,
     resized,
 )
-from methods.optimizers import Adam
-from methods.params import MethodParams, param
-from methods.sources import Batch, Counted, SampleSource
+from methods.settings.params import MethodParams, param
 
 
 class KnowledgeAdaptationParams(MethodParams):

@@ -7,11 +7,13 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base import Problem, Run
-from methods.losses import label_loss, pixelwise_loss
-from methods.objectives.transfer import TransferObjective, refuse_without_pixels
-from methods.params import MethodParams, param
-from methods.sources import Batch
+from methods.base.objective import TransferObjective
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import Batch
+from methods.losses.predictions import label_loss, pixelwise_loss
+from methods.objectives.features import refuse_without_pixels
+from methods.settings.params import MethodParams, param
 
 
 class PixelwiseParams(MethodParams):

@@ -3,7 +3,7 @@
 The student learns in full precision for a share of its steps, because distilling into a quantised
 student that never converged fails. Then its BatchNorms are folded, weights and activations pass
 through fake quantisers (Polino et al. 2018; the last phase of QKD, Kim et al. 2019), and it goes on
-at a lower rate (see `methods.quantization`).
+at a lower rate (see `methods.networks.quantization`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.base import Problem, Run
-from methods.objectives.base import Objective
-from methods.objectives.transfer import TransferObjective
-from methods.params import MethodParams, param
-from methods.sources import Batch, SampleSource
-from methods.student import StudentTraining
+from methods.base.objective import Objective, TransferObjective
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import Batch, SampleSource
+from methods.base.student import StudentTraining
+from methods.settings.params import MethodParams, param
 
 
 class QuantizedParams(MethodParams):
@@ -69,7 +69,7 @@ class Quantized(TransferObjective):
         return self
 
     def supports(self, problem: Problem) -> str | None:
-        from methods.quantization import why_not
+        from methods.networks.quantization import why_not
 
         return why_not(problem.make_student()) or None
 
@@ -77,7 +77,7 @@ class Quantized(TransferObjective):
         self, student: nn.Module, problem: Problem, samples: SampleSource, run: Run
     ) -> tuple[nn.Module, int]:
         """Train in full precision, then put the quantisers in."""
-        from methods.quantization import with_quantizers
+        from methods.networks.quantization import with_quantizers
 
         budget = run.budget.student_steps
         steps = min(max(1, round(self.params.full_precision_share * budget)), budget - 1)
@@ -95,7 +95,7 @@ class Quantized(TransferObjective):
             return self.own(student, batch)
 
     def variants(self, student: nn.Module) -> Mapping[str, nn.Module]:
-        from methods.quantization import to_integers
+        from methods.networks.quantization import to_integers
 
         found = {"full_precision": self.full_precision}
         if self.params.bits == 8:
@@ -103,6 +103,6 @@ class Quantized(TransferObjective):
         return found
 
     def sizes(self, student: nn.Module) -> Mapping[str, float]:
-        from methods.quantization import packed_kib
+        from methods.networks.quantization import packed_kib
 
         return {"int4": packed_kib(student, 4)} if self.params.bits == 4 else {}

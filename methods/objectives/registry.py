@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Mapping
 
 import methods.objectives
-from methods.objectives.transfer import TransferObjective
+from methods.base.objective import TransferObjective
 
 OWN = "kd"
 """Stands for the objective that a method has of its own: Hinton's KD, or the labels."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from methods.base import Problem, Run
-from methods.losses import pairwise_loss
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import Batch
+from methods.losses.features import pairwise_loss
+from methods.objectives.features import FeatureObjective, Maps, refuse_without_pixels, resized
 from methods.objectives.pixelwise import PixelwiseParams, pixel_terms
-from methods.objectives.transfer import FeatureObjective, Maps, refuse_without_pixels, resized
-from methods.params import param
-from methods.sources import Batch
+from methods.settings.params import param
 
 
 class StructuredParams(PixelwiseParams):

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from methods.base import Method
+from methods.base.method import Method
+from methods.base.samples import ImageBank, OnlineSource
+from methods.base.teacher import Teacher
 from methods.dafl import DAFL
-from methods.interface import with_timm_interface
-from methods.sources import ImageBank, OnlineSource
-from methods.teacher import Teacher
+from methods.own_teacher.interface import with_timm_interface
 from tests.helpers import NUM_CLASSES, tiny_run
 
 SMALL = {"latent_dim": 5, "generator_width": 4}

@@ -7,13 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base import Method
-from methods.batch_norm import watch_batch_norms
+from methods.base.method import Method
+from methods.base.samples import ImageBank
+from methods.base.teacher import Teacher
 from methods.deep_inversion import DeepInversion, Inversion
-from methods.losses import batch_norm_statistics_loss, competition_loss, total_variation
-from methods.pixels import PixelOptimization, balanced_labels, first_turns, jitter
-from methods.sources import ImageBank
-from methods.teacher import Teacher
+from methods.losses.images import batch_norm_statistics_loss, total_variation
+from methods.losses.predictions import competition_loss
+from methods.networks.batch_norm import watch_batch_norms
+from methods.synthesis.pixels import PixelOptimization, balanced_labels, first_turns, jitter
 from tests.helpers import NUM_CLASSES, TinyNetwork, one_line, tiny_network, tiny_run
 
 INVERSION = {"inversion_images": 20, "inversion_steps": 5}

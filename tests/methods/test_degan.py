@@ -8,21 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.base import Access, Method, Problem, Run
+from methods.base.method import Method
+from methods.base.objective import Distillation
+from methods.base.problem import Access, Problem
+from methods.base.run import Run
+from methods.base.samples import Batch, ImageBank, MixedSource, OnlineSource
+from methods.base.teacher import Ledger
 from methods.baselines import AlternativeData
-from methods.degan import (
-    DCGAN,
-    DeGAN,
-    adversarial_loss,
-    discriminator_input,
-    teacher_input,
+from methods.degan import DCGAN, DeGAN, adversarial_loss, discriminator_input, teacher_input
+from methods.losses.predictions import (
+    entropy_loss,
+    information_entropy_loss,
+    weighted_diversity_loss,
 )
-from methods.losses import entropy_loss, information_entropy_loss, weighted_diversity_loss
-from methods.networks import DCGANDiscriminator, DCGANGenerator
-from methods.objectives import Distillation
-from methods.params import ParameterError
-from methods.sources import Batch, ImageBank, MixedSource, OnlineSource
-from methods.teacher import Ledger
+from methods.networks.generators import DCGANDiscriminator, DCGANGenerator
+from methods.settings.params import ParameterError
 from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem, tiny_run
 
 SMALL = {"latent_dim": 16, "width": 2}

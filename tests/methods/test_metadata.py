@@ -8,19 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.activation_records import ActivationRecords, collect_records
-from methods.base import Access, Problem, Run
+from methods.base.problem import Access, Problem
+from methods.base.run import Run
+from methods.base.samples import ImageBank
+from methods.base.teacher import Ledger, Teacher
 from methods.metadata import Metadata
-from methods.networks import has_hooks
-from methods.reconstructions import (
+from methods.networks.inspection import has_hooks
+from methods.synthesis.activation_records import ActivationRecords, collect_records
+from methods.synthesis.reconstructions import (
     ClassGaussians,
     all_layers_distance,
     cholesky_factor,
     rectified_distance,
     spectral_distance,
 )
-from methods.sources import ImageBank
-from methods.teacher import Ledger, Teacher
 from tests.helpers import (
     IMAGE_SHAPE,
     NUM_CLASSES,

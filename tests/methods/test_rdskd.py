@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from methods.base import Method
-from methods.generators import GeneratedBatch
-from methods.losses import diversity_seeking_loss, mode_seeking_loss
+from methods.base.method import Method
+from methods.base.samples import ImageBank, OnlineSource
+from methods.losses.images import diversity_seeking_loss, mode_seeking_loss
 from methods.rdskd import MSKD, RDSKD, _PreviousLoss, halves
-from methods.sources import ImageBank, OnlineSource
+from methods.synthesis.generator import GeneratedBatch
 from tests.helpers import tiny_run
 
 SMALL = {"latent_dim": 5, "generator_width": 4}

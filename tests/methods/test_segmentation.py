@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.generators import GeneratorParams, build_generator
-from methods.networks import DCGANDiscriminator, DCGANGenerator
-from methods.registry import discover
+from methods.base.registry import discover
+from methods.networks.generators import DCGANDiscriminator, DCGANGenerator
+from methods.synthesis.generator import GeneratorParams, build_generator
 from tests.helpers import one_line
 from tests.segmentation import CLASSES, SHAPE, posed, scenes
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import methods
 from methods import zskd as zskd_module
-from methods.base import Method
-from methods.losses import class_similarity, dirichlet_concentration
-from methods.pixels import PixelOptimization, first_turns, shuffled_bank
-from methods.sources import ImageBank
-from methods.teacher import Teacher
+from methods.base.method import Method
+from methods.base.samples import ImageBank
+from methods.base.teacher import Teacher
+from methods.losses.predictions import class_similarity, dirichlet_concentration
+from methods.synthesis.pixels import PixelOptimization, first_turns, shuffled_bank
 from methods.zskd import ZSKD, ImpressionLoss, classifier_weight, rescale, soft_targets
 from tests.helpers import (
     IMAGE_SHAPE,

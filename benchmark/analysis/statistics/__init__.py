@@ -1,5 +1,7 @@
 """Statistics of scores over few seeds: pure functions of arrays that may say *insufficient*."""
 
+from __future__ import annotations
+
 from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.effect import interquartile_mean
 from benchmark.analysis.statistics.intervals import (
@@ -24,11 +26,7 @@ from benchmark.analysis.statistics.ranks import (
     rank_draws,
     rank_intervals,
 )
-from benchmark.analysis.statistics.variance import (
-    Spread,
-    compare_spread,
-    value_variances,
-)
+from benchmark.analysis.statistics.variance import Spread, compare_spread, value_variances
 
 __all__ = [
     "Agreement",

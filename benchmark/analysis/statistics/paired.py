@@ -11,16 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmark.analysis.statistics.claims import ALPHA, Claim, Verdict, decide, seeds_for_effect
-from benchmark.analysis.statistics.effect import (
-    paired_effect_size,
-    probability_of_improvement,
-)
-from benchmark.analysis.statistics.intervals import (
-    Array,
-    Interval,
-    all_alike,
-    mean_interval,
-)
+from benchmark.analysis.statistics.effect import paired_effect_size, probability_of_improvement
+from benchmark.analysis.statistics.intervals import Array, Interval, all_alike, mean_interval
 
 EXACT_UP_TO = 14
 """Pairs up to which all 2ⁿ flips of signs are tried; beyond, `flips` random ones and none."""

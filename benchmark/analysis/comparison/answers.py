@@ -1,0 +1,79 @@
+"""What ``dfkd compare`` prints and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmark.analysis.comparison.compare import Comparison, compare_series, in_words
+from benchmark.analysis.comparison.plots import draw_comparison, draw_critical_difference
+from benchmark.analysis.comparison.series import select
+from benchmark.analysis.frame import readable, to_frame
+from benchmark.errors import UserError
+from benchmark.records.record import Record
+from benchmark.records.store import Scan, Store
+
+PLOTS = (".svg", ".png", ".pdf")
+
+
+def compare(
+    methods: Sequence[str],
+    task: str,
+    budget: str | None,
+    over: str | None,
+    results: Path,
+    plot: Path | None,
+    console: Console,
+) -> None:
+    """Answer which method is better and which is steadier, and save the plot.
+
+    Raises:
+        UserError: for fewer than two methods, unknown names, or a plot of an unknown kind.
+    """
+    at_least_two(methods)
+    name = "-".join([task, *([over] if over else []), *methods])
+    path = plot or Path("runs") / "compare" / f"{name}.svg"
+    if path.suffix not in PLOTS:
+        raise UserError(f"--plot '{path}' must end in {', '.join(PLOTS[:-1])} or {PLOTS[-1]}")
+    frame = to_frame(read_records(results))
+    found = compare_series(*select(frame, methods, task, budget, over))
+    console.print(in_words(found), markup=False, highlight=False, soft_wrap=True)
+    for drawn in draw(found, path):
+        console.print(f"plot: {drawn}", markup=False, highlight=False, soft_wrap=True)
+
+
+def draw(found: Comparison, path: Path) -> list[Path]:
+    """Save the plot, and the critical-difference diagram where blocks give it power."""
+    draw_comparison(found, path)
+    ranks = path.with_stem(f"{path.stem}-ranks")
+    if found.agreement is None or found.agreement.nemenyi is None:
+        ranks.unlink(missing_ok=True)  # of other records, drawn before
+        return [path]
+    draw_critical_difference(found.agreement, ranks)
+    return [path, ranks]
+
+
+def read_records(results: Path) -> list[Record]:
+    """The records of `read_scan`."""
+    return read_scan(results).records
+
+
+def read_scan(results: Path) -> Scan:
+    """What lies under a results folder, all of it readable.
+
+    Raises:
+        UserError: when there is no such folder, or naming an unreadable file.
+    """
+    if not results.is_dir():
+        raise UserError(f"results folder '{results}' does not exist; run a suite first")
+    scan = Store(results).scan()
+    readable(scan)
+    return scan
+
+
+def at_least_two(methods: Sequence[str]) -> None:
+    """Raises UserError for fewer than two methods, or one named twice."""
+    if len(set(methods)) < 2 or len(set(methods)) < len(methods):
+        raise UserError("name two or more different methods to compare, like: rdskd dafl")

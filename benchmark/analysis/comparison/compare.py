@@ -1,0 +1,195 @@
+"""Is one method better, or steadier, than another? Answers in words and numbers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from benchmark.analysis.comparison.sentences import (
+    Steadiness,
+    all_together,
+    points,
+    which_is_better,
+    which_is_less_sensitive,
+    which_spreads_less,
+)
+from benchmark.analysis.comparison.series import Place, Series
+from benchmark.analysis.statistics.effect import interquartile_mean
+from benchmark.analysis.statistics.intervals import mean_interval, wilson_interval
+from benchmark.analysis.statistics.paired import Pair, Question, compare
+from benchmark.analysis.statistics.ranks import Agreement, block_agreement
+from benchmark.analysis.statistics.variance import compare_spread, value_variances
+from methods.settings.params import format_value
+
+SUMMARY = ("mean", "middle half", "s.d. over seeds", "at chance")
+"""Headings of `summary_cells`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Methods at every value of a swept setting, or at their headline settings.
+
+    Attributes:
+        better: at each value, whether the mean scores of two methods differ that both have runs
+            there.
+        spreads: at each value, whether their spread over seeds differs.
+        sensitivity: whether two methods' means vary differently over the values they have in
+            common, at least two, seed noise taken out; of the seeds both have at all of them.
+        agreement: of the seeds that every method has, each scored by its mean over the values that
+            all of them have; None for two methods.
+    """
+
+    place: Place
+    series: list[Series]
+    values: list[Any]
+    better: dict[Any, list[Pair]]
+    spreads: dict[Any, list[Steadiness]]
+    sensitivity: list[Steadiness]
+    agreement: Agreement | None
+
+
+def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Comparison:
+    """Ask everything about every two of the series; corrections run over all values and pairs."""
+    rng = np.random.default_rng(seed)
+    values = list(dict.fromkeys(value for own in series for value in own.points))
+    if all(isinstance(value, int | float) for value in values):
+        values.sort()
+    pairs = list(itertools.combinations(series, 2))
+    # A question about a value that a method was not run at has no answer, and would only make the
+    # correction of the others harsher.
+    asked = [
+        (value, Question(a.method, b.method, a.points.get(value, {}), b.points.get(value, {})))
+        for value in values
+        for a, b in pairs
+        if not place.over or (value in a.points and value in b.points)
+    ]
+    better: dict[Any, list[Pair]] = {value: [] for value in values}
+    spreads: dict[Any, list[Steadiness]] = {value: [] for value in values}
+    own = {one.method: one for one in series}
+    for (value, question), pair in zip(asked, compare([q for _, q in asked], rng), strict=True):
+        scores, others = list(question.scores.values()), list(question.others.values())
+        spread = compare_spread(scores, others, rng, len(asked))
+        dead = _at_chance([own[pair.first], own[pair.second]], [value])
+        better[value].append(pair)
+        spreads[value].append(
+            Steadiness(pair.first, pair.second, spread.claim, spread.deviations, dead, spread.ratio)
+        )
+    return Comparison(
+        place,
+        list(series),
+        values,
+        better,
+        spreads,
+        _sensitivity(pairs, rng) if place.over else [],
+        block_agreement(seed_blocks(series)) if len(series) > 2 else None,
+    )
+
+
+def _at_chance(series: Sequence[Series], values: Sequence[Any]) -> frozenset[str]:
+    return frozenset(own.method for own in series if own.at_chance(values))
+
+
+def _sensitivity(
+    pairs: Sequence[tuple[Series, Series]], rng: np.random.Generator
+) -> list[Steadiness]:
+    """Sign-flip tests of the jackknife's pseudo-values of two variances over common values."""
+    common = [[value for value in a.points if value in b.points] for a, b in pairs]
+    questions = [
+        Question(a.method, b.method, *(_variances(own, (a, b), values) for own in (a, b)))
+        for (a, b), values in zip(pairs, common, strict=True)
+    ]
+    found = []
+    for both, values, question, pair in zip(
+        pairs, common, questions, compare(questions, rng), strict=True
+    ):
+        variances = [list(own.values()) for own in (question.scores, question.others)]
+        first, second = (max(0.0, fmean(own)) ** 0.5 if own else None for own in variances)
+        dead = _at_chance(both, values)
+        found.append(Steadiness(pair.first, pair.second, pair.claim, (first, second), dead))
+    return found
+
+
+def _variances(own: Series, both: Sequence[Series], values: Sequence[Any]) -> dict[int, float]:
+    """Pseudo-values by seed of the variance of a method's means over values both methods have."""
+    if len(values) < 2:
+        return {}
+    seeds = sorted(set.intersection(*(set(s.points[value]) for s in both for value in values)))
+    table = [[own.points[value][seed] for value in values] for seed in seeds]
+    return dict(zip(seeds, value_variances(table), strict=True)) if len(seeds) > 2 else {}
+
+
+def seed_blocks(series: Sequence[Series]) -> dict[str, list[float]]:
+    """Each method's means by seed. Values would be no blocks of their own: they share the seeds,
+    and where one method does well says nothing of where another does."""
+    values = [v for v in series[0].points if all(v in own.points for own in series)]
+    if not values:
+        return {own.method: [] for own in series}
+    seeds = sorted(set.intersection(*(set(own.points[v]) for own in series for v in values)))
+    return {
+        own.method: [fmean(own.points[value][seed] for value in values) for seed in seeds]
+        for own in series
+    }
+
+
+def in_words(comparison: Comparison) -> str:
+    """The whole answer as Markdown: what was compared, the numbers, what they show."""
+    place, titles = comparison.place, {s.method: s.title for s in comparison.series}
+    over = place.over or ""
+    swept = f", over `{over}`" if over else ""
+    compared = "; ".join(s.label for s in comparison.series)
+    parts = [
+        f"{compared}. Task `{place.task}`, budget `{place.budget}`, teacher `{place.teacher}`"
+        f"{swept}. Points are percentage points of {place.metric}, intervals 95 %; failed runs "
+        "count as guesses.",
+        "",
+        *_numbers(comparison),
+        "",
+    ]
+    for value in comparison.values:
+        at = f"{place.over} = {format_value(value)}: " if place.over else ""
+        for pair, spread in zip(comparison.better[value], comparison.spreads[value], strict=True):
+            parts.append(f"- {at}{which_is_better(pair, titles)}")
+            parts.append(f"  - {which_spreads_less(spread, titles)}")
+    if place.over:
+        parts.append("")
+        for found in comparison.sensitivity:
+            parts.append(f"- {which_is_less_sensitive(found, titles, over)}")
+    if comparison.agreement is not None:
+        parts += ["", f"- {all_together(comparison.agreement, titles)}"]
+    return "\n".join(parts)
+
+
+def _numbers(comparison: Comparison) -> list[str]:
+    setting = [f"`{comparison.place.over}`"] if comparison.place.over else []
+    head = [*setting, "method", *SUMMARY, "n"]
+    words = len(setting) + 1
+    rule = ":--|" * words + "--:|" * (len(head) - words)
+    lines = [f"| {' | '.join(head)} |", f"|{rule}"]
+    for value in comparison.values:
+        for series in comparison.series:
+            if comparison.place.over and value not in series.points:
+                continue
+            scores = list(series.points.get(value, {}).values())
+            start = [format_value(value)] if comparison.place.over else []
+            collapsed = series.collapsed.get(value, 0)
+            cells = [*start, series.title, *summary_cells(scores, collapsed), str(len(scores))]
+            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return lines
+
+
+def summary_cells(scores: Sequence[float], collapsed: int) -> list[str]:
+    """Mean with interval, interquartile mean, deviation and share at chance level."""
+    if not scores:
+        return ["–"] * 4
+    found = mean_interval(scores, np.random.default_rng(0))
+    span = "" if found is None else f" ({points(found.low)} to {points(found.high)})"
+    share = wilson_interval(collapsed, len(scores))
+    assert share is not None
+    rate = f"{100 * share.estimate:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    deviation = points(float(np.std(scores, ddof=1))) if len(scores) > 1 else "–"
+    return [points(fmean(scores)) + span, points(interquartile_mean(scores)), deviation, rate]

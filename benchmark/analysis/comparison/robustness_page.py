@@ -1,0 +1,262 @@
+"""``docs/robustness.md``: who is better and who is steadier, over seeds, settings and ranges."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from benchmark.analysis.comparison.answers import at_least_two, draw, read_scan
+from benchmark.analysis.comparison.compare import (
+    SUMMARY,
+    Comparison,
+    compare_series,
+    in_words,
+    summary_cells,
+)
+from benchmark.analysis.comparison.plots import draw_profiles
+from benchmark.analysis.comparison.robustness import (
+    loss_stability,
+    planned_draws,
+    robustness_cell,
+    robustness_scores,
+    score_claims,
+)
+from benchmark.analysis.comparison.series import BUDGET_NUMBERS, Place, Series, select
+from benchmark.analysis.comparison.summary import in_short
+from benchmark.analysis.frame import to_frame
+from benchmark.analysis.statistics.claims import Claim
+from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.analysis.statistics.paired import Question
+from benchmark.analysis.statistics.paired import compare as compare_pairs
+from benchmark.records.files import write_atomic
+from benchmark.records.record import PlannedEntry, Record
+from benchmark.suites.suite import load_suite, suite_names
+from methods.settings.params import format_value
+
+OWN_TERMS = ("loss", "diversity")
+"""Terms of the generator's loss that every method makes up in its own way."""
+
+
+def robustness(
+    methods: Sequence[str],
+    task: str,
+    budget: str | None,
+    results: Path,
+    output: Path,
+    console: Console,
+) -> None:
+    """Write a document that says what the records say about the robustness of some methods.
+
+    Raises:
+        UserError: for fewer than two methods, or unknown names.
+    """
+    at_least_two(methods)
+    scan = read_scan(results)
+    records = scan.records
+    frame = to_frame(records)
+    folder = output.with_suffix("")
+    found = compare_series(*select(frame, methods, task, budget))
+    mine = [
+        r
+        for r in {r.run_id: r for r in records}.values()
+        if (r.spec.task, r.spec.budget.name) == (task, found.place.budget)
+        and r.teacher.checksum == found.place.teacher
+        and r.spec.method in methods
+    ]
+    titles = {series.method: series.title for series in found.series}
+    parts = [
+        f"# Robustness of {', '.join(titles[m] for m in methods)}",
+        f"Written by `dfkd robustness {' '.join(methods)} --task {task}` from the records; do not "
+        "edit it by hand. *Shown* means p ≤ 0.05 of a paired sign-flip test on common seeds "
+        "(spread: Brown–Forsythe), corrected for everything asked in the same section; "
+        "*insufficient* means that no outcome could have shown it with so few seeds; the seeds it "
+        "would take are for a difference as large as the observed one, with probability 0.8.",
+    ]
+    sweeps = [
+        compare_series(*select(frame, methods, task, found.place.budget, over))
+        for over in swept(frame, methods, task, found.place.budget)
+    ]
+    scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
+    parts.append(in_short([found, *sweeps], score_claims(scores), scores))
+    parts.append(_section("At their headline settings", found, folder / "headline.svg", output))
+    for over_it in sweeps:
+        over = str(over_it.place.over)
+        parts.append(_section(f"Over `{over}`", over_it, folder / f"{over}.svg", output))
+    if not sweeps:
+        parts.append(
+            "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
+            f"task. Suites that do: {_suites(task, 'sweep')}."
+        )
+    parts += _alone(frame, methods, found.place, [str(one.place.over) for one in sweeps])
+    parts.append(_draws(scores, titles, task, folder / "draws.svg", output))
+    parts.append(_stability(mine, found.series))
+    write_atomic(output, ("\n\n".join(parts) + "\n").encode())
+    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
+
+
+def _like(place: Place, methods: Sequence[str]) -> Callable[[PlannedEntry], bool]:
+    return lambda entry: (
+        (entry.task, entry.budget.name, entry.teacher) == (place.task, place.budget, place.teacher)
+        and entry.method in methods
+    )
+
+
+def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -> list[str]:
+    """Settings of which two of the methods have several values in common, all else being equal."""
+    names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(frame, m) for m in methods))
+    return [
+        name
+        for name in sorted(names)
+        if any(
+            len(a.points.keys() & b.points.keys()) > 1
+            for a, b in itertools.combinations(select(frame, methods, task, budget, name)[1], 2)
+        )
+    ]
+
+
+def _settings(frame: pd.DataFrame, method: str) -> set[str]:
+    """Parameters that a method's records name; of a swept one some always do."""
+    own = frame[(frame["method"] == method) & (frame["purpose"] != "draw")]
+    own = own[own["objective"] == "kd"]
+    return set().union(*(json.loads(text) for text in own["params"]))
+
+
+def _alone(
+    frame: pd.DataFrame, methods: Sequence[str], place: Place, shared: Sequence[str]
+) -> list[str]:
+    """The section on settings that only one method was swept over; none when there are none."""
+    lines = []
+    for method in methods:
+        own = frame[(frame["method"] == method) & (frame["teacher"] == place.teacher)]
+        names = _settings(own, method) - set(shared)
+        for name in sorted(names):
+            _, (series,) = select(own, [method], place.task, place.budget, name)
+            if len(series.points) < 2:
+                continue
+            for value, scores in series.points.items():
+                cells = summary_cells(list(scores.values()), series.collapsed[value])
+                start = [series.label, f"`{name}` = {format_value(value)}"]
+                lines.append(f"| {' | '.join([*start, *cells, str(len(scores))])} |")
+    if not lines:
+        return []
+    head = ["method", "setting", *SUMMARY, "n"]
+    rule = ":--|" * 2 + "--:|" * (len(head) - 2)
+    table = "\n".join([f"| {' | '.join(head)} |", f"|{rule}", *lines])
+    return [
+        "## Over settings of one method alone\n\nThe others do not have them, or were not run at "
+        f"two values of theirs; nobody is compared.\n\n{table}"
+    ]
+
+
+def _section(heading: str, found: Comparison, plot: Path, output: Path) -> str:
+    drawn = draw(found, plot)
+    images = "\n\n".join(f"![{heading}]({path.relative_to(output.parent)})" for path in drawn)
+    return f"## {heading}\n\n{in_words(found)}\n\n{images}"
+
+
+def _draws(
+    scores: dict[str, list[float]], titles: dict[str, str], task: str, plot: Path, output: Path
+) -> str:
+    """The section on random draws from tuning ranges."""
+    heading = "## Over whole tuning ranges\n\n"
+    if len(scores) < 2:
+        return (
+            f"{heading}Insufficient: fewer than two of these methods have runs at random draws "
+            f"from their tuning ranges. Suites that make them: {_suites(task, 'draw')}."
+        )
+    draw_profiles(scores, f"{task}: random draws from the tuning ranges, 95 % bands", plot)
+    lines = [
+        "Mean of (score − chance) / (teacher's − chance) over random draws from each method's "
+        "own tuning ranges, ± half-width of the 95 % t-interval (number of draws): the area under "
+        "the performance profile.",
+        "",
+        *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
+        "",
+        *(
+            f"- {_more_robust(a, b, scores, claim, titles)} (permutation test of means, n of draws)"
+            for (a, b), claim in score_claims(scores).items()
+        ),
+    ]
+    image = f"![Performance profiles]({plot.relative_to(output.parent)})"
+    return heading + "\n".join(lines) + f"\n\n{image}"
+
+
+def _more_robust(
+    a: str, b: str, scores: dict[str, list[float]], claim: Claim, titles: dict[str, str]
+) -> str:
+    words = claim.words.replace("seeds", "draws")
+    if len(scores[a]) != len(scores[b]):
+        words += f"; unequal numbers of draws, {len(scores[a])} and {len(scores[b])}"
+    if not claim.shown:
+        return f"{titles[a]} or {titles[b]}: {words}"
+    more, less = (a, b) if np.mean(scores[a]) > np.mean(scores[b]) else (b, a)
+    return f"**{titles[more]} is more robust than {titles[less]}**, {words}"
+
+
+def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
+    """The section on the generator's loss terms, at headline settings."""
+    terms: dict[str, dict[str, dict[int, float]]] = defaultdict(dict)
+    for own in series:
+        runs = [r for r in records if r.spec.method == own.method and r.run_id in own.run_ids]
+        for term, seeds in loss_stability(runs).items():
+            terms[term][own.method] = seeds
+    if not terms:
+        return "## Stability of the generator's loss\n\nNo record has curves of a generator's loss."
+    titles = {own.method: own.title for own in series}
+    dead = {own.method for own in series if own.at_chance(list(own.points))}
+    asked = [
+        (term, Question(a, b, seeds[a], seeds[b]))
+        for term, seeds in sorted(terms.items())
+        if term not in OWN_TERMS
+        for a, b in itertools.combinations(seeds, 2)
+    ]
+    answers = compare_pairs([question for _, question in asked], np.random.default_rng(0))
+    lines = [
+        "## Stability of the generator's loss",
+        "",
+        "How much each term jumps between recorded steps in the second half of the generator's "
+        "training, in the term's own unit: root of half the mean square of successive differences, "
+        "mean over seeds ± half-width of the 95 % t-interval. RDSKD shows it in Figure 3. Compared "
+        "are terms that mean the same in both methods.",
+        "",
+        "| term | method | fluctuation | n |",
+        "|:--|:--|--:|--:|",
+    ]
+    for term, by_method in sorted(terms.items()):
+        for method, seeds in by_method.items():
+            values = list(seeds.values())
+            half = t_interval(values)
+            spread = "" if half is None else f" ± {half:.2g}"
+            mean = f"{float(np.mean(values)):.3g}"
+            lines.append(f"| {term} | {titles[method]} | {mean}{spread} | {len(values)} |")
+    lines.append("")
+    for (term, _), pair in zip(asked, answers, strict=True):
+        first, second = titles[pair.first], titles[pair.second]
+        if pair.better is None:
+            lines.append(f"- `{term}`, {first} or {second}: {pair.claim.words}")
+            continue
+        calmer = pair.second if pair.better == pair.first else pair.first
+        if calmer in dead:
+            lines.append(f"- `{term}`, {first} or {second}: {titles[calmer]} is at chance")
+        else:
+            lines.append(f"- `{term}`: **{titles[calmer]} fluctuates less**, {pair.claim.words}")
+    return "\n".join(lines)
+
+
+def _suites(task: str, purpose: str) -> str:
+    """The shipped suites of a purpose, as a reader would run them."""
+    suites = [load_suite(name) for name in suite_names()]
+    names = [
+        suite.name
+        for suite in suites
+        if task in suite.tasks
+        and (suite.draws > 0 if purpose == "draw" else suite.purpose == "sweep")
+    ]
+    return ", ".join(f"`dfkd run {name}`" for name in names) or "none yet"

@@ -1,0 +1,129 @@
+"""What was found out about two methods, or about all of them, in one sentence each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmark.analysis.statistics.claims import Claim, format_p
+from benchmark.analysis.statistics.intervals import Interval
+from benchmark.analysis.statistics.paired import Pair
+from benchmark.analysis.statistics.ranks import Agreement
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Which of two methods varies less, over seeds or over the values of a setting.
+
+    Attributes:
+        first, second: the methods.
+        claim: whether they differ.
+        deviations: standard deviations of the first and of the second; None where unknown.
+        at_chance: those of the two that were no better than guesses, so that nothing could vary.
+        ratio: of the first's variance to the second's, where it was estimated.
+    """
+
+    first: str
+    second: str
+    claim: Claim
+    deviations: tuple[float | None, float | None]
+    at_chance: frozenset[str]
+    ratio: Interval | None = None
+
+    @property
+    def less(self) -> str | None:
+        """The method that was shown to vary less, whatever the reason."""
+        a, b = self.deviations
+        if not self.claim.shown or a is None or b is None or a == b:
+            return None
+        return self.first if a < b else self.second
+
+    @property
+    def winner(self) -> str | None:
+        """`less`, but for a method at chance."""
+        return None if self.less in self.at_chance else self.less
+
+
+def which_is_better(pair: Pair, titles: Mapping[str, str]) -> str:
+    """One sentence on the means."""
+    first, second = titles[pair.first], titles[pair.second]
+    if pair.difference is None:
+        return f"{first} or {second}: {pair.claim.words}"
+    d = pair.difference
+    numbers = (
+        f"difference {_signed(d.estimate)} points, {_signed(d.low)} to {_signed(d.high)}"
+        + ("" if pair.effect is None else f"; effect size {pair.effect:+.2f}".replace("-", "−"))
+        + f"; Wilcoxon's p {format_p(pair.p_wilcoxon)}"
+        + f"; a run of {first} beats one of {second} with probability {pair.improvement:.2f}"
+    )
+    if pair.better is None:
+        return f"{first} or {second}: {pair.claim.words}; {numbers}"
+    worse = second if pair.better == pair.first else first
+    return f"**{titles[pair.better]} is better than {worse}**, {pair.claim.words}; {numbers}"
+
+
+def which_spreads_less(spread: Steadiness, titles: Mapping[str, str]) -> str:
+    """One sentence on the spread over seeds."""
+    first, second = titles[spread.first], titles[spread.second]
+    a, b = spread.deviations
+    if a is None or b is None:
+        return f"spread over seeds: {spread.claim.words}"
+    numbers = f"s.d. {points(a)} against {points(b)}"
+    if spread.ratio is not None:
+        r = spread.ratio
+        numbers += f", ratio of variances {r.estimate:.3g}, {r.low:.3g} to {r.high:.3g}"
+    if spread.winner is None:
+        about = f"spread over seeds, {first} or {second}"
+        return f"{about}: {_no_winner(spread, titles)}; {numbers}"
+    more = second if spread.winner == spread.first else first
+    won = f"**{titles[spread.winner]} spreads less over seeds than {more}**"
+    return f"{won}, {spread.claim.words}; {numbers}"
+
+
+def which_is_less_sensitive(found: Steadiness, titles: Mapping[str, str], over: str) -> str:
+    """One sentence on how much the means vary over the swept values."""
+    first, second = titles[found.first], titles[found.second]
+    about = f"sensitivity to `{over}`, {first} or {second}"
+    a, b = found.deviations
+    if a is None or b is None:
+        return f"{about}: insufficient: fewer than two common values with three common seeds each"
+    numbers = (
+        "s.d. of the means over the values, what seeds add taken out, "
+        f"{points(a)} against {points(b)}"
+    )
+    if found.winner is None:
+        return f"{about}: {_no_winner(found, titles)}; {numbers}"
+    more = second if found.winner == found.first else first
+    won = f"**{titles[found.winner]} is less sensitive to `{over}` than {more}**"
+    return f"{won}, {found.claim.words}; {numbers}"
+
+
+def _no_winner(found: Steadiness, titles: Mapping[str, str]) -> str:
+    if found.less is None:
+        return found.claim.words
+    return f"{titles[found.less]} is at chance, where nothing varies"
+
+
+def all_together(agreement: Agreement, titles: Mapping[str, str]) -> str:
+    """One sentence on whether the blocks agree on an order of all methods."""
+    ranks = ", ".join(
+        f"{titles[name]} {rank:.2f}"
+        for name, rank in sorted(agreement.mean_ranks.items(), key=lambda item: item[1])
+    )
+    text = f"all together (Friedman, over seeds): {agreement.claim.words}"
+    if agreement.concordance is not None:
+        text += f"; Kendall's W {agreement.concordance:.2f}"
+    if ranks:
+        text += f"; mean ranks {ranks}"
+    if agreement.nemenyi is not None:
+        text += f", which differ where they are {agreement.critical_difference:.2f} apart (Nemenyi)"
+    return text
+
+
+def points(share: float) -> str:
+    """In percentage points."""
+    return f"{100 * share:.2f}"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.2f}".replace("-", "−")

@@ -1,0 +1,322 @@
+"""One method's scores at every value of a swept setting, chosen from a frame of results."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmark.analysis.frame import METRIC_NAMES, OWN_OBJECTIVE, numbers_of
+from benchmark.errors import UserError
+from benchmark.records.canonical import canonical
+from benchmark.records.record import FAILED, SCORED, Metric, Record
+from methods.settings.budget import Budget
+from methods.settings.params import format_value, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BUDGET_NUMBERS = [name for name in Budget.model_fields if name not in ("name", "variant")]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a comparison never mixes."""
+
+    task: str
+    budget: str
+    teacher: str
+    metric: str
+    over: str | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """A method with everything but one setting fixed.
+
+    Attributes:
+        settings: what differs from the paper's, without the swept one.
+        points: score by seed, by value of the swept setting (None when none is swept); failed runs
+            at chance.
+        collapsed: runs that ended at chance level, failed ones included, by value.
+        chance: what a guess scores.
+    """
+
+    method: str
+    title: str
+    settings: dict[str, Any]
+    points: dict[Any, dict[int, float]]
+    collapsed: dict[Any, int]
+    run_ids: frozenset[str]
+    chance: float = 0.0
+
+    def at_chance(self, values: Sequence[Any]) -> bool:
+        """Whether over these values it was no better than guesses: its mean is theirs, or most of
+        its runs ended at chance level."""
+        scores = [score for value in values for score in self.points.get(value, {}).values()]
+        lost = sum(self.collapsed.get(value, 0) for value in values)
+        return bool(scores) and (fmean(scores) <= self.chance or 2 * lost > len(scores))
+
+    @property
+    def label(self) -> str:
+        """Title with its settings."""
+        text = ", ".join(f"{name}={format_value(v)}" for name, v in self.settings.items())
+        return f"{self.title} ({text})" if text else self.title
+
+
+class Run(NamedTuple):
+    """What a comparison asks of a run; a frame of results has columns of these names."""
+
+    suite: str
+    task: str
+    budget: str
+    variant: str
+    method: str
+    params: str
+    seed: int
+    run_id: str
+    version: int
+    title: str
+    changed: str
+    budget_numbers: str
+    purpose: str
+    objective: str
+    teacher: str
+    metric: Metric
+    chance: float
+    proxy: str
+    status: str
+    score: float | None
+
+    @property
+    def owner(self) -> tuple[str, int]:
+        """Method and version, whose parameters these are."""
+        return self.method, self.version
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part: it has ended, is no random draw, and minimised its own loss."""
+        ended = self.status in SCORED or self.status in FAILED
+        return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
+
+
+Valued = tuple[Run, Any]
+"""A run with its value of the swept setting."""
+
+
+def runs_of(records: Iterable[Record]) -> list[Run]:
+    """The runs of records, in the order of their frame, which takes ten times as long to make."""
+    runs = []
+    for record in records:
+        spec, method, teacher = record.spec, record.method, record.teacher
+        run = Run(
+            suite=spec.suite,
+            task=spec.task,
+            budget=spec.budget.name,
+            variant=spec.budget.variant,
+            method=spec.method,
+            params=canonical(spec.params),
+            seed=spec.seed,
+            run_id=record.run_id,
+            version=spec.method_version,
+            title=method.title,
+            changed=canonical(method.changed),
+            budget_numbers=numbers_of(spec.budget),
+            purpose=spec.purpose,
+            objective=spec.objective.name if spec.objective else OWN_OBJECTIVE,
+            teacher=teacher.checksum,
+            metric=teacher.metric,
+            chance=teacher.chance,
+            proxy=spec.proxy,
+            status=record.status,
+            score=record.score,
+        )
+        runs.append(run)
+    return sorted(runs, key=lambda run: run[: 1 + Run._fields.index("run_id")])
+
+
+def select(
+    frame: pd.DataFrame,
+    methods: Sequence[str],
+    task: str,
+    budget: str | None = None,
+    over: str | None = None,
+) -> tuple[Place, list[Series]]:
+    """`select_runs` of a frame of `benchmark.load_results`."""
+    columns = [] if frame.empty else [frame[name].tolist() for name in Run._fields]
+    return select_runs(list(map(Run, *columns)) if columns else [], methods, task, budget, over)
+
+
+def select_runs(
+    runs: Sequence[Run],
+    methods: Sequence[str],
+    task: str,
+    budget: str | None = None,
+    over: str | None = None,
+) -> tuple[Place, list[Series]]:
+    """The series to compare, chosen by how many runs there are and never by their scores.
+
+    Of several budgets and teachers the one with the most runs is taken; of a method's settings,
+    those with the most values of ``over`` (without it, with the most runs in the leaderboard), then
+    with the most runs, then nearest the paper's.
+    Random draws from tuning ranges and students with another objective than their method's own take
+    no part.
+
+    Args:
+        runs: in the order of a frame of results.
+        methods: names, in the order wanted.
+        task: its name.
+        budget: preset; the one with the most runs when None.
+        over: a parameter of every method, or a number of the budget.
+
+    Raises:
+        UserError: for a name that the frame does not have.
+    """
+    runs = _wanted(runs, methods, task, budget)
+    usual = _usual(over, runs)
+    chosen: list[Valued]
+    if over is None:
+        chosen = [(run, None) for run in runs if not run.variant]
+    elif over in BUDGET_NUMBERS:
+        chosen = [(run, _read(run.budget_numbers).get(over, 0)) for run in runs]
+    else:
+        # What another version of a method does not know has no value there.
+        chosen = [
+            (run, _read(run.params).get(over, usual.get(run.owner)))
+            for run in runs
+            if not run.variant and (over in _read(run.params) or run.owner in usual)
+        ]
+    if not chosen:
+        raise UserError(
+            f"no run of {', '.join(methods)} on '{task}' has ended at a budget's own numbers and "
+            "with its method's own objective"
+        )
+    homes = [f"{_without(run.budget_numbers, over)} {run.teacher}" for run, _ in chosen]
+    sizes = Counter(homes)
+    home = min(sizes, key=lambda name: (-sizes[name], name))
+    chosen = [valued for valued, own in zip(chosen, homes, strict=True) if own == home]
+    first, _ = chosen[0]
+    place = Place(task, first.budget, first.teacher, METRIC_NAMES[first.metric], over)
+    by_method: dict[str, list[Valued]] = defaultdict(list)
+    for run, value in chosen:
+        by_method[run.method].append((run, value))
+    return place, [_series(by_method[name], name, over) for name in methods]
+
+
+def _wanted(
+    runs: Sequence[Run], methods: Sequence[str], task: str, budget: str | None
+) -> list[Run]:
+    """The scored and failed runs asked for, each once."""
+    for column, wanted in (("task", [task]), ("method", methods), ("budget", [budget])):
+        have = sorted({getattr(run, column) for run in runs})
+        for name in wanted:
+            if name is not None and name not in have:
+                where = "" if column == "task" else f" on task '{task}'"
+                raise UserError(
+                    f"there are no records of {column} '{name}'{where}; {nearest(name, have)}"
+                )
+        if None not in wanted:
+            runs = [run for run in runs if getattr(run, column) in wanted]
+    once: dict[str, Run] = {}
+    # Of a run that several suites have, the finished copy.
+    for run in sorted(runs, key=lambda run: (run.status in FAILED, run.purpose != "table")):
+        if run.counts:
+            once.setdefault(run.run_id, run)
+    return list(once.values())
+
+
+def _usual(over: str | None, runs: Sequence[Run]) -> dict[tuple[str, int], Any]:
+    """What a record without the parameter ``over`` was run at, by method and version.
+
+    Raises:
+        UserError: when a method has no such parameter.
+    """
+    if over is None or over in BUDGET_NUMBERS or all(over in _read(run.params) for run in runs):
+        return {}
+    usual = _added_defaults(over)
+    known: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        known[run.method].update(_read(run.params))
+    for method, names in sorted(known.items()):
+        if over not in names and method not in {name for name, _ in usual}:
+            raise UserError(
+                f"--over: {method} has no parameter '{over}', and a budget no such number; "
+                f"{nearest(over, [*sorted(names), *BUDGET_NUMBERS])}"
+            )
+    return usual
+
+
+def _added_defaults(over: str) -> dict[tuple[str, int], Any]:
+    """The default of a parameter in every method to which it was added, by name and version.
+
+    Records leave it out while it has that default (`methods.settings.params.param`).
+    """
+    # They import torch, which no other table or comparison has to wait for.
+    from methods.base.registry import RegistryError, discover
+
+    try:
+        known = discover()
+    except RegistryError:
+        return {}  # of a method that does not import as little is known as of one not installed
+    return {
+        (name, cls.version): cls.Params.model_fields[over].default
+        for name, cls in known.items()
+        if over in cls.Params.model_fields and cls.Params.info(over).added
+    }
+
+
+@lru_cache(maxsize=10_000)
+def _read(text: str) -> Mapping[str, Any]:
+    """Settings, of which many runs have the same."""
+    values: dict[str, Any] = json.loads(text)
+    return MappingProxyType(values)
+
+
+@lru_cache(maxsize=10_000)
+def _without(text: str, over: str | None) -> str:
+    left_out = {over, "inversion_images", "inversion_steps"}
+    return canonical({name: value for name, value in _read(text).items() if name not in left_out})
+
+
+def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
+    if not own:
+        return Series(method, method, {}, {}, {}, frozenset())
+    families: dict[str, list[Valued]] = defaultdict(list)
+    for run, value in own:
+        families[f"{_without(run.params, over)}{run.version}{run.proxy}"].append((run, value))
+
+    def preference(family: str) -> tuple[int, int, int, int, str]:
+        runs = [run for run, _ in families[family]]
+        different = {canonical(value) for _, value in families[family]}
+        in_table = 0 if over else sum(run.purpose == "table" for run in runs)
+        fewest = min(len(_read(run.changed)) for run in runs)
+        return (-len(different), -in_table, -len(runs), fewest, family)
+
+    own = families[min(families, key=preference)]
+    points: dict[Any, dict[int, float]] = defaultdict(dict)
+    guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
+    for run, value in own:
+        # An ended run without its score is none, and no guess either.
+        reached = (
+            run.chance if run.status in FAILED else math.nan if run.score is None else run.score
+        )
+        points[value][int(run.seed)] = float(reached)
+        guesses[value][int(run.seed)] = run.status != "ok"
+    first, _ = own[0]
+    settings = {name: v for name, v in _read(first.changed).items() if name != over}
+    ordered = sorted(points, key=lambda v: (isinstance(v, str), v) if v is not None else (True, ""))
+    return Series(
+        method,
+        first.title,
+        settings,
+        {value: dict(sorted(points[value].items())) for value in ordered},
+        {value: sum(guesses[value].values()) for value in ordered},
+        frozenset(run.run_id for run, _ in own),
+        float(first.chance),
+    )

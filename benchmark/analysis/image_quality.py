@@ -1,0 +1,233 @@
+"""``docs/image-quality.md``: does the quality of synthetic images predict the student?"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from benchmark.analysis.comparison.plots import style
+from benchmark.analysis.frame import METRIC_NAMES, load_results
+from benchmark.analysis.leaderboard.quality import FEW, METRICS
+from benchmark.analysis.statistics.correlation import RankCorrelation, rank_correlation
+from benchmark.errors import UserError
+from benchmark.records.files import write_atomic
+from benchmark.records.record import FEW_IMAGES, SCORED, Metric
+
+EXTRACTORS = ("task", "inception")
+KINDS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ"}
+VERDICTS = {
+    "rises": "better students where it is higher",
+    "falls": "better students where it is lower",
+    "undecided": "no claim: the interval contains 0",
+    "insufficient": "*insufficient*: too few methods",
+}
+INTRODUCTION = """# Does image quality predict the student?
+
+Made by `dfkd image-quality` from the records; do not edit it by hand.
+
+Papers show that their synthetic images score well and that their students are accurate, as if the
+one explained the other. Below, every run that makes images is ranked by each measure of its images
+and by the score of its student. The interval is a bootstrap over methods and, within them, runs:
+seeds and settings of one method are alike and must not count as independent evidence. Every
+interval stands alone; with so many measures, one in twenty that means nothing will look as if it
+did.
+
+The extractor `task` is a critic: a network trained on the real data for this purpose, which is
+neither the teacher nor of its seed, because a generator was trained to please the teacher.
+`inception` is the Inception-v3 of the original scores, which has seen photographs only; off its
+domain its numbers mislead (Barratt & Sharma, *A Note on the Inception Score*, 2018), and the
+authors of KID judge MNIST with a LeNet instead (Bińkowski et al., *Demystifying MMD GANs*, 2018).
+FID falls with the number of images, so only equal numbers are compared.
+"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of one task, budget and teacher, their images measured in one way.
+
+    Attributes:
+        runs: a row a run.
+        extractor: what their images were measured with.
+    """
+
+    runs: pd.DataFrame
+    extractor: str
+
+    @property
+    def title(self) -> str:
+        """Task, budget and how many images were measured."""
+        first = self.runs.iloc[0]
+        images = int(first[f"{self.extractor}_samples"])
+        variant = f" ({first['variant']})" if first["variant"] else ""
+        return f"{first['task']}, budget {first['budget']}{variant}, {images:,} images a run"
+
+    @property
+    def metric(self) -> Metric:
+        """By which the task's students are scored."""
+        classified = "accuracy" in self.runs and self.runs["accuracy"].notna().any()
+        return "accuracy" if classified else "miou"
+
+    @property
+    def name(self) -> str:
+        """For file names: task, budget, teacher and critic."""
+        parts = [self.runs[c].iloc[0] for c in ("task", "budget", "teacher")]
+        checksum = self.runs[f"{self.extractor}_extractor"].iloc[0]
+        images = self.runs[f"{self.extractor}_samples"].iloc[0]
+        return "-".join([*parts[:2], parts[2][:6], checksum[:6], str(int(images))])
+
+    def measures(self) -> dict[str, pd.Series[float]]:
+        """Every measure of the images that all runs have, by its heading."""
+        headings = {f"{key}_{self.extractor}": text for key, (text, _) in METRICS.items()}
+        headings |= {"class_balance": "class balance", "confidence": "confidence"}
+        return {
+            text: self.runs[column].astype(float)
+            for column, text in headings.items()
+            if column in self.runs and self.runs[column].notna().all()
+        }
+
+
+def write(results: Path, output: Path, extractor: str, console: Console) -> None:
+    """Write the page and, beside it, one plot a comparison.
+
+    Raises:
+        UserError: when no record has the extractor's numbers.
+    """
+    if extractor not in EXTRACTORS:
+        raise UserError(
+            f"there is no extractor '{extractor}'; choose from: {', '.join(EXTRACTORS)}"
+        )
+    found = list(comparisons(load_results(results), extractor))
+    if not found:
+        raise UserError(
+            f"no record in '{results}' has image metrics of the extractor '{extractor}'; "
+            f"add them with: dfkd measure SUITE --extractor {extractor}"
+        )
+    parts = [INTRODUCTION]
+    names: list[str] = []
+    for comparison in found:
+        names.append(comparison.name)
+        # Measured in yet another way, the same experiments have the same name.
+        again = names.count(comparison.name)
+        number = f"-{again}" if again > 1 else ""
+        plot = output.parent / f"{output.stem}-{comparison.name}{number}.svg"
+        write_atomic(plot, scatter(comparison))
+        parts.append(section(comparison, plot.name))
+    write_atomic(output, "\n".join(parts).encode())
+    console.print(f"{output}: {len(found)} comparison(s)", highlight=False, soft_wrap=True)
+
+
+def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[Comparison]:
+    """The runs that may be compared with each other, each experiment once."""
+    checksum, images = f"{extractor}_extractor", f"{extractor}_samples"
+    if frame.empty or checksum not in frame:
+        return
+    runs = frame[frame["status"].isin(sorted(SCORED)) & frame[checksum].notna()]
+    runs = runs.drop_duplicates("run_id").copy()
+    runs["row"] = _labels(runs)
+    ways = [f"{extractor}_{name}" for name in ("reference", "pairs", "version")]
+    keys = ["task", "budget", "variant", "teacher", checksum, images, *ways]
+    for _, group in runs.groupby(keys, sort=True):
+        yield Comparison(group, extractor)
+
+
+def _labels(runs: pd.DataFrame) -> list[str]:
+    """What tells the rows of a table apart: title, version, settings, objective, proxy images."""
+    sources = runs[["proxy_name", "proxy"]].drop_duplicates()
+    shared = set(sources["proxy_name"][sources["proxy_name"].duplicated()])
+    labels = []
+    for row in runs.to_dict("records"):
+        settings = json.loads(row["changed"])
+        if row["objective"] != "kd":
+            settings["objective"] = row["objective"]
+        if row["proxy"]:
+            checksum = f" {row['proxy'][:6]}" if row["proxy_name"] in shared else ""
+            settings["proxy"] = f"{row['proxy_name']}{checksum}"
+        title = row["title"] + (f" v{row['version']}" if row["version"] != 1 else "")
+        text = ", ".join(f"{name}={value}" for name, value in settings.items())
+        labels.append(f"{title} ({text})" if text else title)
+    return labels
+
+
+def section(comparison: Comparison, plot: str) -> str:
+    """Rank correlations of one comparison, in Markdown."""
+    runs, metric, by = comparison.runs, METRIC_NAMES[comparison.metric], comparison.extractor
+    first = runs.iloc[0]
+    rng = np.random.default_rng(0)
+    few = f" {FEW}" if first[f"{by}_samples"] < FEW_IMAGES else ""
+    lines = [
+        f"## {comparison.title}",
+        "",
+        f"{len(runs)} runs of {runs['method'].nunique()} methods; extractor `{by}` "
+        f"(`{first[f'{by}_extractor']}`, version {int(first[f'{by}_version'])} of the measures), "
+        f"compared with {int(first[f'{by}_reference']):,} real images, LPIPS of "
+        f"{int(first[f'{by}_pairs']):,} pairs; teacher `{first['teacher']}`.{few}",
+        "",
+        "| measure | " + " | ".join(f"{name} with {metric}" for name in KINDS.values()) + " | |",
+        "|:--|--:|--:|:--|",
+    ]
+    for heading, values in comparison.measures().items():
+        found = [
+            rank_correlation(
+                values.tolist(),
+                runs[comparison.metric].tolist(),
+                runs["method"].tolist(),
+                rng,
+                kind,
+            )
+            for kind in ("spearman", "kendall")
+        ]
+        cells = " | ".join(map(_cell, found))
+        lines.append(f"| {heading} | {cells} | {VERDICTS[found[0].verdict]} |")
+    return "\n".join([*lines, "", f"![Image quality and {metric}]({plot})", ""])
+
+
+def _cell(found: RankCorrelation) -> str:
+    if found.value is None:
+        return "–"
+    if found.interval is None:
+        return f"{found.value:.2f}"
+    low, high = found.interval
+    return f"{found.value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def scatter(comparison: Comparison) -> bytes:
+    """Score against every measure, a point a run; SVG, the same bytes for the same runs."""
+    measures = comparison.measures()
+    columns = min(3, len(measures))
+    lines = -(-len(measures) // columns)
+    with matplotlib.rc_context({"svg.hashsalt": "dfkd", "font.size": 8}):
+        figure = Figure(figsize=(3.2 * columns, 2.4 * lines + 0.8), layout="constrained")
+        axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+        for axis, (heading, values) in zip(axes, measures.items(), strict=False):
+            seen: set[str] = set()
+            for (method, row), group in comparison.runs.groupby(["method", "row"], sort=True):
+                # Other settings of a method have its colour and are hollow.
+                axis.plot(
+                    values[group.index],
+                    100 * group[comparison.metric],
+                    linestyle="none",
+                    markersize=4,
+                    markerfacecolor="none" if method in seen else None,
+                    label=f"{row}, n = {len(group)}",
+                    **style(str(method)),
+                )
+                seen.add(str(method))
+            axis.set_xlabel(heading)
+        for axis in axes[::columns]:
+            axis.set_ylabel(f"{METRIC_NAMES[comparison.metric]}, %")
+        for axis in axes[len(measures) :]:
+            axis.set_visible(False)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        content = io.BytesIO()
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()

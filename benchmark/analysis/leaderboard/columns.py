@@ -1,0 +1,134 @@
+"""The leaderboard's columns: rank, significance group, and every cell of a table as text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from benchmark.analysis.comparison.robustness import robustness_cell
+from benchmark.analysis.leaderboard.quotes import quote, quoted_cells
+from benchmark.analysis.leaderboard.tables import Row, Table
+from benchmark.analysis.statistics.paired import questions_of_all_pairs, seeds_to_decide, verdicts
+from benchmark.analysis.statistics.ranks import letters, rank_intervals
+from benchmark.published.papers import load_published
+from benchmark.records.record import FAILED, SCORED
+
+
+def ranks(table: Table) -> list[str]:
+    """For every row its rank within its access class, as the interval of a bootstrap over seeds."""
+    shown = {id(row): "–" for row in table.rows}
+    for peers in filter(None, map(_tried, access_classes(table))):
+        intervals = rank_intervals([row.by_seed for row in peers], np.random.default_rng(0))
+        scores = [row.score for row in peers]
+        for row, score, (best, last) in zip(peers, scores, intervals, strict=True):
+            position = 1 + sum(other > score for other in scores)
+            if not row.scored:
+                continue
+            if len(row.scored) < 2:
+                shown[id(row)] = f"{position} (insufficient)"
+            else:
+                shown[id(row)] = str(best) if best == last else f"{best}–{last}"
+    return [shown[id(row)] for row in table.rows]
+
+
+def groups(table: Table) -> list[str]:
+    """For every row the letters it shares with the rows that it was not told apart from."""
+    shown = {id(row): "–" for row in table.rows}
+    for peers in map(_tried, access_classes(table)):
+        if len(peers) < 2:
+            continue
+        names = [str(i) for i in range(len(peers))]
+        scores = {name: row.by_seed for name, row in zip(names, peers, strict=True)}
+        pairs = questions_of_all_pairs(scores)
+        answers = verdicts(pairs, np.random.default_rng(0))
+        told = {
+            frozenset((pair.first, pair.second))
+            for pair, answer in zip(pairs, answers, strict=True)
+            if answer == "shown"
+        }
+        decided = {
+            name
+            for pair, answer in zip(pairs, answers, strict=True)
+            if answer != "insufficient"
+            for name in (pair.first, pair.second)
+        }
+        able = [name for name in names if name in decided]
+        found = letters(able, told)
+        needed = seeds_to_decide(len(pairs))
+        for name, row in zip(names, peers, strict=True):
+            shown[id(row)] = found.get(name, f"insufficient ({needed})")
+    return [shown[id(row)] for row in table.rows]
+
+
+def _tried(peers: list[Row]) -> list[Row]:
+    """Those with a run that ended, well or not: who could not run has no part in comparisons."""
+    return [row for row in peers if any(r.status in SCORED | FAILED for r in row.records)]
+
+
+def access_classes(table: Table) -> list[list[Row]]:
+    """The rows of each access class, in order."""
+    classes: dict[str, list[Row]] = defaultdict(list)
+    for row in table.rows:
+        classes[row.access].append(row)
+    return list(classes.values())
+
+
+def cells(table: Table) -> list[list[str]]:
+    """The table's body as text, one list a row, in the order of the table's columns."""
+    body = []
+    variants = table.variants
+    quoted, _ = published(table)
+    beside = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
+    for rank, group, row, number in beside:
+        score, interval = row.mean(table.metric), row.interval
+        mean = "–" if score is None else f"{100 * score:.2f}"
+        spread = "" if interval is None else interval.beside
+        share = None if score is None else score / table.teacher_score
+        done, seconds, queries = row.scored, row.seconds, row.queries
+        body.append(
+            [
+                rank,
+                row.label + (f" [{row.note}]" if row.note else ""),
+                row.access,
+                mean + spread,
+                *([_percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
+                number,
+                group,
+                f"{len(done)}/{len(row.planned)}",
+                f"{100 * row.score:.2f}",
+                _percent(share),
+                _percent(row.mean(f"{table.metric}_oracle")),
+                _percent(row.mean(f"{table.metric}_agreement")),
+                "–" if seconds is None else f"{seconds:.0f}",
+                "–" if queries is None else f"{round(queries):,}",
+                *(
+                    (_percent if name.endswith("%") else _kib)(row.mean(metric))
+                    for name, metric in variants.items()
+                ),
+                *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
+            ]
+        )
+    return body
+
+
+def published(table: Table) -> tuple[list[str], str]:
+    """For every row the cell of its published number; and where those come from.
+
+    A row whose student has another objective than its method's own has none.
+    """
+    papers = load_published()
+    quotes = []
+    for row in table.rows:
+        spec = row.records[0].spec
+        settings = {**spec.params, **row.changed}
+        quotes.append(None if spec.objective else quote(papers, table.task, row.method, settings))
+    return quoted_cells(quotes)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _kib(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.1f}"

@@ -1,0 +1,109 @@
+"""Tables of image quality: one for every way in which a table's images were measured.
+
+Numbers of two extractors, of two critics or of different counts of images are no numbers of the
+same thing, so they never share a column.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from benchmark.analysis.frame import kd_loss_variance
+from benchmark.analysis.leaderboard.subtable import SideTable
+from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.records.record import FEW_IMAGES, ImageQuality, Measured, Record
+
+if TYPE_CHECKING:
+    from benchmark.analysis.leaderboard.tables import Table
+
+METRICS = {
+    "inception_score": ("IS ↑", "{:.2f}"),
+    "fid": ("FID ↓", "{:.2f}"),
+    "kid": ("KID ↓", "{:.4f}"),
+    "precision": ("precision ↑", "{:.3f}"),
+    "recall": ("recall ↑", "{:.3f}"),
+    "lpips": ("LPIPS", "{:.3f}"),
+    "lpips_across": ("LPIPS across", "{:.3f}"),
+}
+"""Metric key to heading and format."""
+OWN = {
+    "class_balance": ("balance", "{:.3f}"),
+    "confidence": ("confidence", "{:.3f}"),
+    "agreement": ("agreement", "{:.3f}"),
+    "kd_loss_variance": ("loss variance", "{:.2g}"),
+}
+"""What the run itself tells: what the teacher says of its images, and how its student learnt."""
+HEADINGS = ["images of", "n", *(heading for heading, _ in (METRICS | OWN).values())]
+FEW = f"Fewer than {FEW_IMAGES:,} images: FID is biased."
+
+Measurement = tuple[str, str, int, int, int, int]
+"""Extractor, its checksum, images, reference images, pairs, version: what is never mixed."""
+
+
+def quality_tables(table: Table) -> list[SideTable]:
+    """Tables of image quality, one for every way of measuring it; often none.
+
+    Real images come first and noise last, between them the rows in the ranked table's order.
+    """
+    found: dict[Measurement, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for place, row in enumerate(table.rows):
+        for record in row.records:
+            for extractor, quality in record.quality.items():
+                found[measurement(extractor, quality)][place].append(record)
+    result = []
+    for key, rows in sorted(found.items(), key=lambda item: (item[0][0] != "task", item[0])):
+        every = [record.quality[key[0]] for records in rows.values() for record in records]
+        nothing = ["–"] * len(OWN)
+        body = [["Real test images", "–", *_cells([every[0].real_test]), *nothing]]
+        for place, records in sorted(rows.items()):
+            cells = _cells([record.quality[key[0]].samples for record in records])
+            body.append([table.rows[place].label, str(len(records)), *cells, *_told(records)])
+        body.append(["Normal noise", "–", *_cells([every[0].noise]), *nothing])
+        result.append(SideTable(HEADINGS, body, _caption(key, every)))
+    return result
+
+
+def measurement(extractor: str, quality: ImageQuality) -> Measurement:
+    """In which way images were measured; only equal ways can be compared."""
+    q = quality
+    return (extractor, q.checksum, q.samples.images, q.reference, q.pairs, q.version)
+
+
+def _caption(key: Measurement, every: Sequence[ImageQuality]) -> str:
+    first = every[0]
+    images = f"{first.samples.images:,} images"
+    held_out = first.real_test.images
+    fewer = f" (real test images: {held_out:,})" if held_out != first.samples.images else ""
+    batches = " or ".join(str(batch) for batch in sorted({quality.batch for quality in every}))
+    few = f" {FEW}" if min(first.samples.images, held_out) < FEW_IMAGES else ""
+    return (
+        f"Image quality, extractor `{key[0]}`: {first.extractor} (`{first.checksum}`, "
+        f"{first.dtype}, batches of {batches}); {images}{fewer}, compared with "
+        f"{first.reference:,} real training images.{few} LPIPS: mean distance of {first.pairs:,} "
+        "pairs of one class, and of different classes. Balance and confidence are the teacher's "
+        "opinion of the same images, agreement is the share of them, kept from training, that its "
+        "student puts into the same class; loss variance is that of the student's loss over the "
+        "second half of its steps. Mean over n runs, FID ± half-width of the 95 % t-interval."
+    )
+
+
+def _cells(measured: Sequence[Measured]) -> list[str]:
+    cells = []
+    for name, (_, form) in METRICS.items():
+        values = [m.metrics[name] for m in measured if name in m.metrics]
+        spread = t_interval(values) if name == "fid" else None
+        cell = form.format(fmean(values)) if values else "–"
+        cells.append(cell if spread is None else f"{cell} ± {form.format(spread)}")
+    return cells
+
+
+def _told(records: Sequence[Record]) -> list[str]:
+    told = [{**r.metrics, "kd_loss_variance": kd_loss_variance(r)} for r in records]
+    cells = []
+    for name, (_, form) in OWN.items():
+        values = [value for own in told if (value := own.get(name)) is not None]
+        cells.append(form.format(fmean(values)) if values else "–")
+    return cells

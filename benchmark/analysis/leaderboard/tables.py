@@ -1,0 +1,349 @@
+"""Records gathered into tables: one per task, budget and teacher, a row per method and parameters.
+
+Everything here is a pure function of the records; the same records give the same tables.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from statistics import fmean
+from typing import Any
+
+from benchmark.analysis.comparison.robustness import ROBUSTNESS, robustness_scores
+from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
+from benchmark.analysis.statistics.intervals import Interval, mean_interval
+from benchmark.records.canonical import canonical
+from benchmark.records.record import (
+    FAILED,
+    SCORED,
+    Metric,
+    PlannedEntry,
+    Purpose,
+    Record,
+    Spec,
+    one_a_run,
+)
+from benchmark.records.store import Scan
+from methods.settings.budget import Budget
+
+DATA_FREE = "data-free"
+COLUMNS = (
+    "rank",
+    "method",
+    "access",
+    "accuracy, %",
+    "published, %",
+    "group",
+    "n ok/planned",
+    "failures at chance, %",
+    "of teacher, %",
+    "oracle, %",
+    "agreement, %",
+    "seconds",
+    "teacher queries",
+)
+PIXEL_ACCURACY = "pixel accuracy, %"
+VARIANTS = ("full_precision", "int8")
+"""Forms of a quantised student that are scored beside it."""
+SIZES = (*VARIANTS, "int4")
+"""Forms whose size is known."""
+SCHEDULES = {
+    "cosine": "cosine decay",
+    "constant": "constant rate",
+    "step": "a tenth of it after four fifths",
+    "thirds": "a tenth of it after each third",
+}
+
+
+@dataclass
+class Row:
+    """One method with one set of parameters, over its seeds.
+
+    What is computed of its runs is kept, so a row gets no more of them once it is in a table.
+    """
+
+    method: str
+    title: str
+    access: str
+    changed: dict[str, Any]
+    version: int
+    chance: float
+    metric: Metric = "accuracy"
+    proxy: str = ""
+    records: list[Record] = field(default_factory=list)
+    planned: dict[str, int] = field(default_factory=dict)
+    """Seed of every planned run, by the run's id."""
+    provisional: bool = False
+    """Whether runs that have not ended are no failures yet."""
+
+    @cached_property
+    def scored(self) -> list[Record]:
+        """Runs that ended with a student."""
+        return [record for record in self.records if record.status in SCORED]
+
+    def mean(self, metric: str) -> float | None:
+        """Mean of a metric over the finished runs."""
+        values = [r.metrics[metric] for r in self.scored if metric in r.metrics]
+        return fmean(values) if values else None
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """Of the metric's mean over the finished runs."""
+        return mean_interval([record.metrics[self.metric] for record in self.scored])
+
+    @cached_property
+    def judged(self) -> dict[str, int]:
+        """The planned runs that count: all, or those that ended while others still run."""
+        ended = {r.run_id for r in self.records if r.status in SCORED | FAILED}
+        waiting = self.provisional and ended
+        return {
+            run_id: seed
+            for run_id, seed in sorted(self.planned.items())
+            if not waiting or run_id in ended
+        }
+
+    @cached_property
+    def score(self) -> float:
+        """Mean of the metric with every failed or missing run at chance level."""
+        got = [record.metrics[self.metric] for record in self.scored]
+        values = got + [self.chance] * (len(self.judged) - len(got))
+        return fmean(values) if values else 0.0
+
+    @cached_property
+    def by_seed(self) -> dict[int, float]:
+        """The metric by seed, every failed or missing run at chance level."""
+        got = {record.run_id: record.metrics[self.metric] for record in self.scored}
+        runs: dict[int, list[float]] = defaultdict(list)
+        for run_id, seed in self.judged.items():
+            runs[seed].append(got.get(run_id, self.chance))
+        return {seed: fmean(values) for seed, values in sorted(runs.items())}
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean seconds of the method's own phases, of the finished runs."""
+        own = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in self.scored]
+        return fmean(own) if own else None
+
+    @property
+    def queries(self) -> float | None:
+        """Mean number of images sent through the teacher, forward and back."""
+        own = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in self.scored]
+        return fmean(own) if own else None
+
+    @property
+    def settings(self) -> str:
+        """The parameters that differ from the paper's and the proxy data, if any."""
+        settings = {**self.changed, **({"proxy": self.proxy} if self.proxy else {})}
+        return ", ".join(f"{name}={_short(value)}" for name, value in settings.items())
+
+    @property
+    def label(self) -> str:
+        """Title, version and settings."""
+        version = f" v{self.version}" if self.version != 1 else ""
+        return self.title + version + (f" ({self.settings})" if self.settings else "")
+
+    @property
+    def note(self) -> str:
+        """What the method says of itself on this problem, and statuses other than ok, counted."""
+        counts: dict[str, int] = defaultdict(int)
+        for record in self.records:
+            if record.status != "ok":
+                counts[record.status.replace("_", " ")] += 1
+        remarks = sorted({record.method.note for record in self.records} - {""})
+        return ", ".join(
+            [*remarks, *(f"{count} {status}" for status, count in sorted(counts.items()))]
+        )
+
+
+@dataclass
+class Table:
+    """All rows of one task, budget and teacher; they are there before anything is asked of it."""
+
+    task: str
+    budget: Budget
+    teacher: str
+    teacher_score: float
+    rows: list[Row]
+    missing: dict[str, int] = field(default_factory=dict)
+    data_note: str = ""
+    metric: Metric = "accuracy"
+    robustness: dict[str, list[float]] = field(default_factory=dict)
+    """Normalised score of every random draw, by method."""
+
+    @cached_property
+    def variants(self) -> dict[str, str]:
+        """Metrics of other forms of the student that any run has, by the name of their column."""
+        scores = {
+            f"{form} {METRIC_NAMES[self.metric]}, %": f"{self.metric}_{form}" for form in VARIANTS
+        }
+        sizes = {f"{form} KiB": f"kib_{form}" for form in SIZES}
+        present = {metric for row in self.rows for r in row.scored for metric in r.metrics}
+        return {
+            name.replace("_", "-"): metric
+            for name, metric in {**scores, **sizes}.items()
+            if metric in present
+        }
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too; with
+        scores and sizes of quantised students, and robustness, where there are any."""
+        names = list(COLUMNS)
+        if self.metric != "accuracy":
+            at = names.index("accuracy, %")
+            names[at : at + 1] = [f"{METRIC_NAMES[self.metric]}, %", PIXEL_ACCURACY]
+        return (*names, *self.variants, *([ROBUSTNESS] if self.robustness else []))
+
+    def caption(self) -> str:
+        """What the numbers were obtained with."""
+        b = self.budget
+        images = (
+            f"a bank of {b.images:,} images" if b.images else "fresh images at every student step"
+        )
+        schedule = SCHEDULES[b.student_schedule]
+        threads = sorted({r.environment.threads for row in self.rows for r in row.records})
+        devices = sorted({r.environment.device for row in self.rows for r in row.records})
+        absent = ", ".join(f"{name} ({count} runs)" for name, count in sorted(self.missing.items()))
+        where = " and ".join(devices) + ", " + "/".join(str(n) for n in threads) + " threads a run"
+        inverting = [
+            record.spec.budget
+            for row in self.rows
+            for record in row.records
+            if record.spec.budget.inversion_images
+        ]
+        pixels = "".join(
+            f"; methods that optimise pixels: {i.inversion_images:,} images, "
+            f"{i.inversion_steps:,} steps each"
+            for i in inverting[:1]
+        )
+        proxies = sorted(
+            {(r.method.proxy, r.spec.proxy) for row in self.rows for r in row.records} - {("", "")}
+        )
+        proxy = ", ".join(f"{name} `{checksum}`" for name, checksum in proxies)
+        return (
+            f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
+            f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
+            f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
+            f"Teacher `{self.teacher}`, {METRIC_NAMES[self.metric]} "
+            f"{100 * self.teacher_score:.2f} %. "
+            + (f"Data: {self.data_note}. " if self.data_note else "")
+            + (f"Proxy images: {proxy}. " if proxy else "")
+            + f"Run on: {where}."
+            + (f" Planned, but without any record: {absent}." if absent else "")
+        )
+
+
+TableKey = tuple[str, int, str, str, str]
+"""Task, its version, data, budget (canonical) and teacher: what a table never mixes."""
+RowKey = tuple[str, int, str, str, str]
+"""Method, its version, parameters (canonical), proxy images and objective (canonical)."""
+
+
+def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) -> list[Table]:
+    """Group a scan's records of one purpose into tables, rows in order of rank.
+
+    Args:
+        scan: the records and the plans.
+        purpose: of the runs.
+        provisional: rank by the runs that have ended, because others are still to come.
+    """
+    groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
+    first: dict[TableKey, Record] = {}
+    draws: dict[TableKey, list[Record]] = defaultdict(list)
+    measured = {record.run_id: record.quality for record in scan.records if record.quality}
+    draws_planned: dict[TableKey, list[tuple[str, str, str]]] = defaultdict(list)
+    ended = {r.run_id for r in scan.records if r.status in SCORED | FAILED}
+    for run_id, _, table, (method, _, params, _, objective) in _planned(scan, "draw"):
+        if not objective and (run_id in ended or not provisional):
+            draws_planned[table].append((run_id, method, params))
+    drawn = {run_id for own in draws_planned.values() for run_id, _, _ in own}
+    for record in scan.records:
+        if record.spec.purpose == "draw" or record.run_id in drawn:
+            draws[_keys(record)[0]].append(record)
+    # What another suite had run for a purpose of its own is not run again.
+    wanted = {run_id for run_id, *_ in _planned(scan, purpose)}
+    mine = [r for r in scan.records if r.spec.purpose == purpose or r.run_id in wanted]
+    for record in one_a_run(mine):
+        if not record.quality and record.run_id in measured and record.status in SCORED:
+            record = record.model_copy(update={"quality": measured[record.run_id]})
+        table, key = _keys(record)
+        first.setdefault(table, record)
+        row = groups[table].setdefault(
+            key,
+            Row(
+                record.spec.method,
+                record.method.title,
+                record.method.access,
+                record.method.changed,
+                record.spec.method_version,
+                record.teacher.chance,
+                record.teacher.metric,
+                record.method.proxy,
+                provisional=provisional,
+            ),
+        )
+        row.records.append(record)
+        row.planned[record.run_id] = record.spec.seed
+    missing: dict[TableKey, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for run_id, seed, table, key in _planned(scan, purpose):
+        if key in groups.get(table, {}):
+            groups[table][key].planned[run_id] = seed
+        else:
+            missing[table][key[0]] += 1
+    return [
+        Table(
+            first[table].spec.task,
+            first[table].spec.budget,
+            first[table].teacher.checksum,
+            first[table].teacher.score,
+            sorted(rows.values(), key=_order),
+            dict(missing[table]),
+            first[table].data_note,
+            first[table].teacher.metric,
+            robustness_scores(draws[table], draws_planned[table]),
+        )
+        for table, rows in sorted(groups.items())
+    ]
+
+
+def _keys(record: Record) -> tuple[TableKey, RowKey]:
+    spec = record.spec
+    budget = _common(spec.budget)
+    table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
+    params, objective = canonical(spec.params), _canonical_objective(spec)
+    return table, (spec.method, spec.method_version, params, spec.proxy, objective)
+
+
+def _canonical_objective(run: Spec | PlannedEntry) -> str:
+    """The objective put on a run's method; empty for the method's own."""
+    return canonical(run.objective.model_dump(mode="json")) if run.objective else ""
+
+
+@lru_cache(1024)
+def _common(budget: Budget) -> str:
+    """What the methods of a table have in common; only some of them optimise pixels."""
+    return canonical(budget.of_method(inverts_pixels=False).identity())
+
+
+def _planned(scan: Scan, purpose: Purpose) -> Iterable[tuple[str, int, TableKey, RowKey]]:
+    """Every planned run with its seed, and the table and the row it belongs to."""
+    for suite in sorted(scan.planned):
+        for run_id, entry in sorted(scan.planned[suite].items()):
+            if entry.purpose != purpose:
+                continue
+            budget = _common(entry.budget)
+            table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
+            params, objective = canonical(entry.params), _canonical_objective(entry)
+            row = (entry.method, entry.version, params, entry.proxy, objective)
+            yield run_id, entry.seed, table, row
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    return (row.access != DATA_FREE, row.access, -row.score, row.label)
+
+
+def _short(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,244 @@
+"""The plots of the report, as SVG for a page: text stays text, black is the page's own ink."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmark.analysis.comparison.plots import (
+    INTERVALS,
+    LEGEND_COLUMNS,
+    CostPoint,
+    Size,
+    arms,
+    comparison_figure,
+    cost_figure,
+    profiles_figure,
+)
+from benchmark.analysis.comparison.robustness import robustness_scores
+from benchmark.analysis.comparison.series import Run, Series, runs_of, select_runs
+from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.leaderboard.overall import Overall
+from benchmark.analysis.leaderboard.tables import DATA_FREE, Table
+from benchmark.errors import UserError
+from benchmark.records.canonical import canonical
+from benchmark.records.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_svg import RendererSVG
+    from matplotlib.figure import Figure
+
+MOST_LINES = 8
+"""Methods in one plot; more could not be told apart."""
+MOST_SWEEPS = 4
+"""Swept settings shown of a task and budget."""
+POINTS = 72
+"""An inch."""
+MARGINS = (45.0, 35.0, 5.0, 5.0)
+"""About what labels take left of, below, right of and above the axes, in points."""
+GAP = 4.0
+"""Points between the things of a figure."""
+INK = re.compile(r"(?<=: )#000000")
+
+
+class Plot(NamedTuple):
+    """A drawing with its caption."""
+
+    svg: str
+    caption: str
+
+
+def svg(figure: Figure, name: str) -> str:
+    """An element for a page.
+
+    Args:
+        figure: what is drawn.
+        name: unlike that of any other figure of the page; the ids in it are made of it.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import RendererSVG
+
+    figure.set_layout_engine("none")
+    figure.set_dpi(POINTS)
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_visible(False)
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        # What measures also draws, and so measures every text but once.
+        size = figure.bbox.size
+        renderer: Any = RendererSVG(*size, buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        _make_room(figure, renderer)
+        figure.draw(renderer)
+        renderer.finalize()
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    # Ids of groups are the same in every figure, and nothing refers to them.
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    text = re.sub(r' width="[^"]*pt"| height="[^"]*pt"', "", text, count=2)
+    return INK.sub("currentColor", text.replace("<svg ", '<svg role="img" ', 1))
+
+
+def _make_room(figure: Figure, renderer: RendererSVG) -> None:
+    """Have a figure's only axes fill what their labels, and a legend below them, leave.
+
+    A constrained layout does that too, but measures everything twice.
+    """
+    from matplotlib.ticker import FixedLocator
+    from matplotlib.transforms import Bbox
+
+    (axes,) = figure.axes
+    width, height = figure.bbox.size
+    below = sum(own.get_window_extent(renderer).height + 2 * GAP for own in figure.legends)
+
+    def fill(left: float, bottom: float, right: float, top: float) -> None:
+        bottom += below
+        axes.set_position(
+            (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+        )
+
+    fill(*MARGINS)
+    # At the final height there may be other ticks, with longer labels: these stay.
+    axes.yaxis.set_major_locator(FixedLocator(list(axes.get_yticks())))
+    inner = axes.get_window_extent(renderer)
+    boxes = [axis.get_tightbbox(renderer) for axis in (axes.xaxis, axes.yaxis)]
+    outer = Bbox.union([inner, *(box for box in boxes if box)])
+    fill(
+        inner.x0 - outer.x0 + GAP,
+        inner.y0 - outer.y0 + GAP,
+        outer.x1 - inner.x1 + GAP,
+        outer.y1 - inner.y1 + GAP,
+    )
+
+
+def size_with_legend(lines: int) -> Size:
+    """Inches; narrow, so that the text can be read when a phone shows it at full width."""
+    return (5.2, 2.8 + 0.17 * lines)
+
+
+def cost_plot(table: Table) -> Plot | None:
+    """Score against seconds, a point a row of the table."""
+    points = [
+        CostPoint(
+            row.method,
+            row.title,
+            row.seconds,
+            row.score,
+            arms(list(row.by_seed.values())),
+            row.access == DATA_FREE,
+        )
+        for row in table.rows
+        if row.seconds
+    ]
+    if len(points) < 2:
+        return None
+    counts = [len(row.by_seed) for row in table.rows if row.seconds]
+    lines = -(-len({point.method for point in points}) // LEGEND_COLUMNS)
+    figure = cost_figure(points, METRIC_NAMES[table.metric], size_with_legend(lines))
+    return Plot(
+        svg(figure, f"cost {table.task} {table.budget.title} {table.teacher}"),
+        "Score, failures at chance, against the seconds of a method's own phases. Means with "
+        f"{INTERVALS}, n = {_span(counts)} seeds a point. Dashed: the Pareto front of the "
+        "data-free rows; hollow: rows that saw more than the teacher.",
+    )
+
+
+def overall_profiles(overall: Overall) -> Plot | None:
+    """Performance profiles of the data-free methods that lack no task of a budget."""
+    free = [standing for standing in overall.standings if standing.access == DATA_FREE]
+    own = [standing for standing in free if standing.complete]
+    scores = {
+        standing.method: (standing.title, list(standing.scores.values()))
+        for standing in own[:MOST_LINES]
+    }
+    if not scores:
+        return None
+    left = f" The best {MOST_LINES} of {len(own)} are shown." if len(own) > MOST_LINES else ""
+    if len(own) < len(free):
+        lacking = ", ".join(standing.title for standing in free if not standing.complete)
+        left += f" Left out, for they lack a task: {lacking}."
+    return Plot(
+        svg(
+            profiles_figure(scores, "runs", size_with_legend(len(scores))),
+            f"profiles {overall.budget}",
+        ),
+        "Performance profiles of the data-free methods: the share of runs above each normalised "
+        "score, mean over tasks; failures at 0, bands 95 % (bootstrap over the seeds of each "
+        f"task), n runs.{left}",
+    )
+
+
+def robustness_plots(
+    records: Sequence[Record], planned: Iterable[tuple[str, str, str]] = ()
+) -> Iterator[Plot]:
+    """Scores over every setting that was swept, all else being equal, and over random draws.
+
+    Args:
+        records: of one task, budget preset and teacher.
+        planned: draws set out to be run, as `robustness_scores` takes them.
+    """
+    spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
+    name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
+    shown, runs = 0, runs_of(records)
+    for over, methods in sorted(_candidates(runs).items()):
+        try:
+            place, found = select_runs(runs, methods, spec.task, spec.budget.name, over)
+        except UserError:
+            continue  # it was varied at another budget's numbers only
+        swept = [series for series in found if len(series.points) > 1]
+        swept.sort(key=lambda series: (-len(series.points), series.method))
+        if swept and shown < MOST_SWEEPS:
+            shown += 1
+            lines = swept[:MOST_LINES]
+            left = f" {len(lines)} of {len(swept)} methods are shown." * (len(lines) < len(swept))
+            yield Plot(
+                svg(
+                    comparison_figure(place, _values(lines), lines, size_with_legend(len(lines))),
+                    f"{over} {name}",
+                ),
+                f"Over {over}, all else being equal: means with {INTERVALS}, a faint point a "
+                f"seed, n seeds a value.{left}",
+            )
+    best = sorted(robustness_scores(records, planned).items(), key=lambda item: -fmean(item[1]))
+    if best:
+        scores = {method: (titles[method], [draws]) for method, draws in best[:MOST_LINES]}
+        yield Plot(
+            svg(
+                profiles_figure(scores, "draws", size_with_legend(len(scores))),
+                f"draws {name}",
+            ),
+            "Performance profiles over random draws from each method's own tuning ranges: the area "
+            "under a curve is the robustness score. Bands 95 %, n draws.",
+        )
+
+
+def _candidates(runs: Iterable[Run]) -> dict[str, list[str]]:
+    """Settings with more than one value, and the methods they vary in."""
+    values: dict[tuple[str, str], set[str]] = defaultdict(set)
+    settings = {(run.method, run.budget_numbers, run.params) for run in runs if run.counts}
+    by_method: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for method, numbers, params in settings:
+        by_method[method].append({**json.loads(numbers), **json.loads(params)})
+    for method, known in by_method.items():
+        # A record without a parameter that others have is one at its default.
+        for name in set().union(*known):
+            values[name, method] = {canonical(own.get(name)) for own in known}
+    found: dict[str, list[str]] = defaultdict(list)
+    for (name, method), different in sorted(values.items()):
+        if len(different) > 1:
+            found[name].append(method)
+    return found
+
+
+def _values(compared: Sequence[Series]) -> list[Any]:
+    values = list(dict.fromkeys(value for series in compared for value in series.points))
+    return sorted(values) if all(isinstance(v, int | float) for v in values) else values
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}–{high}"

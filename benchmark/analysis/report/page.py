@@ -1,0 +1,227 @@
+"""``dfkd report``: everything there is to see about the records, in one HTML file.
+
+The file needs nothing beside it: no network, no other file. Tables and plots are in it as they
+are; what belongs to a single run is data, from which the page's script draws it when asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+from rich.console import Console
+
+from benchmark.analysis.comparison.robustness import planned_draws
+from benchmark.analysis.leaderboard.appendix import side_tables
+from benchmark.analysis.leaderboard.columns import cells, published
+from benchmark.analysis.leaderboard.markdown import HEADER, OTHERS
+from benchmark.analysis.leaderboard.overall import headline_rows, overall_cells, overalls
+from benchmark.analysis.leaderboard.publish import scanned
+from benchmark.analysis.leaderboard.subtable import LEFT
+from benchmark.analysis.leaderboard.tables import DATA_FREE, Row, Table, tables
+from benchmark.analysis.report.figures import Plot, cost_plot, overall_profiles, robustness_plots
+from benchmark.analysis.report.runs import runs_json
+from benchmark.machine.cache import cache_dir, picture_path, sheet_path
+from benchmark.records.files import write_atomic
+from benchmark.records.record import PlannedEntry, Record, one_a_run
+from benchmark.records.store import Scan, collector_paused
+
+PICTURE_BYTES = 16_000_000
+"""Of pictures in a page, at most."""
+
+
+PathOf = Callable[[Path, str], Path]
+"""Where a run's picture of some kind lies, by cache and run id."""
+
+
+class Cell(NamedTuple):
+    """Text of a table, and the number of the row whose runs it leads to, if any."""
+
+    text: str
+    row: int | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of the page; ``access`` is of each row, empty where it is none of a method."""
+
+    title: str
+    names: Sequence[str]
+    body: list[list[Cell]]
+    access: list[str]
+    caption: str = ""
+
+    @property
+    def left(self) -> set[str]:
+        """Columns of words."""
+        return LEFT
+
+
+class Picture(NamedTuple):
+    """A PNG as a data URI, and what it shows."""
+
+    uri: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands under it."""
+
+    anchor: str
+    title: str
+    caption: str
+    grids: list[Grid] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    sources: str = ""
+
+
+@collector_paused()
+def write(results: Path, output: Path, console: Console, errors: Console) -> int:
+    """Write the report; 0, or 1 when unreadable records were left out.
+
+    Raises:
+        UserError: when there is no results folder, or the file cannot be written.
+    """
+    scan = scanned(results, errors)
+    page = render(scan, results, cache_dir()).encode()
+    write_atomic(output, page)
+    size = f"{len(page) / 1e6:.1f} MB"
+    console.print(f"{output}: {len(scan.records)} records, {size}", highlight=False, soft_wrap=True)
+    return int(bool(scan.unreadable))
+
+
+def render(scan: Scan, results: Path, cache: Path) -> str:
+    """The page.
+
+    Args:
+        scan: of the records.
+        results: where they are, for the commands that run them again.
+        cache: where pictures of runs may lie.
+    """
+    found = tables(scan)
+    numbers = {id(row): i for i, row in enumerate(row for table in found for row in table.rows)}
+    rows = {r.run_id: numbers[id(row)] for t in found for row in t.rows for r in row.records}
+    unique = {record.run_id: record for record in one_a_run(scan.records)}
+    anchors = (f"section-{i}" for i in itertools.count())
+    sections = list(_overall_sections(found, anchors))
+    budget = PICTURE_BYTES
+    for table in found:
+        pictures = _pictures(table, cache, budget)
+        budget -= sum(len(picture.uri) for picture in pictures)
+        sections.append(_table_section(table, numbers, pictures, next(anchors)))
+    sections += _robustness_sections(list(unique.values()), scan, anchors)
+    environment = Environment(
+        loader=PackageLoader("benchmark.analysis.report", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = plain
+    return environment.get_template("report.html").render(
+        legend=[plain(" ".join(entry.split())) for entry in HEADER.split("\n- ")[1:]],
+        sections=sections,
+        count=len(unique),
+        newest=max((record.created for record in unique.values()), default="")[:10],
+        access_classes=sorted({r.method.access for r in unique.values()}, key=_data_free_first),
+        runs=Markup(runs_json(list(unique.values()), rows, results)),
+        labels=[f"{row.label}, {table.task}" for table in found for row in table.rows],
+    )
+
+
+def plain(text: str) -> str:
+    """Markdown's words without its marks."""
+    return text.replace("**", "").replace("`", "")
+
+
+def _data_free_first(access: str) -> tuple[bool, str]:
+    return (access != DATA_FREE, access)
+
+
+def _overall_sections(found: Sequence[Table], anchors: Iterator[str]) -> Iterable[Section]:
+    for overall in overalls(found):
+        section = Section(next(anchors), f"Overall, budget {overall.budget}", overall.caption())
+        for access in overall.access_classes:
+            names, body, settings = overall_cells(overall, access)
+            unlinked = [[Cell(text) for text in row] for row in body]
+            caption = f"Settings: {settings}." if settings else ""
+            section.grids.append(Grid(access, names, unlinked, [access] * len(unlinked), caption))
+        profiles = overall_profiles(overall)
+        section.plots.extend([profiles] if profiles else [])
+        yield section
+
+
+def _table_section(
+    table: Table, numbers: dict[int, int], pictures: list[Picture], anchor: str
+) -> Section:
+    names, body = table.columns, cells(table)
+    method = names.index("method")
+    linked = [
+        [Cell(text, numbers[id(row)] if i == method else None) for i, text in enumerate(line)]
+        for row, line in zip(table.rows, body, strict=True)
+    ]
+    grids = []
+    for title, free in ((DATA_FREE, True), (plain(OTHERS), False)):
+        places = [i for i, row in enumerate(table.rows) if (row.access == DATA_FREE) == free]
+        own = [linked[i] for i in places]
+        if own:
+            grids.append(Grid(title, names, own, [table.rows[i].access for i in places]))
+    for side in side_tables(table):
+        unlinked = [[Cell(text) for text in row] for row in side.body]
+        grids.append(Grid("", side.headings, unlinked, [""] * len(unlinked), side.caption))
+    plot = cost_plot(table)
+    title = f"{table.task}, budget {table.budget.title}"
+    caption, plots = table.caption(), [plot] if plot else []
+    return Section(anchor, title, caption, grids, plots, pictures, published(table)[1])
+
+
+def _pictures(table: Table, cache: Path, budget: int) -> list[Picture]:
+    """One picture of each kind for every method that has one in the cache."""
+    pictures = []
+    for row in headline_rows(table):
+        for kind in (picture_path, sheet_path):
+            path = _first(row, kind, cache)
+            if path is None or 4 * path.stat().st_size // 3 > budget:
+                continue
+            uri = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+            budget -= len(uri)
+            pictures.append(Picture(uri, f"{row.label}, run {path.stem.partition('-')[0]}"))
+    return pictures
+
+
+def _first(row: Row, kind: PathOf, cache: Path) -> Path | None:
+    """The picture of the lowest seed that has one."""
+    for record in sorted(row.records, key=lambda record: record.spec.seed):
+        path = kind(cache, record.run_id)
+        if path.is_file():
+            return path
+    return None
+
+
+def _robustness_sections(
+    records: Sequence[Record], scan: Scan, anchors: Iterator[str]
+) -> Iterable[Section]:
+    places: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        spec = record.spec
+        places[spec.task, spec.budget.name, record.teacher.checksum].append(record)
+    for (task, budget, teacher), own in sorted(places.items()):
+        planned = planned_draws(scan, partial(_is_of, task, budget, teacher))
+        plots = list(robustness_plots(own, planned))
+        if plots:
+            title = f"Robustness: {task}, budget {budget}"
+            caption = f"Teacher {teacher}. `dfkd compare` says what of this the seeds support."
+            yield Section(next(anchors), title, caption, plots=plots)
+
+
+def _is_of(task: str, budget: str, teacher: str, entry: PlannedEntry) -> bool:
+    return (entry.task, entry.budget.name, entry.teacher) == (task, budget, teacher)

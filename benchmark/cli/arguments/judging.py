@@ -1,0 +1,136 @@
+"""Commands over the records: tables, a report, comparisons.
+
+None of them imports torch, unless a setting was swept that records leave out at its default.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.arguments.options import Results
+from benchmark.cli.program import answers_in_one_line, app, console, errors
+
+PANEL = "Judge"
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """numpy on one thread, and no garbage collection, also while modules are imported.
+
+    The products behind tables are small: handed to several threads, they wait for one another,
+    on a busy machine for longer than the sums take. numpy reads this once, when it is imported.
+    """
+    from benchmark.records.store import collector_paused
+
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with collector_paused():
+        yield
+
+
+@app.command(rich_help_panel=PANEL)
+@answers_in_one_line
+def leaderboard(
+    results: Results = Path("results"),
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write (default: leaderboard.md, .tex or .csv).")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="markdown, latex (booktabs) or csv.")
+    ] = "markdown",
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if the file is out of date.")
+    ] = False,
+) -> None:
+    """Render leaderboard.md, and the marked tables of the README beside it, from the records."""
+    with _undisturbed():
+        from benchmark.analysis.leaderboard import publish
+
+        code = publish.leaderboard(results, output, form, check, console, errors)
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel=PANEL)
+@answers_in_one_line
+def report(
+    results: Results = Path("results"),
+    output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page: tables to sort and filter, plots, pictures, every run."""
+    with _undisturbed():
+        from benchmark.analysis.report import page as reporting
+
+        code = reporting.write(results, output, console, errors)
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel=PANEL)
+@answers_in_one_line
+def watch(
+    results: Results = Path("results"),
+    suite: Annotated[str | None, typer.Option(help="Only the runs of this suite.")] = None,
+    every: Annotated[
+        float, typer.Option("--every", min=0.2, help="Seconds between two looks at the folder.")
+    ] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print the tables as they are, and end.")] = (
+        False
+    ),
+) -> None:
+    """Show the ranked tables while a grid runs, from any terminal; Ctrl-C ends it."""
+    from benchmark.cli import watch as watching
+
+    watching.watch(results, suite, every, once, console)
+
+
+@app.command(rich_help_panel=PANEL)
+@answers_in_one_line
+def compare(
+    methods: Annotated[list[str], typer.Argument(help="Two or more methods.")],
+    task: Annotated[str, typer.Option(help="The task to compare them on.")],
+    over: Annotated[
+        str | None,
+        typer.Option(
+            help="A parameter, or a number of the budget, that was swept: compare at each value."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="A budget preset (default: the one with the most runs).")
+    ] = None,
+    results: Results = Path("results"),
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Where the plot goes, .svg, .png or .pdf (default: under runs/compare)."),
+    ] = None,
+) -> None:
+    """Say which method is better and which is steadier, how sure that is, and save the plot."""
+    with _undisturbed():
+        from benchmark.analysis.comparison import answers
+
+        answers.compare(methods, task, budget, over, results, plot, console)
+
+
+@app.command(rich_help_panel=PANEL)
+@answers_in_one_line
+def robustness(
+    methods: Annotated[list[str], typer.Argument(help="Two or more methods.")],
+    task: Annotated[str, typer.Option(help="The task to compare them on.")],
+    budget: Annotated[
+        str | None, typer.Option(help="A budget preset (default: the one with the most runs).")
+    ] = None,
+    results: Results = Path("results"),
+    output: Annotated[
+        Path, typer.Option(help="The document; its plots go into a folder beside it.")
+    ] = Path("docs/robustness.md"),
+) -> None:
+    """Write what the records say about robustness: sweeps, random draws, stability of losses."""
+    with _undisturbed():
+        from benchmark.analysis.comparison import robustness_page
+
+        robustness_page.robustness(methods, task, budget, results, output, console)

@@ -1,0 +1,103 @@
+"""What ``dfkd measure`` does: image metrics for finished runs, without training a student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from benchmark.analysis.leaderboard.appendix import print_quality
+from benchmark.analysis.leaderboard.tables import tables
+from benchmark.errors import UserError
+from benchmark.metrics.extractors import ExtractorName
+from benchmark.metrics.images import Unmeasurable
+from benchmark.records.locks import Locks
+from benchmark.records.record import SCORED, Record
+from benchmark.records.store import Scan, Store
+from benchmark.runs.images.measure import MeasureRequest, Measuring
+from benchmark.tasks.registry import look_in
+from methods.settings.params import nearest
+
+
+def measure_runs(request: MeasureRequest, console: Console) -> int:
+    """Measure what is not measured yet, or not so; 0 when every run that makes images has its
+    numbers.
+
+    Raises:
+        UserError: for an unknown run, suite, extractor or policy, or weights that are not here.
+    """
+    for name in request.extractors:
+        if name not in get_args(ExtractorName):
+            raise UserError(
+                f"there is no extractor '{name}'; {nearest(name, list(get_args(ExtractorName)))}"
+            )
+    if request.overwrite not in ("never", "always"):
+        raise UserError(f"--overwrite is '{request.overwrite}'; choose from: always, never")
+    store = Store(request.results)
+    chosen, damaged = records_of(request.target, store)
+    for path in damaged:
+        console.print(f"skipped '{path}': it is no readable record", highlight=False, markup=False)
+    look_in(request.task_folders)
+    measuring = Measuring(request, console, _shown(chosen))
+    locks = Locks(store.root)
+    done = []
+    with measuring.bars:
+        runs = measuring.bars.add_task("runs", total=len(chosen))
+        for record in chosen:
+            # Whichever suite's record of a run a table takes, it has the numbers.
+            same = [record, *(store.copies(record) if record.status in SCORED else [])]
+            known = {name: q for copy in reversed(same) for name, q in copy.quality.items()}
+            try:
+                measured = measuring.measure(record.model_copy(update={"quality": known}))
+            except Unmeasurable as error:
+                measuring.fail(record, str(error))
+            else:
+                for copy in same:
+                    with locks.holding("quality"):
+                        _add(measured, copy, request.extractors, store)
+                done.append(measured)
+            measuring.bars.advance(runs)
+    for table in tables(Scan(records=done)):
+        print_quality(table, console)
+    return int(measuring.failed or bool(damaged))
+
+
+def _add(measured: Record, copy: Record, extractors: Sequence[str], store: Store) -> None:
+    """Write what was measured into a copy of the run as it is now: others measure, too."""
+    try:
+        latest = store.read(store.path(copy.spec, copy.run_id))
+    except (OSError, ValueError):
+        latest = copy
+    new = {name: q for name, q in measured.quality.items() if name in extractors}
+    quality = measured.quality | latest.quality | new
+    metrics = measured.metrics | latest.metrics
+    full = latest.model_copy(update={"quality": quality, "metrics": metrics})
+    if full != latest:
+        store.put(full)
+
+
+def _shown(records: list[Record]) -> set[str]:
+    """The runs whose images a report shows: of every row, the lowest seed."""
+    rows = [row.scored for table in tables(Scan(records=records)) for row in table.rows]
+    return {min(row, key=lambda record: record.spec.seed).run_id for row in rows if row}
+
+
+def records_of(target: str, store: Store) -> tuple[list[Record], list[Path]]:
+    """The records of a suite, or the one whose id starts with ``target``; and damaged files.
+
+    Raises:
+        UserError: when there is neither.
+    """
+    scan = store.scan()
+    of_suite = [record for record in scan.records if record.spec.suite == target]
+    if of_suite:
+        suite = store.root / target
+        return of_suite, [u.path for u in scan.unreadable if u.path.is_relative_to(suite)]
+    if len(target) >= 4 and all(digit in "0123456789abcdef" for digit in target):
+        return [store.find(target)], []
+    suites = sorted({record.spec.suite for record in scan.records})
+    raise UserError(
+        f"'{store.root}' has no suite '{target}' and no such run; {nearest(target, suites)}"
+    )

@@ -1,0 +1,101 @@
+"""``dfkd watch``: the ranked tables while a grid runs, from any terminal that sees the records."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from benchmark.analysis.leaderboard.tables import tables
+from benchmark.analysis.leaderboard.terminal import drawn_table
+from benchmark.errors import UserError
+from benchmark.grid.display import label, outcome
+from benchmark.records.record import FAILED, Purpose, Record
+from benchmark.records.store import Scan, Store
+from methods.settings.params import nearest
+
+
+class WatchedStore(Store):
+    """A store that reads a file again only when it has changed."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._known: dict[Path, tuple[tuple[int, int], Record]] = {}
+
+    def read(self, path: Path) -> Record:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+        if path not in self._known or self._known[path][0] != stamp:
+            self._known[path] = (stamp, super().read(path))
+        return self._known[path][1]
+
+
+def watch(results: Path, suite: str | None, every: float, once: bool, console: Console) -> None:
+    """Show the tables, again and again until Ctrl-C.
+
+    Args:
+        results: folder of the records.
+        suite: only its runs; all when None.
+        every: seconds between two looks.
+        once: print them a single time instead.
+        console: where to.
+
+    Raises:
+        UserError: when there is no such folder, or nothing of the suite in it.
+    """
+    if not results.is_dir():
+        raise UserError(f"results folder '{results}' does not exist; run a suite first")
+    store = WatchedStore(results)
+    if suite is not None:
+        scan = store.scan()
+        names = sorted({record.spec.suite for record in scan.records} | scan.planned.keys())
+        if suite not in names:
+            raise UserError(
+                f"'{results}' has nothing of a suite '{suite}'; {nearest(suite, names)}"
+            )
+    if once:
+        console.print(view(store.scan(), suite))
+        return
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(view(store.scan(), suite), refresh=True)
+                time.sleep(every)
+    except KeyboardInterrupt:
+        return
+
+
+def view(scan: Scan, suite: str | None) -> RenderableType:
+    """How far the runs are, and their tables: the one that changed last comes first."""
+    records = [r for r in scan.records if suite in (None, r.spec.suite)]
+    planned = {name: runs for name, runs in scan.planned.items() if suite in (None, name)}
+    own = Scan(records, planned=planned)
+    found = [
+        table for purpose in get_args(Purpose) for table in tables(own, purpose, provisional=True)
+    ]
+    found.sort(
+        key=lambda table: max(r.created for row in table.rows for r in row.records), reverse=True
+    )
+    waiting = any(len(row.judged) < len(row.planned) for table in found for row in table.rows)
+    note = [Text("ranked by the runs that have ended", style="dim")] if waiting else []
+    if scan.unreadable:
+        note.append(Text(f"{len(scan.unreadable)} unreadable file(s) left out", style="yellow"))
+    return Group(Text(progress(own)), *note, *(drawn_table(table) for table in found))
+
+
+def progress(scan: Scan) -> str:
+    """``12 of 30 runs, 1 failed; last: mnist rdskd seed 3, 0.9712 (teacher 0.9927)``."""
+    done = {record.run_id for record in scan.records}
+    wanted = done.union(*scan.planned.values())
+    failed = len({record.run_id for record in scan.records if record.status in FAILED})
+    text = f"{len(done)} of {len(wanted)} runs" + (f", {failed} failed" if failed else "")
+    if not scan.records:
+        return text
+    last = max(scan.records, key=lambda record: record.created)
+    spec = last.spec
+    name = label(spec.task, spec.method, last.method.changed, spec.budget, spec.seed)
+    return f"{text}; last: {name}, {outcome(last)}"

@@ -1,0 +1,242 @@
+"""What a person sees while a grid runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from benchmark.records.record import FAILED, Record
+from methods.settings.budget import Budget
+
+if TYPE_CHECKING:
+    from benchmark.runs.job import Job
+
+STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted": "yellow"}
+
+
+def label(task: str, method: str, changed: Mapping[str, object], budget: Budget, seed: int) -> str:
+    """``mnist dafl(generator_lr=0.005) seed 3``; numbers off the budget's preset count too."""
+    settings = [f"{name}={value}" for name, value in changed.items()]
+    settings += [budget.variant] if budget.variant else []
+    shown = f"({', '.join(settings)})" if settings else ""
+    return f"{task} {method}{shown} seed {seed}"
+
+
+def job_label(job: Job) -> str:
+    """`label` of a job."""
+    spec = job.spec
+    return label(spec.task, spec.method, job.changed, spec.budget, spec.seed)
+
+
+def outcome(record: Record) -> str:
+    """``0.9712 (teacher 0.9927)``, ``mIoU 0.31 (teacher 0.56)``, or the status and its reason."""
+    if record.status == "ok":
+        name = "mIoU " if record.teacher.metric == "miou" else ""
+        return f"{name}{record.score:.4f} (teacher {record.teacher.score:.4f})"
+    return f"{record.status}: {record.reason}"
+
+
+class GridDisplay:
+    """A grid bar (done, failed, left, time left) and a line for every run in flight.
+
+    On a terminal the lines move; elsewhere each finished run prints one line.
+
+    Args:
+        jobs: what will run.
+        kept: how many records were there already.
+        console: where to draw.
+    """
+
+    def __init__(self, jobs: list[Job], kept: int, console: Console) -> None:
+        self.console = console
+        self.labels = {job.run_id: job_label(job) for job in jobs}
+        self.failed = 0
+        self.kept = kept
+        self.grid = Progress(
+            TextColumn("[bold]grid"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[tally]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+        )
+        self.runs = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[phase]}"),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            console=console,
+        )
+        self.total = self.grid.add_task("grid", total=len(jobs), tally=self._tally(0))
+        self.bars: dict[str, TaskID] = {}
+        self.live = Live(Group(self.grid, self.runs), console=console, refresh_per_second=4)
+
+    def __enter__(self) -> GridDisplay:
+        if self.console.is_terminal:
+            self.live.start()
+        self.started = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def _tally(self, done: int) -> str:
+        parts = [f"{done} done", f"{self.failed} failed", f"{len(self.labels) - done} left"]
+        return ", ".join(parts + ([f"{self.kept} already there"] if self.kept else []))
+
+    def say(self, message: str) -> None:
+        """A sentence worth keeping."""
+        self.console.print(escape(message))
+
+    def teacher(self, phase: str, step: int, total: int, loss: float) -> None:
+        """Teachers are trained before the grid; see `TeacherDisplay`."""
+
+    def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
+        """Move the line of one run."""
+        if run_id not in self.bars:
+            self.bars[run_id] = self.runs.add_task(
+                escape(self.labels[run_id]), total=None, phase="", loss=""
+            )
+        self.runs.update(
+            self.bars[run_id],
+            phase=phase,
+            completed=step,
+            total=total or None,
+            loss=f"loss {loss:.4g}" if step else "",
+        )
+
+    def finished(self, record: Record) -> None:
+        """Count a finished run and print its line."""
+        self.failed += record.status in FAILED
+        if record.run_id in self.bars:
+            self.runs.remove_task(self.bars.pop(record.run_id))
+        self.grid.advance(self.total)
+        done = int(self.grid.tasks[0].completed)
+        self.grid.update(self.total, tally=self._tally(done))
+        style = STYLES.get(record.status, "red")
+        name = self.labels[record.run_id]
+        seconds = sum(record.ledger.seconds.values())
+        count = f"[dim]{done}/{len(self.labels)}[/dim]"
+        self.console.print(
+            f"{count} {escape(name)}  [{style}]{escape(outcome(record))}[/{style}]  "
+            f"[dim]{seconds:.0f} s[/dim]",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+class TeacherDisplay:
+    """A bar while a teacher is trained, which happens once per task; off a terminal a few lines.
+
+    Args:
+        console: where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(
+            TextColumn("training the teacher (once)"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("teacher", total=None, loss="", start=False)
+        self.drawn = 0.0
+        self.quarters = -1
+
+    def say(self, message: str) -> None:
+        """A sentence worth keeping."""
+        self.console.print(escape(message))
+
+    def teacher(self, phase: str, step: int, total: int, loss: float) -> None:
+        """Move the bar, at most ten times a second, or say at every quarter where it is."""
+        if not self.console.is_terminal and step < total and 4 * step // total > self.quarters:
+            self.quarters = 4 * step // total
+            self.say(f"training the teacher (once): step {step} of {total}, loss {loss:.4g}")
+        now = time.monotonic()
+        if now - self.drawn < 0.1 and step < total:
+            return
+        self.drawn = now
+        if step < total and not self.bar.live.is_started and self.console.is_terminal:
+            self.bar.start()
+        self.bar.start_task(self.task)
+        self.bar.update(self.task, completed=step, total=total, loss=f"{loss:.4g}")
+        if step == total:
+            if self.bar.live.is_started:
+                self.bar.stop()
+            self.quarters = -1
+            self.say(f"teacher trained: {total} steps, last loss {loss:.4g}")
+
+    def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
+        """No runs yet."""
+
+    def finished(self, record: Record) -> None:
+        """No runs yet."""
+
+
+class PhaseDisplay:
+    """A bar for every phase on a terminal; elsewhere a line when one is over.
+
+    Args:
+        console: where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def __enter__(self) -> PhaseDisplay:
+        if self.console.is_terminal:
+            self.bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self.bars.stop()
+
+    def report(self, phase: str, step: int, total: int, loss: float) -> None:
+        """Move the bar of one phase."""
+        known = {task.description: task.id for task in self.bars.tasks}
+        bar = known[phase] if phase in known else self.bars.add_task(phase, loss="")
+        self.bars.update(bar, completed=step, total=total, loss=f"{loss:.4g}")
+        if step == total and not self.console.is_terminal:
+            self.console.print(f"{phase}: {total} steps, last loss {loss:.4g}", highlight=False)

@@ -1,0 +1,378 @@
+"""A Ray cluster: a task a run, on whichever node has room for it.
+
+Teachers and data go through the object store once, records come back: nodes need this package, and
+neither the datasets nor a common file system. Ray starts a run again when its worker or its node
+dies; a run that fails by itself comes back as a record like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from benchmark.errors import UserError
+from benchmark.grid.executors.base import Claim, Executor, Report, everything, unfinished
+from benchmark.machine import stopping
+from benchmark.machine.cache import cache_dir
+from benchmark.machine.checkpoints import forget
+from benchmark.machine.device import pick_precision
+from benchmark.records.record import Record, Status
+from benchmark.runs import trial
+from benchmark.runs.failures import one_line
+from benchmark.runs.job import Context, Job
+from benchmark.runs.trial import execute
+from benchmark.tasks import loaded
+from benchmark.tasks.loaded import dataset, proxy_data
+from benchmark.tasks.registry import get_task
+from benchmark.teachers.metadata import obtain_metadata
+from benchmark.teachers.teacher import TrainedTeacher
+from methods.base.problem import Access
+from methods.base.registry import discover
+
+if TYPE_CHECKING:
+    from benchmark.grid.request import Request
+
+POLL_SECONDS = 0.5
+EVENT_SECONDS = 1.0
+"""A run says at most so often how far it is: what it says travels to the driver."""
+
+OVERDUE = "overdue"
+""""Phase" of a run that has taken longer than it may, and is ended by the driver."""
+
+
+def check(request: Request) -> None:
+    """Fail before hours of work, not after.
+
+    Raises:
+        UserError: when Ray is not installed, or options are given that the cluster decides.
+    """
+    if request.jobs != "auto" or request.seeds_at_once > 1:
+        raise UserError(
+            "with --executor ray the cluster decides how many runs there are at once; leave --jobs "
+            "and --seeds-at-once out, and say with --threads and --gpus-per-run what a run needs"
+        )
+    import_ray()
+
+
+def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
+    """A cluster that there is, or one of this machine.
+
+    Raises:
+        UserError: see `check`.
+    """
+    check(request)
+    gpus = request.gpus_per_run
+    if gpus is None:
+        gpus = float(context.device != "cpu")
+    retries = 2 if request.retries is None else request.retries
+    return RayCluster(request.ray_address, request.threads or 1, gpus, retries), context
+
+
+class RayCluster:
+    """Runs jobs as Ray tasks.
+
+    Args:
+        address: of a running cluster, as ``ray.init`` takes it; None starts one on this machine.
+        cpus_per_run: CPUs a run reserves, and its threads.
+        gpus_per_run: GPUs a run reserves; a fraction packs several onto one. Runs compute on a GPU
+            if it is not 0.
+        retries: how often a run is started again after its worker died.
+    """
+
+    def __init__(
+        self, address: str | None, cpus_per_run: int, gpus_per_run: float, retries: int
+    ) -> None:
+        self.address = address
+        self.cpus_per_run = cpus_per_run
+        self.gpus_per_run = gpus_per_run
+        self.retries = retries
+
+    def run(
+        self, jobs: Sequence[Job], context: Context, report: Report, claim: Claim = everything
+    ) -> Iterator[Record]:
+        """See `Executor.run`. What is in flight is not waited for when the grid is stopped."""
+        ray = import_ray()
+        # Ray would report to its makers that it was used.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # A run that outgrows its node is killed by Ray, and would be started again without end.
+        os.environ.setdefault("RAY_task_oom_retries", str(self.retries))
+        connected = ray.is_initialized()
+        if not connected:
+            self._connect(ray)
+        try:
+            self.check_room(ray)
+            yield from _Flights(self, ray, context).all(jobs, report, claim)
+        finally:
+            if not connected:
+                ray.shutdown()
+
+    def check_room(self, ray: Any) -> None:
+        """Refuse what fits no node, and would wait for ever; a cluster elsewhere may yet grow.
+
+        Raises:
+            UserError: when a run asks for more than this machine has.
+        """
+        if self.address:
+            return
+        has = ray.cluster_resources()
+        for option, name, asked in (
+            ("--threads", "CPU", self.cpus_per_run),
+            ("--gpus-per-run", "GPU", self.gpus_per_run),
+        ):
+            if asked > has.get(name, 0):
+                raise UserError(
+                    f"{option} is {asked:g}, and the Ray cluster of this machine has "
+                    f"{has.get(name, 0):g} {name}s; give no more"
+                )
+
+    def _connect(self, ray: Any) -> None:
+        own = {} if self.address else {"include_dashboard": False}
+        where = f"the Ray cluster at '{self.address}'" if self.address else "a local Ray cluster"
+        terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            host, colon, port = (self.address or "").rpartition(":")
+            if colon and port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), timeout=10).close()
+            ray.init(self.address, log_to_driver=False, logging_level="ERROR", **own)
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"cannot reach {where}: {reason}; see `ray status`, or leave --ray-address out to "
+                "start one here"
+            ) from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)  # Ray's own handler exits at once
+
+
+def import_ray() -> Any:
+    """The module.
+
+    Raises:
+        UserError: when it is not installed.
+    """
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError:
+        raise UserError(
+            "--executor ray needs Ray; install it with: pip install 'dfkd-bench[ray]'"
+        ) from None
+    return ray
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A job as it travels. What is large is in the object store, as a reference."""
+
+    job: Job
+    context: Context
+    gpu: bool
+    teacher: Any
+    data: Any
+    proxy: Any
+    metadata: Any
+
+
+class _Flights:
+    """The tasks of one grid.
+
+    Args:
+        cluster: how much a run gets.
+        ray: the module, connected.
+        context: where and how.
+    """
+
+    def __init__(self, cluster: RayCluster, ray: Any, context: Context) -> None:
+        self.cluster = cluster
+        self.ray = ray
+        self.context = replace(context, threads=cluster.cpus_per_run)
+        self._work = ray.remote(work).options(
+            num_cpus=cluster.cpus_per_run,
+            num_gpus=cluster.gpus_per_run,
+            max_retries=cluster.retries,
+            retry_exceptions=False,
+        )
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+        board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here)
+        self._board = board.remote()
+        self._shipped: dict[str, Any] = {}
+        self._overdue: set[str] = set()
+
+    def all(self, jobs: Sequence[Job], report: Report, claim: Claim) -> Iterator[Record]:
+        waiting = list(reversed(jobs))
+        flying: dict[Any, Job] = {}
+        while not stopping.requested():
+            room = self._room()
+            while waiting and len(flying) < room:
+                job = waiting.pop()
+                if claim(job):
+                    flying[self._work.remote([self._parcel(job)], self._board)] = job
+            if not flying:
+                return
+            self.ray.wait(list(flying), timeout=POLL_SECONDS)
+            done, _ = self.ray.wait(list(flying), num_returns=len(flying), timeout=0)
+            self._pass_on(report)
+            for task in done:
+                yield self._record(task, flying.pop(task))
+            for task, job in list(flying.items()):
+                if job.run_id in self._overdue:
+                    self.ray.cancel(task, force=True)
+                    limit = self.context.run_timeout
+                    reason = f"not finished within {limit:g} s (--run-timeout)"
+                    yield self._unfinished(flying.pop(task), "timeout", reason)
+        for task, job in flying.items():
+            self.ray.cancel(task, force=True)
+            yield self._unfinished(job, "interrupted", stopping.requested())
+        if flying or waiting:
+            raise KeyboardInterrupt
+
+    def _room(self) -> int:
+        """Tasks to have in flight: what the cluster holds, and as many to be ready next."""
+        has = self.ray.cluster_resources()
+        slots = has.get("CPU", 0) // self.cluster.cpus_per_run
+        if self.cluster.gpus_per_run:
+            slots = min(slots, has.get("GPU", 0) // self.cluster.gpus_per_run)
+        return max(4, 2 * int(slots))
+
+    def _parcel(self, job: Job) -> Parcel:
+        task, context = job.spec.task, self.context
+        method = discover(context.method_folders)[job.spec.method]
+        proxy = None
+        if Access.PROXY_IMAGES in method.access:
+            proxy = self._ship(
+                f"proxy of {task}", proxy_data(task, context.data_dir, context.proxy_dir)
+            )
+        return Parcel(
+            job=replace(job, teacher=TrainedTeacher({}, job.teacher.info)),
+            context=context,
+            gpu=self.cluster.gpus_per_run > 0,
+            teacher=self._ship(job.teacher.info.checksum, job.teacher.weights),
+            data=self._ship(f"data of {task}", dataset(task, context.data_dir)),
+            proxy=proxy,
+            metadata=self._metadata(job) if Access.METADATA in method.access else None,
+        )
+
+    def _metadata(self, job: Job) -> Any:
+        """The teacher's metadata, which the grid collected when it was prepared."""
+        name = f"metadata of {job.teacher.info.checksum}"
+        if name not in self._shipped:
+            task, context = get_task(job.spec.task), self.context
+            network = job.teacher.build(task)
+            data = dataset(task.name, context.data_dir)
+            self._ship(name, obtain_metadata(task, data, network, context.teacher_folders))
+        return self._shipped[name]
+
+    def _ship(self, name: str, value: Any) -> Any:
+        if name not in self._shipped:
+            self._shipped[name] = self.ray.put(value)
+        return self._shipped[name]
+
+    def _pass_on(self, report: Report) -> None:
+        try:
+            events = self.ray.get(self._board.take.remote(), timeout=10 * POLL_SECONDS)
+        except self.ray.exceptions.RayError:
+            return  # progress is worth no more than that
+        for event in events:
+            if event[1] == OVERDUE:
+                self._overdue.add(event[0])
+            else:
+                report(*event)
+
+    def _record(self, task: Any, job: Job) -> Record:
+        errors = self.ray.exceptions
+        try:
+            return cast(Record, self.ray.get(task))
+        except errors.OutOfMemoryError:
+            reason = "Ray ended its worker because the node ran out of memory"
+            return self._unfinished(job, "out_of_memory", reason)
+        except errors.RayTaskError as error:
+            return self._unfinished(job, "error", one_line(error.cause or error))
+        except errors.RayError as error:
+            reason = f"its worker died, and so did those of {self.cluster.retries} retries"
+            return self._unfinished(job, "error", f"{reason} ({type(error).__name__})")
+
+    def _unfinished(self, job: Job, status: Status, reason: str) -> Record:
+        return unfinished(job, self.context, status, reason)
+
+
+class Board:
+    """Where runs say how far they are; an actor on the driver's node."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, int, int, float]] = []
+
+    def put(self, event: tuple[str, str, int, int, float]) -> None:
+        """Say something."""
+        self.events.append(event)
+
+    def take(self) -> list[tuple[str, str, int, int, float]]:
+        """What was said since."""
+        events, self.events = self.events, []
+        return events
+
+
+def work(parcels: list[Parcel], board: Any) -> Record:
+    """Execute a job on a node. In a list, so that Ray does not fetch what the node has already."""
+    (parcel,) = parcels
+    job = replace(parcel.job, teacher=replace(parcel.job.teacher, weights=fetch(parcel.teacher)))
+    loaded.handed_data[job.spec.task] = fetch(parcel.data)
+    if parcel.proxy is not None:
+        loaded.handed_proxies[job.spec.task] = fetch(parcel.proxy)
+    if parcel.metadata is not None:
+        trial.handed_metadata[job.teacher.info.checksum] = fetch(parcel.metadata)
+    cache, context = cache_dir(), parcel.context
+    # A node need not have what the command's machine has.
+    device = torch.device("cuda" if parcel.gpu else "cpu")
+    if parcel.gpu or context.device != device.type:
+        context = replace(context, device=device.type, precision=pick_precision(device))
+    context = replace(context, cache=cache, teacher_folders=(cache / "teachers",))
+    speaker = _Speaker(job.run_id, board)
+    # Only the worker knows when it began: Ray may have put the run elsewhere in the meantime.
+    alarm = threading.Timer(context.run_timeout or 0.0, speaker, (OVERDUE, 0, 0, 0.0))
+    alarm.daemon = True
+    if context.run_timeout is not None:
+        alarm.start()
+    record = execute(job, context, speaker)
+    alarm.cancel()
+    forget(cache, job.run_id)
+    return record
+
+
+class _Speaker:
+    """Says on the board how far a run is, now and then."""
+
+    def __init__(self, run_id: str, board: Any) -> None:
+        self._run_id = run_id
+        self._board = board
+        self._phase = ""
+        self._spoke = 0.0
+        self("starting", 0, 0, 0.0)
+
+    def __call__(self, phase: str, step: int, total: int, loss: float) -> None:
+        now = time.monotonic()
+        if phase != self._phase or now - self._spoke >= EVENT_SECONDS:
+            self._phase, self._spoke = phase, now
+            self._board.put.remote((self._run_id, phase, step, total, loss))
+
+
+_fetched: dict[str, Any] = {}
+
+
+def fetch(reference: Any) -> Any:
+    """What a reference stands for, fetched once per process."""
+    import ray
+
+    name = reference.hex()
+    if name not in _fetched:
+        _fetched[name] = ray.get(reference)
+    return _fetched[name]

@@ -1,0 +1,158 @@
+"""The machine: device, precision, threads, allocator, and what a record says of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import resource
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from benchmark.errors import UserError
+from benchmark.machine.code import code_version
+from benchmark.records.record import Environment
+
+Precision = Literal["bf16", "fp32"]
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """``auto`` is the first GPU, or the CPU where there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def pick_precision(device: torch.device) -> Precision:
+    """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if native else "fp32"
+    flags = _cpu_flags()
+    return "bf16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+
+
+@cache
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    for line in lines:
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large freed blocks: returning and faulting them again costs a fifth.
+
+    Elsewhere than on glibc this does nothing.
+    """
+    _mallopt({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 1 << 30, M_TOP_PAD: 256 << 20})
+
+
+def _mallopt(settings: dict[int, int]) -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for option, value in settings.items():
+            libc.mallopt(option, value)
+
+
+def forget_peak_memory() -> None:
+    """Let `peak_memory_mib` begin anew, with freed memory given back; on Linux only."""
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory_mib() -> int:
+    """Largest resident size of this process, on the host, since `forget_peak_memory` or ever."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def what_bits_depend_on(device: str, precision: str) -> list[str | int]:
+    """Beside seed and code; equal bits are promised for equal ones only.
+
+    A CPU's sums depend on its threads; a GPU's do not depend on those of its host.
+    """
+    threads = torch.get_num_threads() if device == "cpu" else 0
+    return [device, processor(torch.device(device)), precision, threads, torch.__version__]
+
+
+def processor(device: torch.device) -> str:
+    """The name of a GPU, or a CPU's architecture and the instructions torch uses of it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def environment(device: torch.device, precision: Precision) -> Environment:
+    """What a record says about where it was made."""
+    return Environment(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        device=device.type,
+        processor=processor(device),
+        threads=torch.get_num_threads(),
+        precision=precision,
+        code_version=code_version(),
+    )
+
+
+def available_cores() -> int:
+    """Cores this process may use, hyperthreads counted."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def available_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Bytes of memory of this machine, or of the container this process is in.
+
+    Args:
+        limit: where version 2 of control groups says what a container may hold.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(memory, int(limit.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # there is no such file, or it says "max"
+        return memory
+
+
+def available_device(name: str) -> torch.device:
+    """The device of this name, or the best one for ``auto``.
+
+    Raises:
+        UserError: when this machine has none of this name.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise UserError(f"--device is '{name}'; choose auto, cpu, cuda or cuda:N")
+    device = pick_device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device is '{name}', and there are {torch.cuda.device_count()} CUDA devices here"
+        )
+    return device

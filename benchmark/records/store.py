@@ -1,0 +1,191 @@
+"""The folder that holds records.
+
+A record is one JSON file, ``<results>/<suite>/<task>/<method>/<run-id>.json``. Like the records,
+this module imports no torch.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from benchmark.errors import UserError
+from benchmark.records.canonical import canonical
+from benchmark.records.files import write_atomic
+from benchmark.records.record import SCORED, Plan, PlannedEntry, Record, Spec
+
+DEFAULT_RESULTS = Path("results")
+"""Where commands look unless they are told otherwise."""
+
+
+@dataclass
+class Unreadable:
+    """A file among the records that is not one."""
+
+    path: Path
+    reason: str
+
+
+@dataclass
+class Scan:
+    """Everything found in a results folder."""
+
+    records: list[Record] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    planned: dict[str, dict[str, PlannedEntry]] = field(default_factory=dict)
+
+
+class Store:
+    """The records under one folder.
+
+    Args:
+        root: the folder; it need not exist yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, spec: Spec, run_id: str) -> Path:
+        """Where the record of a run lies."""
+        return self.root / spec.suite / spec.task / spec.method / f"{run_id}.json"
+
+    def get(self, spec: Spec, run_id: str) -> Record | None:
+        """The record of a run, if a readable one is there: this suite's, or another's.
+
+        Another suite's counts only when its student finished, and is answered with this ``spec``;
+        then it counts before this suite's own failure.
+        """
+        own = self.path(spec, run_id)
+        elsewhere = sorted(self.root.glob(f"*/{spec.task}/{spec.method}/{run_id}.json"))
+        failed = None
+        for path in [own, *elsewhere]:
+            try:
+                record = self.read(path)
+            except (OSError, ValueError):
+                continue
+            if record.status in SCORED:
+                return record if path == own else record.model_copy(update={"spec": spec})
+            if path == own:
+                failed = record
+        return failed
+
+    def copies(self, record: Record) -> list[Record]:
+        """Other suites' records of the same run, where its student finished."""
+        own = self.path(record.spec, record.run_id)
+        found = []
+        for path in sorted(self.root.glob(f"*/{own.parts[-3]}/{own.parts[-2]}/{own.name}")):
+            try:
+                copy = Record.from_json(path.read_text(encoding="utf-8"))
+            except (FileNotFoundError, ValueError):
+                continue
+            if path != own and copy.status in SCORED:
+                found.append(copy)
+        return found
+
+    def put(self, record: Record) -> Path:
+        """Write a record atomically and return its path."""
+        path = self.path(record.spec, record.run_id)
+        write_atomic(path, record.to_json().encode())
+        return path
+
+    def find(self, run_id: str) -> Record:
+        """The record whose id starts with ``run_id``.
+
+        Raises:
+            UserError: when there is none, or more than one experiment.
+        """
+        if not run_id or not all(digit in "0123456789abcdef" for digit in run_id):
+            raise UserError(f"'{run_id}' is not a run id (hexadecimal digits, as in file names)")
+        paths = sorted(self.root.glob(f"*/*/*/{run_id}*.json"))
+        if not paths:
+            raise UserError(f"no record '{run_id}' in '{self.root}'; give --results if elsewhere")
+        if len({path.stem for path in paths}) > 1:
+            names = ", ".join(path.stem for path in paths[:3])
+            raise UserError(
+                f"'{run_id}' is the start of several run ids ({names}); give more digits"
+            )
+        try:
+            return self.read(paths[0])
+        except (OSError, ValueError) as error:
+            raise UserError(f"'{paths[0]}' is unreadable: {error}") from None
+
+    def add_plan(self, suite: str, planned: Iterable[tuple[Spec, str]]) -> None:
+        """Remember what a suite set out to do, so that a run without a record is still counted.
+
+        Args:
+            suite: its name.
+            planned: specifications, each with the checksum of its teacher.
+        """
+        path = self.root / suite / "plan.json"
+        entries = {s.run_id(teacher): PlannedEntry.of(s, teacher) for s, teacher in planned}
+        plan = Plan.dump_python(self._read_plan(path) | entries, mode="json")
+        text = canonical(plan, indent=1) + "\n"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_atomic(path, text.encode())
+
+    @staticmethod
+    def _read_plan(path: Path) -> dict[str, PlannedEntry]:
+        try:
+            return Plan.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValidationError:
+            raise UserError(
+                f"'{path}' is not a plan of this version; restore it, or delete it and run the "
+                "suite again"
+            ) from None
+
+    def scan(self) -> Scan:
+        """Read everything; files that are no records are named, never fatal."""
+        scan = Scan()
+        with collector_paused():
+            for path in self.paths():
+                try:
+                    scan.records.append(self.read(path))
+                except (ValueError, OSError) as error:
+                    scan.unreadable.append(Unreadable(path, str(error)))
+        for path in sorted(self.root.glob("*/plan.json")):
+            try:
+                scan.planned[path.parent.name] = self._read_plan(path)
+            except UserError as error:
+                scan.unreadable.append(Unreadable(path, str(error)))
+        return scan
+
+    def paths(self) -> list[Path]:
+        """Where records lie, in order."""
+        return sorted(self.root.glob("*/*/*/*.json"))
+
+    def read(self, path: Path) -> Record:
+        """The record of a file, which must lie where its specification says.
+
+        Raises:
+            ValueError: one line saying why it is none.
+            OSError: when the file cannot be read.
+        """
+        record = Record.from_json(path.read_bytes())
+        spec = record.spec
+        own = os.sep.join(["", spec.suite, spec.task, spec.method, f"{record.run_id}.json"])
+        if not f"{os.sep}{os.fspath(path)}".endswith(own):
+            raise ValueError("it lies in the wrong folder for its spec")
+        return record
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Records are no garbage, and the collector would walk through all of them time and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            # There and back: what is young becomes old without being walked through.
+            gc.freeze()
+            gc.unfreeze()
+            gc.enable()

@@ -1,0 +1,126 @@
+"""The images of a finished run: found where they were kept, or made again, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from benchmark.metrics.classification import sample_statistics
+from benchmark.metrics.images import LabelledImages, Unmeasurable, draw_images
+from benchmark.records.record import SCORED, Record
+from benchmark.runs.job import Context, Job, RunProgress
+from benchmark.runs.trial import Trial, prepare_process, rounded
+from methods.base.problem import Access
+from methods.base.samples import SampleSource
+from methods.base.states import Diverged
+
+
+class _Ready(Exception):
+    """A method has got its samples; what it would do with them is of no interest here."""
+
+    def __init__(self, samples: SampleSource) -> None:
+        self.samples = samples
+
+
+class Recovered:
+    """A run's images, and the bare teacher that judges and labels them.
+
+    Args:
+        record: of the run.
+        job: what made it.
+        context: where and how it was made.
+        synthesize: make the images again where they are not kept.
+        progress: told of the steps of a synthesis.
+
+    Raises:
+        Unmeasurable: when the run has no images of its own, they are not kept, or what is made
+            here is something else.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        job: Job,
+        context: Context,
+        synthesize: bool,
+        progress: RunProgress = lambda *_: None,
+    ) -> None:
+        if record.status not in SCORED:
+            raise Unmeasurable(f"the run did not finish ({record.status})")
+        prepare_process(context)
+        self.trial = Trial(job, context, progress)
+        self.trial.set_up()
+        if Access.TRAIN_IMAGES in self.trial.method.access:
+            raise Unmeasurable("its student learns from the real training images")
+        self.normalization = self.trial.task.normalization
+        self.teacher: nn.Module = self.trial.problem.teacher.network
+        self.source = _samples(self.trial, synthesize)
+        self._compare(record)
+
+    def _compare(self, record: Record) -> None:
+        for name, curve in rounded(self.trial.run.curves).items():
+            if record.curves.get(name) != curve:
+                then, now = record.environment.code_version, "this machine and version"
+                raise Unmeasurable(
+                    f"the images made here are not the run's: curve {name} differs (made with "
+                    f"{then}, torch {record.environment.torch}; made again with {now})"
+                )
+
+    def draw(self, count: int) -> LabelledImages:
+        """At most ``count`` of the images the student learnt from, with the teacher's classes.
+
+        Raises:
+            Unmeasurable: when they are not finite.
+        """
+        run = self.trial.run
+        return draw_images(
+            self.source,
+            count,
+            run.budget.student_batch,
+            self.teacher,
+            self.normalization,
+            run.stream("quality"),
+        )
+
+    def statistics(self) -> dict[str, float]:
+        """`sample_statistics` of the images that the run computes them of."""
+        run = self.trial.run
+        images: Tensor = self.source.validation(
+            run.budget.validation_images, run.stream("validation")
+        )
+        return sample_statistics(self.teacher, images)
+
+
+def _samples(trial: Trial, synthesize: bool) -> SampleSource:
+    """What the method hands to its student, without training the student where it can be avoided.
+
+    Generators that are trained together with a student, as in DAFL's joint schedule, need the
+    whole run; their images are those of its end.
+    """
+    run = trial.run
+    cached = run.find_samples
+    last: list[SampleSource] = []
+
+    def find(make: Callable[[], SampleSource]) -> SampleSource:
+        if cached is not None:
+            raise _Ready(cached(make))
+        with run.phase("synthesis"):
+            raise _Ready(make())
+
+    def not_kept() -> SampleSource:
+        raise Unmeasurable("its images are not in the cache; --synthesize makes them again")
+
+    if not synthesize:
+        return not_kept() if cached is None else cached(not_kept)
+    run.find_samples = find
+    run.on_checkpoint = lambda student, step, samples: last.append(samples)
+    try:
+        trial.method.fit(trial.problem, run)
+    except _Ready as ready:
+        return ready.samples
+    except Diverged as error:
+        raise Unmeasurable(f"making its images again failed: {error}") from None
+    if not last:
+        raise Unmeasurable("the method shows no images at its checkpoints")
+    return last[-1]

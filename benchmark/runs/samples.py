@@ -1,0 +1,96 @@
+"""Synthetic images kept between runs, so that ten temperatures share one generator."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from benchmark.errors import UserError
+from benchmark.machine.code import code_of
+from benchmark.machine.device import what_bits_depend_on
+from benchmark.machine.tensors import Corrupted, load_tensors, save_tensors
+from benchmark.records.canonical import digest
+from benchmark.records.record import Spec, TeacherInfo
+from methods.base.method import Method
+from methods.base.problem import Access
+from methods.base.run import Run
+from methods.base.samples import ImageBank, SampleSource
+
+if TYPE_CHECKING:
+    from benchmark.runs.job import Context
+
+LOG = logging.getLogger(__name__)
+
+
+class SampleCache:
+    """Finds the bank of an equal synthesis, or makes and keeps it.
+
+    A bank is stored with what it cost and the curves of its making, so that a run which finds it
+    writes the record it would have written had it made it. Banks of real images are not stored.
+
+    Args:
+        context: where the cache is, and on what the bits depend.
+        spec: the run's specification.
+        method: decides which parameters belong to the synthesis.
+        teacher: the teacher's checksum is part of the synthesis' identity.
+        run: whose ledger and curves a found bank fills in.
+    """
+
+    def __init__(
+        self, context: Context, spec: Spec, method: Method, teacher: TeacherInfo, run: Run
+    ) -> None:
+        self.run = run
+        self.stored = not method.access & Access.TRAIN_IMAGES
+        self.device = context.device
+        identity = {
+            "task": [spec.task, spec.task_version, spec.data],
+            "teacher": teacher.checksum,
+            "method": [spec.method, spec.method_version, code_of(type(method))],
+            "params": method.params.of_phase("synthesis"),
+            "budget": spec.budget.synthesis_part(),
+            "seed": spec.seed,
+            "proxy": spec.proxy,
+            "machine": what_bits_depend_on(context.device, context.precision),
+        }
+        self.path = context.cache / "samples" / f"{digest(identity)}.safetensors"
+
+    def reuse(self, make: Callable[[], SampleSource]) -> SampleSource:
+        """The cached bank, or what ``make`` makes."""
+        found = self._find() if self.stored else None
+        if found is not None:
+            return found
+        with self.run.phase("synthesis"):
+            samples = make()
+        made = self.run.ledger.synthetic_images > 0
+        if self.stored and made and isinstance(samples, ImageBank):
+            self._keep(samples)
+        return samples
+
+    def _find(self) -> ImageBank | None:
+        try:
+            tensors, info = load_tensors(self.path)
+            cost = json.loads(info["cost"])
+            bank = ImageBank(
+                tensors["images"], int(info["held_out"]), tensors.get("labels"), self.device
+            )
+        except (FileNotFoundError, Corrupted, KeyError, ValueError):
+            return None  # a damaged bank is simply made again
+        ledger = self.run.ledger
+        for name, value in cost["ledger"].items():
+            setattr(ledger, name, value)
+        self.run.curves |= cost["curves"]
+        return bank
+
+    def _keep(self, bank: ImageBank) -> None:
+        cost = {"ledger": dataclasses.asdict(self.run.ledger), "curves": self.run.curves}
+        tensors = {"images": bank.images}
+        if bank.labels is not None:
+            tensors["labels"] = bank.labels
+        info = {"held_out": str(bank.held_out), "cost": json.dumps(cost)}
+        try:
+            save_tensors(self.path, tensors, info)
+        except UserError as error:  # a full disk costs the next run the reuse, not this one its end
+            LOG.warning("the images of seed %d are not kept: %s", self.run.seed, error)

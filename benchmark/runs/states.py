@@ -1,0 +1,59 @@
+"""Where one run is kept: its states and its snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmark.machine.checkpoints import LoopKeeper, _folder
+from benchmark.machine.code import code_of
+from benchmark.machine.device import what_bits_depend_on
+from benchmark.machine.tensors import load_tensors, save_tensors
+from benchmark.records.canonical import digest
+from benchmark.runs.evaluation import Checkpoints
+from methods.base.method import Method
+
+if TYPE_CHECKING:
+    from benchmark.runs.job import Context
+
+
+class RunKeeper(LoopKeeper):
+    """Keeps the states of one run's loops, and the students it has shown.
+
+    Args:
+        context: where the cache is, how often to keep, and on what the bits depend.
+        run_id: of the run.
+        method: its code is part of what a state is for.
+        snapshots: the students shown so far, which belong to the state.
+    """
+
+    def __init__(
+        self, context: Context, run_id: str, method: Method, snapshots: Checkpoints
+    ) -> None:
+        assert context.checkpoint_seconds is not None
+        identity = [
+            code_of(type(method)),
+            what_bits_depend_on(context.device, context.precision),
+        ]
+        folder = _folder(context.cache) / f"{run_id}-{digest(identity)}"
+        super().__init__(folder, context.checkpoint_seconds, f"run {run_id}")
+        self._snapshots = snapshots
+        self._written: set[int] = set()
+
+    def _beside(self) -> dict[str, Any]:
+        snapshots = self._snapshots
+        for number, weights in zip(snapshots.steps, snapshots.states, strict=True):
+            if number not in self._written:
+                save_tensors(self._student(number), weights, {})
+                self._written.add(number)
+        return {"shown": snapshots.state_dict()}
+
+    def _restore_beside(self, tree: Mapping[str, Any]) -> None:
+        shown: dict[str, Any] = tree["shown"]
+        students = [load_tensors(self._student(number))[0] for number in shown["steps"]]
+        self._snapshots.load_state_dict({**shown, "states": students})
+        self._written = set(shown["steps"])
+
+    def _student(self, step: int) -> Path:
+        return self.folder / f"student-{step}.safetensors"

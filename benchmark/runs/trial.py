@@ -1,0 +1,318 @@
+"""One specification in, one record out.
+
+    teacher ─▶ synthesize ─▶ samples ─▶ distill ─▶ student ─▶ metrics
+
+`execute` tells it in that order. The method sees a `Problem` and a `Run` only; test data is not
+even read before the method has returned, because checkpoints are kept and evaluated afterwards.
+"""
+
+from __future__ import annotations
+
+import datetime
+import io
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from benchmark.machine import stopping
+from benchmark.machine.cache import picture_path
+from benchmark.machine.device import (
+    environment,
+    forget_peak_memory,
+    keep_freed_memory,
+    peak_memory_mib,
+)
+from benchmark.machine.process import process_as_before
+from benchmark.machine.tensors import checksum
+from benchmark.metrics.exam import Scores, exam_of
+from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Status
+from benchmark.runs.evaluation import Checkpoints, evaluate
+from benchmark.runs.failures import failure, one_line
+from benchmark.runs.job import Context, Job, RunProgress
+from benchmark.runs.pictures import keep_picture
+from benchmark.runs.samples import SampleCache
+from benchmark.runs.states import RunKeeper
+from benchmark.tasks.base import Task
+from benchmark.tasks.data.base import Split
+from benchmark.tasks.data.proxy import proxy_name
+from benchmark.tasks.loaded import dataset, proxy_data
+from benchmark.tasks.registry import get_task, look_in
+from benchmark.teachers.metadata import obtain_metadata
+from methods.base.method import Method
+from methods.base.problem import Access, Problem
+from methods.base.registry import discover
+from methods.base.run import Run, derive_seed
+from methods.base.states import Diverged
+from methods.base.teacher import Ledger, Teacher
+from methods.objectives.registry import discover_objectives
+from methods.synthesis.activation_records import ActivationRecords
+
+Result = TypeVar("Result")
+
+
+def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None) -> Record:
+    """Run one specification. Whatever the method does becomes a record with a status."""
+    prepare_process(context)
+    trial = Trial(job, context, progress)
+    with process_as_before():
+        try:
+            trial.set_up()
+            if context.checkpoint_seconds is not None:
+                trial.go_on()
+            status, reason, student = attempt(
+                lambda: trial.method.fit(trial.problem, trial.run), trial
+            )
+            return trial.conclude(status, reason, student)
+        except (Exception, SystemExit) as error:
+            # The method's constructor, or a student that cannot be evaluated.
+            return trial.record(failure(error), one_line(error))
+
+
+def prepare_process(context: Context) -> None:
+    """Tasks, threads and allocator, which belong to the process and not to a run."""
+    look_in(context.task_folders)
+    if context.threads is not None:
+        torch.set_num_threads(context.threads)
+    keep_freed_memory()
+    forget_peak_memory()
+
+
+class Trial:
+    """One job while it runs: what the method is given, and what becomes of its student.
+
+    Args:
+        job: what to run.
+        context: where and how.
+        progress: told of every phase's steps.
+    """
+
+    method: Method
+    problem: Problem
+    note: str = ""
+
+    def __init__(self, job: Job, context: Context, progress: RunProgress) -> None:
+        self.job = job
+        self.context = context
+        self.task = get_task(job.spec.task)
+        self.method_class = discover(context.method_folders)[job.spec.method]
+        self.run = Run(
+            job.spec.budget,
+            job.spec.seed,
+            device=context.device,
+            precision=context.precision,
+            ledger=Ledger(),
+            progress=progress,
+            stopping=stopping.requested,
+        )
+
+    def set_up(self) -> None:
+        """Build the method, pose its problem, and watch its checkpoints."""
+        spec, run = self.job.spec, self.run
+        self.method = self.method_class(self.method_class.Params(**spec.params))
+        network = self.job.teacher.build(self.task).to(self.context.device)
+        self.problem = pose(
+            self.task, self.method, Teacher(network, run.ledger), spec.seed, self.context
+        )
+        if spec.objective is not None:
+            objective = discover_objectives()[spec.objective.name]
+            self.problem.objective = objective(objective.Params(**spec.objective.params))
+        self.note = self.method.note(self.problem)
+        self.checkpoints = Checkpoints(network, run)
+        run.on_checkpoint = self.checkpoints.take
+        if self.context.reuse_samples:
+            cache = SampleCache(self.context, spec, self.method, self.job.teacher.info, run)
+            run.find_samples = cache.reuse
+
+    def go_on(self) -> None:
+        """Go on from where an interrupted run was, and keep where this one is."""
+        self.run.keeper = RunKeeper(self.context, self.job.run_id, self.method, self.checkpoints)
+
+    def conclude(self, status: Status, reason: str, student: object) -> Record:
+        """Check the teacher, evaluate the student, write the record."""
+        scores: Scores | None = None
+        weights = self.problem.teacher.network.state_dict()
+        if checksum(weights) != self.job.teacher.info.checksum:
+            status = "error"
+            reason = "the method changed the teacher's weights or BatchNorm statistics"
+        if status == "ok" and not isinstance(student, nn.Module):
+            kind = type(student).__name__
+            status, reason = "error", f"fit returned {kind}, not the trained student"
+        objective = self.problem.objective
+        if status == "ok" and objective is not None and not objective.attached:
+            status = "error"
+            reason = (
+                f"the method's own loop does not know objective '{objective.name}'; let it use "
+                "student_objective"
+            )
+        if status == "ok" and isinstance(student, nn.Module):
+            with self.run.phase("evaluation"):
+                test = dataset(self.task.name, self.context.data_dir).test
+                verdict = evaluate(self.task, student, self.checkpoints, self.run, test)
+                status, reason, scores = verdict.status, verdict.reason, verdict.scores
+                scores.metrics.update(self.variant_metrics(student, test))
+                if self.task.task_type == "segmentation":
+                    path = picture_path(self.context.cache, self.job.run_id)
+                    teacher, examples = self.checkpoints.teacher, self.checkpoints.examples
+                    keep_picture(path, self.task, test, teacher, student, examples)
+        return self.record(status, reason, scores)
+
+    def unsupported(self) -> str | None:
+        """Why the method, or the objective put on it, cannot run on this problem."""
+        objective = self.problem.objective
+        reason = self.method.supports(self.problem)
+        if reason is None and objective is not None:
+            reason = objective.supports(self.problem)
+        return reason
+
+    def variant_metrics(self, student: nn.Module, test: Split) -> dict[str, float]:
+        """What the objective's other networks score, such as the student in integers."""
+        metrics: dict[str, float] = {}
+        if self.problem.objective is None:
+            return metrics
+        exam = exam_of(self.task, test, "cpu")  # integer arithmetic exists on the CPU alone
+        for name, network in self.problem.objective.variants(student).items():
+            scores = exam.measure(network.eval()).metrics
+            metrics |= {f"{metric}_{name}": value for metric, value in scores.items()}
+            metrics[f"kib_{name}"] = stored_kib(network)
+        sizes = self.problem.objective.sizes(student)
+        return metrics | {f"kib_{name}": kib for name, kib in sizes.items()}
+
+    def record(self, status: Status, reason: str, scores: Scores | None = None) -> Record:
+        """The record of this trial."""
+        return to_record(
+            self.job,
+            self.context,
+            self.method_class,
+            status,
+            reason,
+            scores,
+            self.run,
+            self.note,
+        )
+
+
+def to_record(
+    job: Job,
+    context: Context,
+    method: type[Method],
+    status: Status,
+    reason: str,
+    scores: Scores | None = None,
+    run: Run | None = None,
+    note: str = "",
+) -> Record:
+    """What is kept of a run, whether it came to an end or not."""
+    keep_curves = run is not None and status not in FAILED - {"diverged"}
+    return Record(
+        run_id=job.run_id,
+        spec=job.spec,
+        status=status,
+        reason=reason,
+        method=MethodInfo(
+            title=method.title,
+            paper=method.paper,
+            access=method.access.describe(),
+            changed=job.changed,
+            proxy=proxy_name(get_task(job.spec.task).proxy, context.proxy_dir)
+            if job.spec.proxy
+            else "",
+            note=note,
+        ),
+        metrics=scores.metrics if scores else {},
+        segmentation=scores.segmentation if scores else None,
+        ledger=ledger_info(run.ledger) if run is not None else LedgerInfo(),
+        curves=rounded(run.curves) if run is not None and keep_curves else {},
+        teacher=job.teacher.info,
+        data_note=job.data_note,
+        environment=environment(torch.device(context.device), context.precision),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+    )
+
+
+def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Context) -> Problem:
+    """The problem as the method may see it: only the data it declared is even loaded."""
+    granted: dict[Access, Any] = {}
+    if method.access & (Access.TRAIN_IMAGES | Access.TRAIN_LABELS):
+        train = dataset(task.name, context.data_dir).train
+        if Access.TRAIN_IMAGES in method.access:
+            granted[Access.TRAIN_IMAGES] = task.preprocess(train.images)
+        if Access.TRAIN_LABELS in method.access:
+            granted[Access.TRAIN_LABELS] = train.labels.long()
+    if Access.METADATA in method.access:
+        handed = handed_metadata and handed_metadata.get(checksum(teacher.network.state_dict()))
+        # Damage is said where a grid or a replay is prepared, not from within a worker.
+        granted[Access.METADATA] = handed or obtain_metadata(
+            task,
+            dataset(task.name, context.data_dir),
+            teacher.network,
+            context.teacher_folders,
+            lambda message: None,
+        )
+    if Access.PROXY_IMAGES in method.access:
+        proxy = proxy_data(task.name, context.data_dir, context.proxy_dir)
+        granted[Access.PROXY_IMAGES] = task.preprocess(proxy.images)
+
+    def make_student() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "student-initialisation"))
+            return task.make_student()
+
+    return Problem(
+        teacher=teacher,
+        make_student=make_student,
+        image_shape=task.image_shape,
+        num_classes=task.num_classes,
+        normalization=task.normalization,
+        task_type=task.task_type,
+        access=method.access,
+        method=method.name,
+        granted=granted,
+    )
+
+
+handed_metadata: dict[str, ActivationRecords] = {}
+"""What this process was handed by another machine, by task or teacher, and so does not look for."""
+
+
+def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:
+    """Do a method's work, and turn whatever happens into a status and a reason."""
+    try:
+        with process_as_before():
+            if reason := trial.unsupported():
+                return "skipped", reason, None
+            return "ok", "", work()
+    except Diverged as error:
+        return "diverged", str(error), None
+    except KeyboardInterrupt:
+        return "interrupted", stopping.requested() or stopping.USER, None
+    except (Exception, SystemExit) as error:
+        return failure(error), one_line(error), None
+
+
+def stored_kib(network: nn.Module) -> float:
+    """Size of a network's weights and buffers as torch stores them, in KiB."""
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    return len(file.getbuffer()) / 1024
+
+
+def ledger_info(ledger: Ledger) -> LedgerInfo:
+    """The ledger as a record keeps it, seconds to the millisecond."""
+    return LedgerInfo(
+        teacher_forward=ledger.teacher_forward,
+        teacher_backward=ledger.teacher_backward,
+        synthetic_images=ledger.synthetic_images,
+        student_steps=ledger.student_steps,
+        seconds={name: round(value, 3) for name, value in sorted(ledger.seconds.items())},
+        peak_memory_mib=peak_memory_mib(),
+    )
+
+
+def rounded(curves: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
+    """Curves to seven significant digits, which is what float32 holds."""
+    return {
+        name: {axis: [float(f"{value:.7g}") for value in values] for axis, values in curve.items()}
+        for name, curve in curves.items()
+    }

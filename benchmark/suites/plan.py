@@ -1,0 +1,205 @@
+"""What a suite sets out to run.
+
+`plan` turns a suite into `PlannedRun`s; together with the data's and the teacher's checksums each
+becomes a `Spec`, whose hash is the run's identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from benchmark.errors import UserError
+from benchmark.records.record import ObjectiveSpec, Purpose, Spec
+from benchmark.suites.suite import MethodEntry, Suite
+from methods.settings.budget import Budget
+
+if TYPE_CHECKING:
+    from benchmark.tasks.base import Task
+    from methods.base.method import Method
+    from methods.base.objective import TransferObjective
+    from methods.settings.params import MethodParams
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One cell of a suite, validated; what it lacks of a `Spec` are the data's checksums."""
+
+    suite: str
+    task: Task
+    method: type[Method]
+    params: MethodParams
+    changed: Mapping[str, Any]
+    budget: Budget
+    seed: int
+    objective: ObjectiveSpec | None = None
+    purpose: Purpose = "table"
+
+    def spec(self, data_checksum: str, proxy_checksum: str = "") -> Spec:
+        """The full specification once the data, and the proxy data if any, are known."""
+        return Spec(
+            suite=self.suite,
+            task=self.task.name,
+            task_version=self.task.version,
+            data=data_checksum,
+            method=self.method.name,
+            method_version=self.method.version,
+            params=self.params.recorded(),
+            budget=self.budget.of_method(self.method.inverts_pixels),
+            seed=self.seed,
+            proxy=proxy_checksum,
+            objective=self.objective,
+            purpose=self.purpose,
+        )
+
+
+def plan(
+    suite: Suite,
+    methods: Mapping[str, type[Method]],
+    *,
+    budget: str | None = None,
+    seeds: Sequence[int] | None = None,
+    only: Sequence[str] = (),
+) -> list[PlannedRun]:
+    """Every run of a suite: seeds outermost, so that all methods grow together.
+
+    Args:
+        suite: the grid.
+        methods: known methods by name.
+        budget: overrides the suite's.
+        seeds: override the suite's.
+        only: method names to keep; all when empty.
+
+    Raises:
+        UserError: for an unknown task, method, objective or budget.
+        methods.settings.params.ParameterError: for an unknown, invalid or ineffective parameter.
+    """
+    from benchmark.tasks.registry import get_task
+    from methods.objectives.registry import discover_objectives
+
+    check_names(suite, methods, only)
+    objectives = discover_objectives()
+    runs: list[PlannedRun] = []
+    for task in map(get_task, suite.tasks):
+        budgets = budgets_of(suite, task, budget or suite.budget)
+        seeds_of = [
+            (entry, set(seeds or entry.seeds or suite.seeds))
+            for entry in suite.methods
+            if (entry.tasks is None or task.name in entry.tasks)
+            and (not only or entry.name in only)
+        ]
+        for seed in sorted(set().union(*(wanted for _, wanted in seeds_of))):
+            for entry, wanted in seeds_of:
+                if seed in wanted:
+                    runs.extend(cells(suite, entry, methods, task, budgets, seed, objectives))
+    return runs
+
+
+def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequence[str]) -> None:
+    """Refuse a suite that names what there is not.
+
+    Raises:
+        UserError: for an unknown method, or one the suite has not got, or an entry's task.
+    """
+    from methods.settings.params import nearest
+
+    names = [entry.name for entry in suite.methods]
+    for name in [*names, *only]:
+        if name not in methods:
+            raise UserError(f"there is no method '{name}'; {nearest(name, list(methods))}")
+    for name in only:
+        if name not in names:
+            raise UserError(f"suite '{suite.name}' has no method '{name}'; {nearest(name, names)}")
+    for entry in suite.methods:
+        for name in entry.tasks or ():
+            if name not in suite.tasks:
+                raise UserError(
+                    f"suite '{suite.name}': its entry of '{entry.name}' is for the task '{name}', "
+                    f"which the suite has not got; {nearest(name, suite.tasks)}"
+                )
+
+
+def budgets_of(suite: Suite, task: Task, preset: str) -> list[Budget]:
+    """A task's numbers for a preset, varied as the suite asks.
+
+    Raises:
+        UserError: for an unknown preset, or a number out of range.
+    """
+    from methods.settings.params import nearest
+
+    if preset not in task.budgets:
+        raise UserError(
+            f"task '{task.name}' has no budget '{preset}'; {nearest(preset, list(task.budgets))}"
+        )
+    return suite.budgets(task.budgets[preset])
+
+
+def variants_of(
+    suite: Suite, entry: MethodEntry, method: type[Method], task: Task
+) -> list[tuple[MethodParams, dict[str, Any]]]:
+    """The parameters of an entry's runs, each with what of it is not the default."""
+    usual = method.build_params({}, task.family).model_dump(mode="json")
+    variants = []
+    for overrides in suite.overrides(entry, method, task.family):
+        params = method.build_params(overrides, task.family)
+        settings = params.model_dump(mode="json")
+        changed = {key: value for key, value in settings.items() if value != usual[key]}
+        variants.append((params, changed))
+    return variants
+
+
+def cells(
+    suite: Suite,
+    entry: MethodEntry,
+    methods: Mapping[str, type[Method]],
+    task: Task,
+    budgets: Sequence[Budget],
+    seed: int,
+    objectives: Mapping[str, type[TransferObjective]],
+) -> Iterator[PlannedRun]:
+    """An entry's runs of one seed: parameters × budgets × objectives."""
+    method, purpose = methods[entry.name], "draw" if suite.draws else suite.purpose
+    for params, changed in variants_of(suite, entry, method, task):
+        for budget in budgets:
+            run = PlannedRun(
+                suite.name, task, method, params, changed, budget, seed, purpose=purpose
+            )
+            for objective in suite.objectives_of(entry):
+                yield with_objective(run, objective, entry.objective_params, objectives)
+
+
+def with_objective(
+    run: PlannedRun,
+    name: str,
+    overrides: Mapping[str, Any],
+    known: Mapping[str, type[TransferObjective]],
+) -> PlannedRun:
+    """The run with an objective on its method; the run itself for ``kd``, the method's own.
+
+    Raises:
+        UserError: for an unknown objective, or parameters without one.
+        methods.settings.params.ParameterError: for an unknown, invalid or ineffective parameter.
+    """
+    from methods.objectives.registry import OWN
+    from methods.settings.params import nearest
+
+    if name == OWN:
+        if overrides:
+            raise UserError(
+                f"objective '{OWN}' is the method's own and has no parameters; set those of "
+                f"'{run.method.name}', or choose another objective"
+            )
+        return run
+    if name not in known:
+        raise UserError(f"there is no objective '{name}'; {nearest(name, [OWN, *known])}")
+    cls = known[name]
+    params = cls.build_params(overrides)
+    usual = cls.build_params({}).model_dump(mode="json")
+    settings = params.model_dump(mode="json")
+    changed = {key: value for key, value in settings.items() if value != usual[key]}
+    return replace(
+        run,
+        changed={**run.changed, "objective": name, **changed},
+        objective=ObjectiveSpec(name=name, version=cls.version, params=params.recorded()),
+    )

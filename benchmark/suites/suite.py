@@ -1,0 +1,295 @@
+"""Suites: TOML files of tasks × methods × hyper-parameter axes × seeds, at one budget."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from benchmark.errors import UserError
+from methods.settings.budget import Budget
+
+if TYPE_CHECKING:
+    from methods.base.method import Method
+
+SUITES = Path(__file__).parent
+TEACHERS = "teachers"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _seed_list(value: Any) -> Any:
+    return parse_seeds(value) if isinstance(value, str) else value
+
+
+Seed = Annotated[int, Field(ge=0)]
+SeedRange = Annotated[list[Seed], BeforeValidator(_seed_list), Field(min_length=1)]
+"""Seeds, as a list or as text like ``"0-4"``."""
+
+
+class MethodEntry(_Strict):
+    """One method of a suite, with fixed parameters and axes to sweep.
+
+    ``seeds`` replaces the suite's for this entry, and ``tasks`` names those of the suite's it is
+    meant for, when it is not all of them. ``objective`` is what the student minimises, ``kd`` being
+    the method's own; ``objectives`` names several to try.
+    """
+
+    name: str
+    seeds: SeedRange | None = None
+    tasks: Annotated[list[str], Field(min_length=1)] | None = None
+    params: dict[str, Any] = {}
+    axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    objective: str = ""
+    objective_params: dict[str, Any] = {}
+    objectives: Annotated[list[str], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_or_several_objectives(self) -> MethodEntry:
+        if self.objectives and (self.objective or self.objective_params):
+            raise ValueError(
+                "'objectives' tries several with their defaults, 'objective' and "
+                "'objective_params' set one; use two entries"
+            )
+        return self
+
+    def variants(self) -> list[dict[str, Any]]:
+        """Every combination of the axes' values on top of the fixed parameters."""
+        names = list(self.axes)
+        return [
+            {**self.params, **dict(zip(names, values, strict=True))}
+            for values in itertools.product(*self.axes.values())
+        ]
+
+
+class Suite(_Strict):
+    """A grid of runs.
+
+    ``objectives`` are those of every entry that names none. ``budget_axes`` sweeps numbers of the
+    budget, for every method. ``purpose`` is ``sweep`` for runs that `dfkd compare` looks at and
+    that are no rows of the leaderboard. ``draws`` runs every method so many times with parameters
+    drawn from their tuning ranges.
+    """
+
+    name: str
+    title: str = ""
+    description: str = ""
+    budget: str
+    tasks: list[str] = Field(min_length=1)
+    seeds: SeedRange
+    objectives: Annotated[list[str], Field(min_length=1)] = ["kd"]
+    purpose: Literal["table", "sweep"] = "table"
+    budget_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    draws: int = Field(0, ge=0, le=1000)
+    methods: list[MethodEntry] = Field(min_length=1)
+
+    @field_validator("budget_axes")
+    @classmethod
+    def _budget_numbers(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        from methods.settings.params import nearest
+
+        valid = [name for name in Budget.model_fields if name not in ("name", "variant")]
+        for name in value:
+            if name not in valid:
+                raise ValueError(f"a budget has no number '{name}'; {nearest(name, valid)}")
+        return value
+
+    @model_validator(mode="after")
+    def _draws_or_axes(self) -> Suite:
+        if self.draws and any(entry.axes for entry in self.methods):
+            raise ValueError("give draws, or methods with axes; not both")
+        return self
+
+    def budgets(self, preset: Budget) -> list[Budget]:
+        """Every combination of the budget axes on top of a preset.
+
+        Raises:
+            UserError: for a number out of range.
+        """
+        names = list(self.budget_axes)
+        try:
+            return [
+                preset.varied(**dict(zip(names, values, strict=True)))
+                for values in itertools.product(*self.budget_axes.values())
+            ]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"suite '{self.name}': budget_axes.{first['loc'][0]} has {first['input']!r}: "
+                f"{first['msg']}"
+            ) from None
+
+    def overrides(
+        self, entry: MethodEntry, method: type[Method], family: str
+    ) -> list[dict[str, Any]]:
+        """The parameters of every run of an entry: random draws, or the product of its axes."""
+        if not self.draws:
+            return entry.variants()
+        from methods.base.draws import draw_params
+
+        return draw_params(method, self.draws, entry.params, family)
+
+    @field_validator("name")
+    @classmethod
+    def _folder_name(cls, value: str) -> str:
+        # The name becomes a folder of results/.
+        if value == TEACHERS:
+            raise ValueError(f"'{TEACHERS}' is where teachers are kept; choose another")
+        if not NAME.fullmatch(value):
+            raise ValueError("must be made of letters, digits, '.', '_' and '-'")
+        return value
+
+    def objectives_of(self, entry: MethodEntry) -> list[str]:
+        """What the students of an entry minimise, ``kd`` for the method's own."""
+        if entry.objectives:
+            return entry.objectives
+        return [entry.objective] if entry.objective else self.objectives
+
+    def only_task(self, task: str) -> Suite:
+        """This suite on one task alone: one of its own, or another of the same family in its place.
+
+        Raises:
+            UserError: when it has neither.
+        """
+        own = task if task in self.tasks else self._relative(task)
+        mine = [entry for entry in self.methods if entry.tasks is None or own in entry.tasks]
+        alike = [entry.model_copy(update={"tasks": None}) for entry in mine]
+        return self.model_copy(update={"tasks": [task], "methods": alike})
+
+    def _relative(self, task: str) -> str:
+        """The suite's first task of the family of ``task``, whose settings are the same."""
+        from benchmark.tasks.registry import all_tasks
+        from methods.settings.params import nearest
+
+        known = all_tasks()
+        refusal = f"suite '{self.name}' has no task '{task}'"
+        if task not in known:
+            raise UserError(f"{refusal}; {nearest(task, self.tasks)}")
+        family = known[task].family
+        for own in self.tasks:
+            if own in known and known[own].family == family:
+                return own
+        raise UserError(f"{refusal} and none of its family '{family}'; {nearest(task, self.tasks)}")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``"0-4,7"`` to [0, 1, 2, 3, 4, 7].
+
+    Raises:
+        ValueError: one line with an example.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if not match:
+            raise ValueError(f"seed range '{text}' is not understood; write it like 0-4 or 0,2,7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"seed range '{text}' runs backwards; write it like 0-4")
+        if last - first >= 10_000:
+            raise ValueError(f"seed range '{text}' has more than 10,000 seeds")
+        seeds.extend(range(first, last + 1))
+    return list(dict.fromkeys(seeds))
+
+
+def suite_names() -> list[str]:
+    """Suites that ship with the package."""
+    return sorted(path.stem for path in SUITES.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A shipped suite by name, or a suite file by path.
+
+    Raises:
+        UserError: with file and line.
+    """
+    from methods.settings.params import nearest
+
+    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
+    if not path.is_file():
+        hint = nearest(name, suite_names())
+        raise UserError(f"there is no suite '{name}'; {hint} (a file of your own ends in .toml)")
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"suite file '{path}' is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read suite file '{path}': {error.strerror}") from None
+    try:
+        return Suite(**{"name": path.stem, **data})
+    except ValidationError as error:
+        raise UserError(_suite_error(path, text, error)) from None
+
+
+def _line_of(keys: list[str], key: str, text: str) -> int:
+    """Where a key stands, given the path to it: within its own entry of ``[[methods]]``."""
+    lines = text.splitlines()
+    entries = [i for i, line in enumerate(lines) if re.match(r"\s*\[\[\s*methods\s*\]\]", line)]
+    start, stop = 0, entries[0] if entries and keys[:1] != ["methods"] else len(lines)
+    if keys[:1] == ["methods"] and len(keys) > 1 and int(keys[1]) < len(entries):
+        start = entries[int(keys[1])]
+        stop = [*entries, len(lines)][int(keys[1]) + 1]
+    if key in ("", "methods"):
+        return start + 1
+    found = re.compile(rf"\s*\[*\s*(\w+\.)*{re.escape(key)}\b")
+    return 1 + next((i for i in range(start, stop) if found.match(lines[i])), start)
+
+
+def _suite_error(path: Path, text: str, error: ValidationError) -> str:
+    from methods.settings.params import nearest
+
+    first = error.errors()[0]
+    keys = [str(part) for part in first["loc"]]
+    key = next((k for k in reversed(keys) if not k.isdigit()), "")
+    if keys == ["name"] and not re.search(r"^\s*name\s*=", text.partition("[[")[0], re.M):
+        message = first["msg"].removeprefix("Value error, ")
+        return f"suite file '{path}': its name is the suite's unless it has a 'name', and {message}"
+    line = _line_of(keys, key, text)
+    if first["type"] == "extra_forbidden":
+        valid = list((MethodEntry if "methods" in keys[:-1] else Suite).model_fields)
+        return f"suite file '{path}', line {line}: unknown key '{key}'; {nearest(key, valid)}"
+    if first["type"] == "missing":
+        return f"suite file '{path}': the key '{'.'.join(keys)}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"suite file '{path}', line {line}: '{'.'.join(keys)}': {message}"
+
+
+def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised.
+
+    Raises:
+        UserError: for one that is not of this form.
+    """
+    import tomllib
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"{option} '{pair}' is not of the form key=value")
+        if name in settings:
+            raise UserError(f"{option} gives '{name}' twice; leave one of them out")
+        try:
+            found = tomllib.loads(f"value = {text}")
+        except tomllib.TOMLDecodeError:
+            found = {}
+        # A text of several lines may be several settings to TOML, and is one here.
+        settings[name] = found["value"] if len(found) == 1 else text
+    return settings

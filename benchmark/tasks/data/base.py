@@ -1,0 +1,129 @@
+"""What every dataset reader returns, and where readers look."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmark.errors import UserError
+
+DATA_VARIABLE = "DFKD_DATA"
+
+
+class DataError(UserError):
+    """A dataset is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels as they are stored: uint8, N×C×H×W, and int64, N.
+
+    Labels of segmentation are maps: uint8, N×H×W, with void as
+    `methods.losses.predictions.IGNORE_INDEX`.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, and a hash of their contents.
+
+    The hash is of the decoded arrays, so the same data in another file layout is the same data.
+
+    Args:
+        train: what teachers are trained on.
+        test: what students are judged by.
+        note: what every table must say of this copy, such as ``CIFAR-10 (JPEG)``.
+    """
+
+    train: Split
+    test: Split
+    note: str = field(default="", kw_only=True)
+
+    @classmethod
+    def known(cls, train: Split, test: Split, checksum: str, note: str = "") -> Dataset:
+        """A dataset whose checksum was computed before."""
+        dataset = cls(train, test, note=note)
+        dataset.__dict__["_digest"] = checksum
+        return dataset
+
+    def checksum(self) -> str:
+        """16 hexadecimal digits, computed once."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        hasher = hashlib.sha256()
+        for split in (self.train, self.test):
+            for tensor in (split.images, split.labels):
+                hasher.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+                hasher.update(tensor.contiguous().numpy().data)
+        return hasher.hexdigest()[:16]
+
+
+def check_labels(name: str, dataset: Dataset, num_classes: int, remedy: str) -> Dataset:
+    """A dataset of images to classify, given back when each of its labels is a class.
+
+    Args:
+        name: of the dataset and where it lies, for messages.
+        dataset: with int64 labels, N, each 0 to ``num_classes`` − 1.
+        num_classes: K.
+        remedy: what to do where a label is none.
+
+    Raises:
+        DataError: naming the first label that is no class, or what the labels are instead.
+    """
+    valid = f"labels are whole numbers from 0 to {num_classes - 1}"
+    for split, part in (("training", dataset.train), ("test", dataset.test)):
+        labels = part.labels
+        if labels.dtype != torch.int64 or labels.shape != part.images.shape[:1]:
+            kind = str(labels.dtype).removeprefix("torch.")
+            raise DataError(
+                f"{name} cannot be used: the labels of its {len(part.images)} {split} images are "
+                f"{kind} of shape {list(labels.shape)}; {valid}, int64, one an image; {remedy}"
+            )
+        wrong = (labels < 0) | (labels >= num_classes)
+        if wrong.any():
+            index = int(wrong.nonzero()[0])
+            raise DataError(
+                f"{name} cannot be used: {split} image {index} has the label {int(labels[index])}; "
+                f"{valid}; {remedy}"
+            )
+    return dataset
+
+
+def search_paths(data_dir: Path | None) -> list[Path]:
+    """Folders that may hold datasets, first match wins."""
+    if data_dir is not None:
+        return [data_dir]
+    paths = []
+    if configured := os.environ.get(DATA_VARIABLE):
+        paths.append(Path(configured))
+    return [*paths, Path("data"), Path.home() / ".cache" / "dfkd-bench" / "data"]
+
+
+def missing(name: str, files: Sequence[str], searched: Sequence[Path], fetch: str) -> DataError:
+    """The one-line error of an absent dataset."""
+    places = ", ".join(f"'{path}'" for path in searched)
+    return DataError(
+        f"{name} is not here: no {' / '.join(files)} in {places}; point at it with --data-dir "
+        f"or {DATA_VARIABLE}, or fetch it with: {fetch}"
+    )
+
+
+def damaged(name: str, path: Path, why: Exception | str, fetch: str) -> DataError:
+    """The one-line error of a file that cannot be read."""
+    reason = " ".join(str(why).split())[:200] or "unexpected end of file"
+    kind = f"{type(why).__name__}: " if isinstance(why, Exception) else ""
+    return DataError(
+        f"{name} is damaged: '{path}' cannot be read ({kind}{reason}); fetch it again with: {fetch}"
+    )

@@ -1,0 +1,206 @@
+"""Proxy data: unlabelled images of another dataset, for methods that want to see some.
+
+Either the dataset that a task names, in the data folder, or any folder of images.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor
+
+from benchmark.machine.tensors import checksum
+from benchmark.tasks.data.base import DataError, missing, search_paths
+from benchmark.tasks.data.images import MODES, decode_image
+from benchmark.tasks.data.parquet import parquet_rows
+from benchmark.tasks.data.prepared import Tick, prepared_tensors
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+ADVICE = (
+    f"it needs images ({', '.join(SUFFIXES)}, in subfolders too), or parquet files with a column "
+    "'image' of bytes and path"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A proxy dataset that tasks name.
+
+    Args:
+        title: as written in text.
+        fetch: the command that puts it into ``data/``.
+        pattern: of its files where they are no parquet files.
+    """
+
+    title: str
+    fetch: str
+    pattern: str = ""
+
+
+def _from_hub(repository: str, name: str) -> str:
+    return f"huggingface-cli download {repository} --repo-type dataset --local-dir data/{name}"
+
+
+SOURCES = {
+    "usps": Source("USPS", _from_hub("flwrlabs/usps", "usps"), "usps.bz2"),
+    "tiny-imagenet-32": Source(
+        "Tiny-ImageNet", _from_hub("zh-plus/tiny-imagenet", "tiny-imagenet-32")
+    ),
+    "cityscapes": Source(
+        "Cityscapes",
+        "pip install cityscapesscripts && csDownload -d data/cityscapes "
+        "leftImg8bit_trainvaltest.zip && unzip -d data/cityscapes data/cityscapes/leftImg8bit*.zip",
+        "leftImg8bit/train/*/*.png",
+    ),
+}
+"""By name, which is also that of the folder; its training split is ``train*.parquet`` in there."""
+VERSION = 2
+"""Of how images are decoded: the first clipped those of 16 bits."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Proxy images as a task stores its own, uint8, N×C×H×W."""
+
+    images: Tensor
+
+    @cached_property
+    def checksum(self) -> str:
+        """16 hexadecimal digits of the decoded images, whatever files they came from."""
+        return checksum({"proxy": self.images})
+
+
+def proxy_name(named: str, proxy_dir: Path | None) -> str:
+    """What proxy data are called in records: the dataset, or the user's folder without its path."""
+    return named if proxy_dir is None else proxy_dir.resolve().name
+
+
+def find_proxy(name: str, data_dir: Path | None) -> list[Path]:
+    """The files of a named proxy dataset: parquet, or its own layout.
+
+    Raises:
+        DataError: naming the places searched, and what to do.
+    """
+    source, places = SOURCES[name], search_paths(data_dir)
+    patterns = ["train*.parquet", *([source.pattern] if source.pattern else [])]
+    for place in places:
+        for pattern in patterns:
+            if files := sorted((place / name).rglob(pattern)):
+                return files
+    fetch = f"{source.fetch} (or give any folder of images with --proxy-dir)"
+    wanted = [f"{name}/{pattern}" for pattern in patterns]
+    raise missing(f"proxy dataset {source.title}", wanted, places, fetch)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """What a folder of the user's holds: its parquet files, or all images below it, sorted.
+
+    Raises:
+        DataError: when there is no such folder, or nothing in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"proxy folder '{folder}' (--proxy-dir) does not exist; {ADVICE}")
+    files = sorted(folder.glob("*.parquet")) or sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES
+    )
+    if not files:
+        raise DataError(f"proxy folder '{folder}' (--proxy-dir) holds nothing to read; {ADVICE}")
+    return files
+
+
+def prepared_images(files: Sequence[Path], image_shape: tuple[int, int, int]) -> Tensor:
+    """What `read_images` returns, decoded once and kept in the cache."""
+
+    def decode(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
+        return {"images": read_images(files, image_shape, tick)}, {}
+
+    tensors, _ = prepared_tensors(
+        "proxy-images", files, decode, variant=list(image_shape), version=VERSION
+    )
+    return tensors["images"]
+
+
+def read_images(
+    files: Sequence[Path],
+    image_shape: tuple[int, int, int],
+    tick: Tick = lambda done, total: None,
+) -> Tensor:
+    """Decode every image: cropped to the shape's aspect ratio, resized, in its number of channels.
+
+    Returns:
+        uint8, N×C×H×W.
+
+    Raises:
+        DataError: naming the damaged file, or when there are fewer than two images.
+    """
+    total, images = sum(map(_length, files)), []
+    for encoded, where in _encoded(files):
+        try:
+            images.append(decode_image(encoded, MODES[image_shape[0]], image_shape[1:]))
+        except Exception as error:  # Pillow raises whatever the bytes happen to trip over
+            raise damaged_image(where, error) from None
+        tick(len(images), total)
+    if len(images) < 2:
+        raise DataError(f"'{files[0].parent}' holds one proxy image; at least two are needed")
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def _length(path: Path) -> int:
+    """How many images a file holds."""
+    try:
+        if path.suffix == ".bz2":
+            with bz2.open(path) as lines:
+                return sum(1 for _ in lines)
+        if path.suffix != ".parquet":
+            return 1
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, EOFError, pa.ArrowException) as error:
+        raise damaged_image(f"'{path}'", error) from None
+
+
+def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
+    """The bytes of every image with a name for messages."""
+    for path in files:
+        try:
+            if path.suffix == ".parquet":
+                for number, row in enumerate(parquet_rows(path)):
+                    yield row.image, f"row {number} of '{path}'"
+            elif path.suffix == ".bz2":
+                for number, image in enumerate(_usps(path), 1):
+                    yield image, f"line {number} of '{path}'"
+            else:
+                yield path.read_bytes(), f"'{path}'"
+        except (OSError, pa.ArrowException, TypeError) as error:
+            raise damaged_image(f"'{path}'", error) from None
+        except ValueError as error:
+            raise DataError(f"'{path}' cannot be used: {error}; {ADVICE}") from None
+
+
+def _usps(path: Path) -> Iterator[bytes]:
+    """The images of torchvision's ``usps.bz2``, as PNG."""
+    from torchvision.datasets import USPS  # takes seconds, which prepared data need not wait for
+
+    try:
+        images = USPS(str(path.parent), train=True, download=False).data
+    except Exception as error:  # torchvision raises whatever the bytes happen to trip over
+        raise damaged_image(f"'{path}'", error) from None
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        yield buffer.getvalue()
+
+
+def damaged_image(where: str, error: Exception, what: str = "proxy data") -> DataError:
+    """The error of an image file that cannot be read; ``what`` it belongs to, for the message."""
+    text = " ".join(str(error).split())[:200]
+    return DataError(f"{what} are damaged: {where} cannot be read ({type(error).__name__}: {text})")

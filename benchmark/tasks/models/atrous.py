@@ -1,0 +1,106 @@
+"""Dilated and depthwise convolutions without the work that changes nothing.
+
+As a dilation approaches the size of the map, all taps of a 3×3 kernel but the middle one come to
+lie in the padding, and what is left is a 1×1 convolution (Chen et al. 2017, "Rethinking Atrous
+Convolution", Section 3.3). DeepLab's pyramid on small images is made of such kernels.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.tasks.models.banded import on_cpu
+from methods.acceleration.batch_last import as_autocast
+
+
+class AtrousConv2d(nn.Conv2d):
+    """An `nn.Conv2d` padded with zeros, whose taps that see nothing else are left out.
+
+    On a CPU a depthwise one is computed in float32, and with a dilation d as one of B·d² images
+    without: torch's kernels for strides in bfloat16 and for dilations in any type take up to
+    fourteen times as long. The result has autocast's type, as any convolution's.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """B×C×H×W to B×O×H'×W'."""
+        if not (1 < self.groups == self.in_channels and on_cpu(images)):
+            return self._convolve(images, self.weight, self.bias)
+        (images,) = as_autocast(images)
+        dtype = torch.promote_types(images.dtype, torch.float32)
+        bias = None if self.bias is None else self.bias.to(dtype)
+        with torch.autocast("cpu", enabled=False):
+            out = self._convolve(images.to(dtype), self.weight.to(dtype), bias, in_phases=True)
+        return out.to(images.dtype)
+
+    def as_plain(self) -> nn.Conv2d:
+        """The same layer as torch computes it, with the same parameters."""
+        plain = nn.Conv2d(
+            self.in_channels,
+            self.out_channels,
+            (self.kernel_size[0], self.kernel_size[1]),
+            (self.stride[0], self.stride[1]),
+            (int(self.padding[0]), int(self.padding[1])),
+            (self.dilation[0], self.dilation[1]),
+            self.groups,
+            bias=self.bias is not None,
+            device="meta",
+        )
+        plain.weight, plain.bias = self.weight, self.bias
+        return plain.train(self.training)
+
+    def _convolve(
+        self, images: Tensor, weight: Tensor, bias: Tensor | None, in_phases: bool = False
+    ) -> Tensor:
+        """The convolution, without the taps that see padding alone."""
+        dilation, padding = list(self.dilation), [int(size) for size in self.padding]
+        for axis, size in enumerate(images.shape[2:]):
+            taps = weight.shape[2 + axis]
+            middle = taps // 2
+            centred = taps % 2 == 1 and padding[axis] == middle * dilation[axis]
+            if size <= dilation[axis] and centred:
+                weight = weight.narrow(2 + axis, middle, 1)
+                dilation[axis], padding[axis] = 1, 0
+        if in_phases and self.stride == (1, 1) and _have_phases(images, dilation, padding):
+            padding = [size // step for size, step in zip(padding, dilation, strict=True)]
+            out = F.conv2d(_apart(images, dilation), weight, bias, 1, padding, 1, self.groups)
+            return _together(out, dilation)
+        return F.conv2d(images, weight, bias, self.stride, padding, dilation, self.groups)
+
+
+def with_atrous_convolutions(network: nn.Module) -> None:
+    """Let the layers of a network for which it pays be `AtrousConv2d`; their parameters stay."""
+    for layer in network.modules():
+        if type(layer) is not nn.Conv2d or isinstance(layer.padding, str):
+            continue
+        depthwise = 1 < layer.groups == layer.in_channels
+        if layer.padding_mode == "zeros" and (
+            max(layer.dilation) > 1 or (depthwise and max(layer.stride) > 1)
+        ):
+            layer.__class__ = AtrousConv2d  # a layer made anew would draw initial weights
+
+
+def _have_phases(images: Tensor, dilation: list[int], padding: list[int]) -> bool:
+    high, wide = dilation
+    return (
+        max(dilation) > 1
+        and images.shape[2] % high == images.shape[3] % wide == 0
+        and padding[0] % high == padding[1] % wide == 0
+    )
+
+
+def _apart(images: Tensor, dilation: list[int]) -> Tensor:
+    """Every d-th row and column as an image of its own: B·d·d×C×H/d×W/d, channels last."""
+    high, wide = dilation
+    batch, channels, height, width = images.shape
+    grid = images.permute(0, 2, 3, 1).reshape(
+        batch, height // high, high, width // wide, wide, channels
+    )
+    return grid.permute(0, 2, 4, 1, 3, 5).flatten(0, 2).permute(0, 3, 1, 2)
+
+
+def _together(phases: Tensor, dilation: list[int]) -> Tensor:
+    """What `_apart` took apart."""
+    grid = phases.permute(0, 2, 3, 1).reshape(-1, *dilation, *phases.shape[2:], phases.shape[1])
+    return grid.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)

@@ -1,0 +1,65 @@
+"""Critics: who judges synthetic images, trained once per task on its real training data.
+
+Not the teacher and not its seed: a generator was trained to please the teacher, so that the
+teacher's opinion of its images says nothing. A critic is trained, cached and verified exactly as
+a teacher is; only network and recipe are its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.machine.device import Precision
+from benchmark.tasks.base import Task
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.models.critic import Critic
+from benchmark.teachers.teacher import (
+    SHIPPED_LIMIT,
+    Say,
+    TeacherProgress,
+    TrainedTeacher,
+    keep_teacher,
+    obtain_teacher,
+    teacher_file,
+    teacher_folders,
+    weight_bytes,
+)
+
+
+def critic_task(task: Task) -> Task:
+    """The same task with its critic in the teacher's place."""
+    cls: type[Task] = type(
+        "CriticTask",
+        (type(task),),
+        {
+            "name": f"{task.name}-critic",
+            "teacher_recipe": task.critic_recipe,
+            "teacher_recipes": {},
+            "make_teacher": lambda self: Critic(self.num_classes, self.image_shape[0]),
+        },
+    )
+    return cls()
+
+
+def obtain_critic(
+    task: Task,
+    dataset: Dataset,
+    results: Path,
+    say: Say = print,
+    progress: TeacherProgress = lambda phase, step, total, loss: None,
+    device: str = "cpu",
+    precision: Precision = "fp32",
+) -> TrainedTeacher:
+    """A task's critic, found or freshly trained.
+
+    It is kept beside the records, so that whoever has the records can measure with the same one.
+    """
+    posed = critic_task(task)
+    folders = teacher_folders(results)
+    critic = obtain_teacher(
+        posed, dataset, folders, say, progress, device=device, precision=precision
+    )
+    beside = folders[0] / teacher_file(posed, dataset.checksum())
+    if weight_bytes(critic) <= SHIPPED_LIMIT and not beside.exists():
+        keep_teacher(critic, beside)
+    return critic

@@ -1,0 +1,322 @@
+"""Teachers: trained once per task, kept by content, verified whenever they are used.
+
+Training one may take hours, so it goes on where it was interrupted, with the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.machine import stopping
+from benchmark.machine.cache import cache_dir
+from benchmark.machine.checkpoints import LoopKeeper, forget, teacher_keeper
+from benchmark.machine.code import code_fingerprint
+from benchmark.machine.device import Precision, what_bits_depend_on
+from benchmark.machine.tensors import Corrupted, checksum, load_tensors, save_tensors
+from benchmark.metrics.classification import constant_share
+from benchmark.metrics.exam import exam_of
+from benchmark.metrics.segmentation import constant_miou
+from benchmark.records.canonical import digest
+from benchmark.records.record import TeacherInfo
+from benchmark.tasks.base import Task, TeacherRecipe
+from benchmark.tasks.data.base import Dataset
+from methods.acceleration.optimizers import SGD, Adam
+from methods.base.run import Run, derive_seed
+from methods.losses.predictions import IGNORE_INDEX, median_frequency_weights
+from methods.synthesis.augmentation import crop_flip, scale_crop_flip
+
+SHIPPED_LIMIT = 9 << 20
+"""Weights up to this many bytes are kept beside the records they belong to."""
+
+Say = Callable[[str], None]
+TeacherProgress = Callable[[str, int, int, float], None]
+
+
+@dataclass(frozen=True)
+class TrainedTeacher:
+    """Weights of a trained teacher and what is known of them."""
+
+    weights: dict[str, Tensor]
+    info: TeacherInfo
+
+    def build(self, task: Task) -> nn.Module:
+        """A fresh network with these weights."""
+        network = task.make_teacher()
+        network.load_state_dict(self.weights)
+        return network
+
+
+def teacher_file(task: Task, data_checksum: str, preset: str = "") -> str:
+    """File name of a budget preset's teacher: task, and a hash of everything it is made from."""
+    made_from = {
+        "task": task.name,
+        "version": task.version,
+        "data": data_checksum,
+        "recipe": task.recipe(preset).identity(),
+    }
+    return f"{task.name}-{digest(made_from)}.safetensors"
+
+
+def teacher_folders(results: Path) -> tuple[Path, ...]:
+    """Where teachers are looked for: beside the records, then in the cache.
+
+    In this order, because a record's teacher is part of its identity: with another one of the same
+    recipe, trained on this machine, every committed record would seem to be missing.
+    """
+    return (results / "teachers", cache_dir() / "teachers")
+
+
+def find_teacher(
+    task: Task, data_checksum: str, folders: Sequence[Path], say: Say = print, preset: str = ""
+) -> TrainedTeacher | None:
+    """The teacher from the first folder that holds it undamaged; damage is said."""
+    for folder in folders:
+        path = folder / teacher_file(task, data_checksum, preset)
+        try:
+            weights, header = load_tensors(path)
+            info = TeacherInfo.model_validate_json(header["teacher"])
+            if info.checksum != header["checksum"]:
+                raise Corrupted(f"'{path}' is damaged (it describes another teacher)")
+        except FileNotFoundError:
+            continue
+        except (Corrupted, KeyError, ValueError) as error:
+            say(f"cached teacher ignored: {error}; looking further, then training it again")
+            continue
+        return TrainedTeacher(weights, info)
+    return None
+
+
+def obtain_teacher(
+    task: Task,
+    dataset: Dataset,
+    folders: Sequence[Path],
+    say: Say = print,
+    progress: TeacherProgress = lambda phase, step, total, loss: None,
+    preset: str = "",
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    checkpoint_seconds: float | None = None,
+) -> TrainedTeacher:
+    """The teacher of a budget preset, from a folder or freshly trained and saved in the last.
+
+    Args:
+        task: gives the network and the recipe.
+        dataset: trained on one split, measured on the other.
+        folders: where teachers are looked for; the last is the cache's.
+        say: told of damage, in one sentence.
+        progress: told ``"teacher"``, step, total and loss.
+        preset: the budget whose recipe is followed.
+        device: where it is trained.
+        precision: ``bf16`` is used by recipes of mixed precision.
+        checkpoint_seconds: how often its training is kept in the cache, None for never.
+
+    Raises:
+        KeyboardInterrupt: when a stop was requested; where training is kept, it goes on from there
+            the next time.
+    """
+    data_checksum = dataset.checksum()
+    found = find_teacher(task, data_checksum, folders, say, preset)
+    if found is not None:
+        return found
+    path = folders[-1] / teacher_file(task, data_checksum, preset)
+    cache, keeper = folders[-1].parent, None
+    if checkpoint_seconds is not None:
+        bits = [code_fingerprint(Path(__file__)), *what_bits_depend_on(device, precision)]
+        keeper = teacher_keeper(cache, path.stem, checkpoint_seconds, bits)
+    with stopping.patiently():
+        teacher = train_teacher(task, dataset, progress, preset, device, precision, keeper)
+    keep_teacher(teacher, path)
+    forget(cache, path.stem)
+    return teacher
+
+
+def keep_teacher(teacher: TrainedTeacher, path: Path) -> None:
+    """Write a teacher's weights with what is known of them."""
+    save_tensors(path, teacher.weights, {"teacher": teacher.info.model_dump_json()})
+
+
+def weight_bytes(teacher: TrainedTeacher) -> int:
+    """Size of the weights."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in teacher.weights.values())
+
+
+def train_teacher(
+    task: Task,
+    dataset: Dataset,
+    progress: TeacherProgress,
+    preset: str = "",
+    device: str = "cpu",
+    precision: Precision = "fp32",
+    keeper: LoopKeeper | None = None,
+) -> TrainedTeacher:
+    """Train by the task's recipe; the weights after the last epoch are the teacher.
+
+    Args:
+        task: gives the network and the recipe.
+        dataset: trained on one split, measured on the other.
+        progress: told ``"teacher"``, step, total and loss.
+        preset: the budget whose recipe is followed.
+        device: where it is trained.
+        precision: ``bf16`` is used by recipes of mixed precision.
+        keeper: where the training is kept, to go on from there.
+
+    Raises:
+        KeyboardInterrupt: after a step, when a stop was requested.
+    """
+    # Dropout draws from the global generators, of which the GPU has its own.
+    forked = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    with torch.random.fork_rng(devices=forked):
+        network = _trained(task, dataset, progress, preset, device, precision, keeper)
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    info = TeacherInfo(
+        checksum=checksum(weights),
+        chance=_chance(task, dataset.test.labels),
+        recipe=task.recipe(preset).identity(),
+        **exam_of(task, dataset.test, device).measure(network).metrics,
+    )
+    return TrainedTeacher(weights, info)
+
+
+def _trained(
+    task: Task,
+    dataset: Dataset,
+    progress: TeacherProgress,
+    preset: str,
+    device: str,
+    precision: Precision,
+    keeper: LoopKeeper | None,
+) -> nn.Module:
+    recipe = task.recipe(preset)
+    images = dataset.train.images[: recipe.images].to(device)
+    labels = dataset.train.labels[: recipe.images].to(device)
+    torch.manual_seed(derive_seed(recipe.seed, "teacher-initialisation"))
+    network = task.make_teacher()
+    if recipe.pretrained:
+        task.load_pretrained(network)
+    network.to(device)
+    class_weights = (
+        median_frequency_weights(labels, task.num_classes) if recipe.class_balanced else None
+    )
+    batches = _Batches(len(images), recipe.batch, derive_seed(recipe.seed, "teacher-batches"))
+    crops = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-augmentation"))
+    total = recipe.epochs * batches.in_an_epoch
+    optimizer, schedule = _optimization(recipe, network, total)
+    reduced = recipe.mixed_precision and precision == "bf16"
+    network.train()
+    # A loop of a run, which goes on as a method's does; no budget limits a teacher.
+    run = Run(
+        next(iter(task.budgets.values())),
+        device=device,
+        stopping=stopping.requested,
+        keeper=keeper,
+    )
+    for step in run.steps(
+        "teacher",
+        total,
+        network=network,
+        optimizer=optimizer,
+        schedule=schedule,
+        batches=batches,
+        crops=crops,
+    ):
+        chosen = batches.next().to(device)
+        batch, wanted = images[chosen], labels[chosen]
+        if recipe.augmentation == "crop-flip":
+            batch = crop_flip(batch, crops)
+        elif recipe.augmentation == "scale-crop-flip":
+            batch, wanted = scale_crop_flip(batch, wanted, crops)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=reduced):
+            logits = network(task.preprocess(batch))
+        loss = teacher_loss(logits.float(), wanted.long(), class_weights)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        done = step + 1
+        # Reading a loss from an accelerator waits for it.
+        if device == "cpu" or done % 50 == 0 or done == total:
+            progress("teacher", done, total, loss.item())
+    return network.eval()
+
+
+def teacher_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy with the true labels, a mean over samples, in which void pixels do not count.
+
+    Args:
+        logits: B×K or B×K×H×W.
+        labels: B, or B×H×W with `IGNORE_INDEX` where a pixel is of no class.
+        class_weights: K, or None for equal ones.
+
+    Returns:
+        A scalar in [0, ∞); 0 when every pixel is void.
+    """
+    if labels.ndim == 1:  # where 255 is a class like any other
+        return F.cross_entropy(logits, labels, class_weights)
+    if (labels == IGNORE_INDEX).all():
+        return 0.0 * logits.sum()
+    return F.cross_entropy(logits, labels, class_weights, ignore_index=IGNORE_INDEX)
+
+
+class _Batches:
+    """Which images each batch holds: all in a random order, less a last one too small; again."""
+
+    def __init__(self, images: int, size: int, seed: int) -> None:
+        self._images = images
+        self._size = min(size, images)
+        self._stream = torch.Generator().manual_seed(seed)
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def in_an_epoch(self) -> int:
+        """Number of batches."""
+        return self._images // self._size
+
+    def next(self) -> Tensor:
+        """Numbers of the next batch's images."""
+        if len(self._order) < self._size:
+            self._order = torch.randperm(self._images, generator=self._stream)
+        chosen, self._order = self._order[: self._size], self._order[self._size :]
+        return chosen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stream": self._stream.get_state(), "order": self._order}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        self._stream.set_state(state["stream"])
+        self._order = state["order"]
+
+
+def _chance(task: Task, labels: Tensor) -> float:
+    if task.task_type == "segmentation":
+        return constant_miou(labels, task.num_classes)
+    return constant_share(labels)
+
+
+def _optimization(
+    recipe: TeacherRecipe, network: nn.Module, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "adam":
+        optimizer = Adam(network.parameters(), lr=rate, weight_decay=decay, fused=True)
+    else:
+        optimizer = SGD(
+            network.parameters(),
+            lr=rate,
+            momentum=recipe.momentum,
+            weight_decay=decay,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
+    if recipe.schedule == "cosine":
+        return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rate, steps, cycle_momentum=False
+    )

@@ -1,0 +1,129 @@
+"""The contract between a method and whoever runs it.
+
+A method turns a frozen teacher into a trained student. It sees a `Problem` (the teacher, a
+student factory, shapes, and only the data it declared) and a `Run` (budget, randomness,
+logging). Nothing here knows about the benchmark: a method can be used on anybody's teacher.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import nn
+
+from methods.base.objective import Distillation, Objective
+from methods.base.problem import DATA_FREE, Access, AccessError, Normalization, Problem
+from methods.base.run import Progress, Run, derive_seed
+from methods.base.samples import SampleSource
+from methods.base.states import Diverged
+from methods.base.student import train_student
+from methods.settings.budget import Budget
+from methods.settings.params import MethodParams
+
+__all__ = [
+    "DATA_FREE",
+    "Access",
+    "AccessError",
+    "Budget",
+    "Diverged",
+    "Method",
+    "Normalization",
+    "Problem",
+    "Progress",
+    "Run",
+    "derive_seed",
+    "refuse_unprepared",
+]
+
+
+def refuse_unprepared(problem: Problem, setting: str) -> str | None:
+    """Why images and student cannot be made together under an objective that needs images first.
+
+    Args:
+        problem: with the objective.
+        setting: the parameter that asks for it, for the message.
+    """
+    if problem.objective is None or not problem.objective.needs_samples_first:
+        return None
+    return (
+        f"objective '{problem.objective.name}' is prepared on finished samples, and with {setting} "
+        "there are none before the student learns"
+    )
+
+
+class Method(ABC):
+    """One approach to data-free knowledge distillation: one class, one file.
+
+    Class attributes:
+        name: identifier in commands and records, kebab-case.
+        title: as printed in tables.
+        paper: citation, or what the baseline stands for.
+        access: what it may see beyond the teacher.
+        version: raise it when the same parameters start to mean something else.
+        inverts_pixels: it optimises the pixels of every image, and so spends the budget's
+            ``inversion_images`` and ``inversion_steps`` where others train a generator.
+        Params: its hyper-parameters; defaults are the paper's.
+        settings: the paper's settings by task family, where they differ from the defaults.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    access: ClassVar[Access] = DATA_FREE
+    version: ClassVar[int] = 1
+    inverts_pixels: ClassVar[bool] = False
+    Params: ClassVar[type[MethodParams]] = MethodParams
+    settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, params: MethodParams | None = None) -> None:
+        self.params: Any = params if params is not None else self.Params()
+
+    @classmethod
+    def build_params(cls, overrides: Mapping[str, Any], family: str = "") -> MethodParams:
+        """Parameters for a task family: its paper settings, then ``overrides``.
+
+        Raises:
+            ParameterError: for an unknown, invalid or ineffective parameter.
+        """
+        return cls.Params.build(cls.name, overrides, cls.settings.get(family))
+
+    def supports(self, problem: Problem) -> str | None:
+        """None, or one sentence on why the method cannot run on this problem."""
+        return None
+
+    def note(self, problem: Problem) -> str:
+        """A few words on what is special about a run on this problem; shown beside the title."""
+        return ""
+
+    @abstractmethod
+    def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        """Make, or train, the source of the images the student learns from."""
+
+    def objective(self, problem: Problem) -> Objective:
+        """What the student minimises by default; Hinton's KD at the parameter ``temperature``."""
+        return Distillation(self.params.temperature)
+
+    def student_objective(self, problem: Problem) -> Objective:
+        """What the student minimises: the problem's objective if it has one, or the method's own.
+
+        A method with a loop of its own trains its student on this.
+        """
+        own = self.objective(problem)
+        return own if problem.objective is None else problem.objective.on(own)
+
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        """What the student learns from: ``samples``, unless a method adds to them."""
+        return samples
+
+    def distill(self, problem: Problem, samples: SampleSource, run: Run) -> nn.Module:
+        """Train a student on ``samples``; the shared loop unless a method needs another."""
+        seen = self.student_samples(problem, samples, run)
+        return train_student(problem, seen, self.student_objective(problem), run)
+
+    def fit(self, problem: Problem, run: Run) -> nn.Module:
+        """The whole method. Override it when generator and student are trained together."""
+        samples = run.reuse(lambda: self.synthesize(problem, run))
+        with run.phase("distillation"):
+            return self.distill(problem, samples, run)

@@ -1,0 +1,203 @@
+"""The one loop that trains a student, whatever its images and its objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from methods.acceleration.cuda_graphs import Gradients, Replayed, has_dropout
+from methods.acceleration.optimizers import SGD, Adam
+from methods.base.objective import Objective
+from methods.base.samples import Batch, Counted, SampleSource
+from methods.base.teacher import Teacher
+
+if TYPE_CHECKING:
+    from methods.base.problem import Problem
+    from methods.base.run import Run
+    from methods.settings.budget import Budget
+
+
+def student_optimizer(
+    parameters: Iterable[nn.Parameter], budget: Budget, steps: int, rate: float = 1.0
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The budget's optimiser and schedule, the same for every method of a table.
+
+    Args:
+        parameters: what is optimised.
+        budget: names the optimiser.
+        steps: over which the schedule runs.
+        rate: factor on the budget's learning rate.
+    """
+    rate, decay = rate * budget.student_lr, budget.student_weight_decay
+    optimizer: torch.optim.Optimizer
+    if budget.student_optimizer == "adam":
+        optimizer = Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+    else:
+        optimizer = SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9, fused=True)
+
+    def factor(step: int) -> float:
+        if budget.student_schedule == "constant":
+            return 1.0
+        if budget.student_schedule == "step":
+            return 1.0 if step < 0.8 * steps else 0.1
+        if budget.student_schedule == "thirds":
+            return float(0.1 ** min(3 * step // steps, 2))
+        return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def checkpoint_steps(total: int, evaluations: int) -> set[int]:
+    """``evaluations`` evenly spaced step counts, the last of them ``total``."""
+    return {round(total * (i + 1) / evaluations) for i in range(evaluations)} - {0}
+
+
+class Labels:
+    """Batches with the teacher's logits, which is asked unless the bank already knew them."""
+
+    def __init__(self, teacher: Teacher, device: torch.device) -> None:
+        @torch.no_grad()
+        def logits(images: Tensor) -> list[Tensor]:
+            return [teacher(images).float()]
+
+        self._ask = Replayed(logits, device, teacher.ledger)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch, labelled."""
+        if batch.teacher_logits is not None:
+            return batch
+        (logits,) = self._ask(batch.images)
+        return batch._replace(teacher_logits=logits)
+
+
+class StudentTraining:
+    """A student in training: its optimiser, its schedule and where it is shown.
+
+    Args:
+        problem: gives the student and the teacher.
+        objective: what is minimised; what it trains beside the student joins the optimiser.
+        run: budget, logging, checkpoints.
+        steps: how many steps there will be.
+        student: a fresh one unless given.
+        phase: name of the curves; only students of the phase ``distillation`` are shown.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        objective: Objective,
+        run: Run,
+        steps: int,
+        student: nn.Module | None = None,
+        phase: str = "distillation",
+    ) -> None:
+        self.student = student if student is not None else fresh_student(problem, run)
+        self.steps = steps
+        self.taken = 0
+        self._labelled = Labels(problem.teacher, run.device)
+        self._objective = objective
+        self._run = run
+        self._phase = phase
+        objective.attach(self.student, problem, run)
+        self._optimizer, self._schedule = student_optimizer(
+            [*self.student.parameters(), *objective.parameters()],
+            run.budget,
+            steps,
+            objective.rate,
+        )
+        self._gradients = Gradients(
+            [self._loss],
+            [*self.student.parameters(), *objective.parameters()],
+            run.device,
+            objective.replayable and not has_dropout(self.student),
+        )
+        shown = phase == "distillation"
+        self._shown_at = checkpoint_steps(steps, run.budget.evaluations) if shown else set()
+
+    def step(self, batch: Batch, samples: SampleSource) -> None:
+        """One optimisation step on ``batch``, which came from ``samples``.
+
+        Raises:
+            Diverged: when the loss is NaN or infinite.
+        """
+        if self._objective.needs_teacher:
+            batch = self._labelled(batch)
+        (loss,) = self._gradients([batch])
+        self._run.log(self._phase, self.taken, self.steps, loss=loss)
+        self._optimizer.step()
+        self._schedule.step()
+        self._run.ledger.student_steps += 1
+        self.taken += 1
+        if self.taken in self._shown_at:
+            self._run.checkpoint(self.student, self.taken, samples)
+
+    def _loss(self, batch: Batch) -> Tensor:
+        with self._run.autocast():
+            return self._objective(self.student, batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Student, objective, optimiser, schedule and position."""
+        return {
+            "student": self.student.state_dict(),
+            "objective": [parameter.detach() for parameter in self._objective.parameters()],
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "taken": self.taken,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Be as when ``state`` was taken."""
+        self.student.load_state_dict(state["student"])
+        with torch.no_grad():
+            for parameter, value in zip(
+                self._objective.parameters(), state["objective"], strict=True
+            ):
+                parameter.copy_(value)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.taken = state["taken"]
+
+    def learn_from(self, samples: SampleSource) -> None:
+        """All steps, on batches of ``samples``.
+
+        Raises:
+            Diverged: when the loss is NaN or infinite.
+            Stopped: after a step, when the run was asked to stop.
+        """
+        name = "student-batches" if self._phase == "distillation" else f"{self._phase}-batches"
+        stream = self._run.stream(name)
+        batches = Counted.of(samples.batches(self._run.budget.student_batch, stream))
+        with self._run.seeded(f"{self._phase}-dropout"):
+            for _ in self._run.steps(self._phase, self.steps, training=self, batches=batches):
+                self.step(next(batches), samples)
+
+
+def fresh_student(problem: Problem, run: Run) -> nn.Module:
+    """A student at its initialisation, in train mode on the run's device."""
+    return problem.make_student().to(run.device).train()
+
+
+def train_student(
+    problem: Problem, samples: SampleSource, objective: Objective, run: Run
+) -> nn.Module:
+    """Train a fresh student for the budget's steps and return it after the last one.
+
+    Args:
+        problem: gives the student and the teacher.
+        samples: where the images come from.
+        objective: what is minimised.
+        run: budget, random streams, logging.
+
+    Raises:
+        Diverged: when the loss is NaN or infinite.
+    """
+    if objective.needs_teacher:
+        samples = samples.label(problem.teacher)
+    student, steps = objective.prepare(fresh_student(problem, run), problem, samples, run)
+    training = StudentTraining(problem, objective, run, steps, student)
+    training.learn_from(samples)
+    return training.student

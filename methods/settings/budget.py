@@ -1,0 +1,178 @@
+"""What a run may spend. Importable without torch: records and tables carry budgets too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from methods.settings.params import ParameterError, nearest
+
+
+class Budget(BaseModel):
+    """What a run may spend; the same numbers for every method of a table."""
+
+    NOT_IDENTITY: ClassVar[set[str]] = {"inversion_images", "inversion_steps", "variant"}
+    """Left out of an identity: what is added where it is used, and a name of what is in there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="preset name: smoke, cpu, gpu or paper")
+    synthesis_steps: int = Field(ge=1, description="generator (or pixel) optimisation steps")
+    synthesis_batch: int = Field(ge=2, description="images per synthesis step")
+    epoch_steps: int = Field(
+        ge=1, description="synthesis steps that methods with epochs count as one epoch"
+    )
+    images: int = Field(
+        ge=0,
+        description="synthetic images drawn once and kept as a bank; 0 draws fresh ones each step",
+    )
+    validation_images: int = Field(
+        ge=1, description="images kept apart to measure teacher-student agreement"
+    )
+    inversion_images: int = Field(
+        0, ge=0, description="images made by methods that optimise the pixels of each"
+    )
+    inversion_steps: int = Field(0, ge=0, description="optimisation steps those images get")
+    student_steps: int = Field(ge=1, description="student optimisation steps")
+    student_batch: int = Field(ge=1, description="images per student step")
+    student_optimizer: Literal["adam", "sgd"] = Field(description="student optimiser")
+    student_lr: float = Field(gt=0, description="initial student learning rate")
+    student_weight_decay: float = Field(0.0, ge=0, description="student weight decay")
+    student_schedule: Literal["constant", "cosine", "step", "thirds"] = Field(
+        "cosine",
+        description="student learning-rate schedule; step is a tenth of it after four fifths, "
+        "thirds a tenth after each third",
+    )
+    evaluations: int = Field(10, ge=1, description="evenly spaced checkpoints, the last included")
+    variant: str = Field(
+        "", description="numbers that differ from the preset's, like synthesis_steps=4000"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_empty_variant(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that what was written before there were variants is what would be written now."""
+        values: dict[str, Any] = write(self)
+        if not values.get("variant"):
+            values.pop("variant", None)
+        return values
+
+    @property
+    def title(self) -> str:
+        """``cpu``, or ``cpu, synthesis_steps=4000`` for a variant of it."""
+        return f"{self.name}, {self.variant}" if self.variant else self.name
+
+    def varied(self, **numbers: Any) -> Budget:
+        """This preset with other numbers; those it has already make no variant of it.
+
+        Raises:
+            pydantic.ValidationError: for a name that is no number of a budget, or out of range.
+        """
+        changed = {n: value for n, value in numbers.items() if value != getattr(self, n, None)}
+        variant = ", ".join(f"{name}={value}" for name, value in changed.items())
+        return Budget(**{**self.model_dump(), **changed, "variant": variant})
+
+    def synthesis_part(self) -> dict[str, Any]:
+        """The numbers that decide which images are made, for the identity of a synthesis."""
+        names = ("synthesis_steps", "synthesis_batch", "epoch_steps", "images", "validation_images")
+        return {name: getattr(self, name) for name in names} | self._inversion()
+
+    def of_method(self, inverts_pixels: bool) -> Budget:
+        """These numbers without those that a method has no use for."""
+        if inverts_pixels:
+            return self
+        return self.model_copy(update={"inversion_images": 0, "inversion_steps": 0})
+
+    def identity(self) -> dict[str, Any]:
+        """The numbers that identify a run; unused ones are left out."""
+        numbers = self.model_dump(mode="json", exclude=self.NOT_IDENTITY)
+        return numbers | self._inversion()
+
+    def _inversion(self) -> dict[str, Any]:
+        names = ("inversion_images", "inversion_steps")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+
+PRESETS: Mapping[str, Budget] = {
+    "smoke": Budget(
+        name="smoke",
+        synthesis_steps=2,
+        synthesis_batch=8,
+        epoch_steps=2,
+        images=32,
+        validation_images=8,
+        inversion_images=16,
+        inversion_steps=2,
+        student_steps=4,
+        student_batch=8,
+        student_optimizer="adam",
+        student_lr=2e-3,
+        evaluations=1,
+    ),
+    "cpu": Budget(
+        name="cpu",
+        synthesis_steps=300,
+        synthesis_batch=128,
+        epoch_steps=20,
+        images=12288,
+        validation_images=1024,
+        inversion_images=1536,
+        inversion_steps=60,
+        student_steps=1500,
+        student_batch=128,
+        student_optimizer="adam",
+        student_lr=2e-3,
+        evaluations=3,
+    ),
+    # Fresh images at every step: a bank of large ones would not fit into memory.
+    "gpu": Budget(
+        name="gpu",
+        synthesis_steps=2400,
+        synthesis_batch=512,
+        epoch_steps=120,
+        images=0,
+        validation_images=5120,
+        inversion_images=10240,
+        inversion_steps=1000,
+        student_steps=48000,
+        student_batch=256,
+        student_optimizer="adam",
+        student_lr=2e-3,
+        evaluations=10,
+    ),
+}
+"""``smoke`` only shows that everything fits together, in seconds; ``cpu`` is for 32×32 images."""
+
+
+def preset(name: str, **changes: Any) -> Budget:
+    """The numbers of a preset, some of them changed.
+
+    Args:
+        name: of `PRESETS`.
+        changes: fields of `Budget`.
+
+    Raises:
+        ParameterError: one line, for an unknown preset or field, or a number out of range.
+    """
+    if name not in PRESETS:
+        raise ParameterError(f"there is no budget '{name}'; {nearest(name, list(PRESETS))}")
+    fields = list(Budget.model_fields)
+    for field in changes:
+        if field not in fields:
+            raise ParameterError(f"a budget has no number '{field}'; {nearest(field, fields)}")
+    try:
+        return Budget.model_validate({**PRESETS[name].model_dump(), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise ParameterError(
+            f"budget: {first['loc'][0]} is {first['input']!r}, but {message}"
+        ) from None

@@ -1,0 +1,186 @@
+"""Typed hyper-parameters: a sentence, a unit, a source and a tuning range for each.
+
+A method's ``Params`` is a frozen pydantic model whose fields are made with `param`. Three
+things that repositories of this field get wrong are errors here: a name nobody reads, a value
+out of range, and a setting that another setting switches off.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+Phase = Literal["synthesis", "distillation"]
+
+
+class ParameterError(ValueError):
+    """A parameter that does not exist, is out of range, or has no effect; one line."""
+
+
+class ParamInfo(NamedTuple):
+    """What `param` recorded about a field, for tables, tuning and the contract suite."""
+
+    source: str
+    unit: str
+    phase: Phase
+    tune: tuple[Any, ...]
+    active_when: Mapping[str, tuple[Any, ...]]
+    needs: tuple[str, ...]
+    inert: str
+    added: bool
+
+
+def param(
+    default: Any,
+    description: str,
+    *,
+    source: str,
+    unit: str = "",
+    phase: Phase = "synthesis",
+    tune: tuple[Any, ...] = (),
+    active_when: Mapping[str, tuple[Any, ...]] | None = None,
+    needs: tuple[str, ...] = (),
+    inert: str = "",
+    added: bool = False,
+    **bounds: Any,
+) -> Any:
+    """Declare one hyper-parameter.
+
+    Args:
+        default: the paper's value.
+        description: one sentence.
+        source: where the default comes from, for example ``"paper, Table 2"``.
+        unit: unit of the value, empty when it has none.
+        phase: ``distillation`` parameters leave the synthetic images unchanged, so that runs
+            which differ only there share one cached synthesis.
+        tune: the tuning range: (low, high) for a number, the choices for anything else.
+        active_when: other parameters and the values under which this one has an effect.
+        needs: other parameters that must not be zero or false for this one to have an effect.
+        inert: a reason, when the parameter is allowed to change nothing.
+        added: it came after runs of the method had been recorded, with a default under which they
+            mean what they did; left out of the record while it has that default.
+        bounds: pydantic's ``gt``, ``ge``, ``lt``, ``le``.
+    """
+    extra: dict[str, Any] = {
+        "source": source,
+        "unit": unit,
+        "phase": phase,
+        "tune": tune,
+        "active_when": dict(active_when or {}),
+        "needs": needs,
+        "inert": inert,
+        "added": added,
+    }
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+class MethodParams(BaseModel):
+    """Base of every method's ``Params``; no field of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    @classmethod
+    def info(cls, name: str) -> ParamInfo:
+        """What was declared about field ``name``."""
+        extra = cls.model_fields[name].json_schema_extra
+        assert isinstance(extra, dict), f"{cls.__qualname__}.{name} is not declared with param()"
+        return ParamInfo(**extra)  # type: ignore[arg-type]
+
+    @classmethod
+    def build(
+        cls, owner: str, overrides: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Validate ``overrides`` on top of the class's (or a task's) defaults.
+
+        Args:
+            owner: the method's name, for messages.
+            overrides: what the user set; each must exist, be in range and have an effect.
+            defaults: the paper's settings for one task, taking precedence over field defaults.
+
+        Raises:
+            ParameterError: one line that names the parameter and what to do.
+        """
+        for name in overrides:
+            if name not in cls.model_fields:
+                raise ParameterError(_unknown(owner, name, list(cls.model_fields)))
+        try:
+            params = cls(**{**(defaults or {}), **overrides})
+        except ValidationError as error:
+            raise ParameterError(_invalid(owner, cls, error)) from None
+        for name in overrides:
+            if reason := params.inactive(name):
+                raise ParameterError(f"{owner}: parameter '{name}' {reason}")
+        return params
+
+    def inactive(self, name: str) -> str:
+        """Why parameter ``name`` has no effect under the other settings; empty when it has."""
+        for other, values in self.info(name).active_when.items():
+            actual = getattr(self, other)
+            if actual not in values:
+                wanted = " or ".join(format_value(value) for value in values)
+                return (
+                    f"has no effect while {other}={format_value(actual)}; "
+                    f"set {other}={wanted} or leave '{name}' alone"
+                )
+        for other in self.info(name).needs:
+            if not getattr(self, other):
+                return (
+                    f"has no effect while {other}={format_value(getattr(self, other))}; "
+                    f"switch {other} on or leave '{name}' alone"
+                )
+        return ""
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings that identify a run, by name; building them again gives this object."""
+        usual = {
+            name
+            for name, field in type(self).model_fields.items()
+            if self.info(name).added and getattr(self, name) == field.default
+        }
+        return self.model_dump(mode="json", exclude=usual)
+
+    def of_phase(self, phase: Phase) -> dict[str, Any]:
+        """The settings that act in one phase, by name."""
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if self.info(name).phase == phase}
+
+
+def format_value(value: Any) -> str:
+    """A value the way it is typed after ``--set name=``."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """`` (did you mean 'x'?)`` or the list of valid names when nothing is close."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"choose from: {', '.join(sorted(valid)) or '(none)'}"
+
+
+def _unknown(owner: str, name: str, valid: list[str]) -> str:
+    return f"{owner} has no parameter '{name}'; {nearest(name, valid)}"
+
+
+def _invalid(owner: str, cls: type[MethodParams], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "parameters"
+    if not first["loc"]:
+        return f"{owner}: {first['msg'].removeprefix('Value error, ')}"
+    field: FieldInfo = cls.model_fields[name]
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return (
+        f"{owner}: parameter '{name}' is {first['input']!r}, but {message} "
+        f"(default {format_value(field.default)})"
+    )
+
+
+PER_PIXEL: Mapping[str, Mapping[str, Any]] = {
+    "camvid": {"temperature": 1.0},
+    "voc2012": {"temperature": 1.0},
+}
+"""DeGAN for segmentation distils per pixel at τ = 1; its table's other rows must do so as well."""

@@ -1,0 +1,323 @@
+"""Activation records: what a teacher's owner may ship in the place of the training data.
+
+Lopes, Fenu and Starner, "Data-Free Knowledge Distillation for Deep Neural Networks", 2017. The
+records are statistics of the pre-ReLU activations by class: a Gaussian for every layer, and a
+Gaussian of the leading graph-spectral coefficients for all layers jointly and for every pair of
+consecutive layers. They are computed in float64 and rounded to float16, whose error of 0.05 % is
+far below that of a mean over some thousand images; what float16 would change by more, because it is
+very large or very small, is rounded to float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.networks.pre_activations import hidden_layers, listening
+
+FORMAT = 2
+"""Raised when the same tensors start to mean something else."""
+
+HALF_ERROR = 2**-11
+"""Relative error of float16 in its normal range, from 6e-5 to 65,504."""
+
+TEMPERATURE = 8.0
+"""Logits are divided by it before they are recorded (released code)."""
+
+COVARIANCE_LIMIT = 256
+"""Layers with more units keep standard deviations only, and enter graphs by their channels."""
+
+GRAPH_UNITS = 1024
+"""Units of a graph over all layers, at most, unless classes and layers alone are more."""
+
+DEAD = 1e-4
+"""A unit whose standard deviation is below this share of the largest counts as constant."""
+
+ENERGY = 0.9
+"""Share of a graph's variance that the kept eigenvectors explain."""
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """Pre-ReLU activations of one layer by class, K classes and U units, float32.
+
+    Attributes:
+        name: of the module, or ``logits`` for the logits over `TEMPERATURE`.
+        mean: K×U.
+        std: K×U.
+        covariance: K×U×U, or None for a layer above the limit.
+    """
+
+    name: str
+    mean: Tensor
+    std: Tensor
+    covariance: Tensor | None
+
+
+@dataclass(frozen=True)
+class GraphRecord:
+    """A graph over the units of some layers, and the spectral coefficients by class.
+
+    The vertices are units, the weight of an edge is the correlation of its two ends over the whole
+    training set, and activations are a signal on the graph.
+
+    Attributes:
+        layers: positions of the layers in the records.
+        center: U, mean of every unit over the training set.
+        scale: U, its standard deviation (1 where it is all but constant).
+        basis: U×D, orthonormal: the leading eigenvectors of the correlations.
+        mean: K×D, mean coefficients of a class.
+        covariance: K×D×D, their covariance.
+    """
+
+    layers: tuple[int, ...]
+    center: Tensor
+    scale: Tensor
+    basis: Tensor
+    mean: Tensor
+    covariance: Tensor
+
+    def coefficients(self, units: Sequence[Tensor]) -> Tensor:
+        """Coefficients B×D of what `ActivationRecords.graph_units` says of all layers."""
+        signal = torch.cat([units[layer] for layer in self.layers], dim=1)
+        standard = (signal - self.center.to(signal)) / self.scale.to(signal)
+        return standard @ self.basis.to(signal)
+
+
+@dataclass(frozen=True)
+class ActivationRecords:
+    """All records of a teacher. Layers are in the order of the forward pass, the logits last."""
+
+    layers: tuple[LayerRecord, ...]
+    joint: GraphRecord
+    pairs: tuple[GraphRecord, ...]
+
+    @property
+    def hidden(self) -> list[str]:
+        """Names of the modules to listen to; the logits need no hook."""
+        return [layer.name for layer in self.layers[:-1]]
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The records as named tensors, for a file."""
+        tensors = {}
+        for i, layer in enumerate(self.layers):
+            for kind in ("mean", "std", "covariance"):
+                if (value := getattr(layer, kind)) is not None:
+                    tensors[f"layers/{i}/{kind}/{layer.name}"] = _halved(value)
+        for i, graph in enumerate((self.joint, *self.pairs)):
+            for kind in ("center", "scale", "basis", "mean", "covariance"):
+                tensors[f"graphs/{i}/{kind}"] = _halved(getattr(graph, kind))
+        return tensors
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> ActivationRecords:
+        """The records that `to_tensors` wrote.
+
+        Raises:
+            KeyError: when something is missing.
+        """
+        wide = {key: tensor.float() for key, tensor in tensors.items()}
+        keys = sorted(
+            (int(parts[1]), parts[3])
+            for parts in (key.split("/", 3) for key in wide)
+            if parts[0] == "layers" and parts[2] == "mean"
+        )
+        layers = tuple(
+            LayerRecord(
+                name,
+                wide[f"layers/{i}/mean/{name}"],
+                wide[f"layers/{i}/std/{name}"],
+                wide.get(f"layers/{i}/covariance/{name}"),
+            )
+            for i, name in keys
+        )
+        graphs = [
+            GraphRecord(
+                among,
+                *(
+                    wide[f"graphs/{i}/{kind}"]
+                    for kind in ("center", "scale", "basis", "mean", "covariance")
+                ),
+            )
+            for i, among in enumerate(_graphs(len(layers)))
+        ]
+        return cls(layers, graphs[0], tuple(graphs[1:]))
+
+    def graph_units(self, activations: Sequence[Tensor]) -> list[Tensor]:
+        """Every layer's activations B×C(×H×W) as the units B×U that its graphs are made of.
+
+        Raises:
+            ValueError: when the graphs are made of other units.
+        """
+        units = _graph_units(activations, [layer.covariance is None for layer in self.layers])
+        if (found := sum(values.shape[1] for values in units)) != len(self.joint.center):
+            raise ValueError(
+                f"the graphs of these activation records have {len(self.joint.center)} units where "
+                f"there should be {found}: an older version averaged the logits of many classes; "
+                "remove the teacher's metadata file, so that they are collected again"
+            )
+        return units
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """Float16 where that changes no vector by more than its relative error, else float32.
+
+    A row of a matrix is such a vector, in the ℓ1 norm: single values may be next to nothing beside
+    the others. Of centers and scales, by which units are divided, every value counts.
+    """
+    half, exact = tensor.half(), tensor.double()
+    error = half.double() - exact
+    if tensor.dim() == 1:
+        exact, error = exact[:, None], error[:, None]
+    kept = error.abs().sum(-1) <= HALF_ERROR * exact.abs().sum(-1)
+    return half if kept.all() else tensor.float()
+
+
+def _graphs(layers: int) -> list[tuple[int, ...]]:
+    """Which layers each graph joins: all of them, then the consecutive pairs."""
+    return [tuple(range(layers)), *((i, i + 1) for i in range(layers - 1))]
+
+
+def _graph_units(activations: Sequence[Tensor], large: Sequence[bool]) -> list[Tensor]:
+    """Small layers as they are, large ones by channel (mean over space); not too many in all.
+
+    Neighbouring units of a hidden layer that has too many are averaged. Logits never are, for the
+    mean of two classes tells neither; the hidden layers share what they leave.
+    """
+    *hidden, logits = activations
+    share = GRAPH_UNITS // len(activations)
+    if hidden:
+        share = max(1, min(share, (GRAPH_UNITS - logits.shape[1]) // len(hidden)))
+    units = []
+    for values, by_channel in zip(hidden, large[:-1], strict=True):
+        kept = values.flatten(1)
+        if by_channel and values.dim() > 2:
+            kept = values.flatten(2).mean(2)
+        units.append(F.adaptive_avg_pool1d(kept, share) if kept.shape[1] > share else kept)
+    return [*units, logits]
+
+
+@torch.no_grad()
+def collect_records(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    covariance_limit: int = COVARIANCE_LIMIT,
+    energy: float = ENERGY,
+    batch: int = 512,
+) -> ActivationRecords:
+    """Pass the training images through the network once and keep the statistics by class.
+
+    Args:
+        network: the teacher, in eval mode.
+        images: N×C×H×W, normalised as the network expects.
+        labels: N, the true classes or the network's predictions.
+        num_classes: K.
+        covariance_limit: most units of a layer whose covariance is kept.
+        energy: in (0, 1], share of the variance that a graph's basis keeps.
+        batch: images per forward pass.
+
+    Raises:
+        ValueError: when a class has no image.
+    """
+    counts = torch.bincount(labels, minlength=num_classes)
+    if empty := (counts == 0).nonzero().flatten().tolist():
+        raise ValueError(f"no image of class {empty[0]}: its activations cannot be recorded")
+    device = next(network.parameters()).device
+    names = hidden_layers(network, images[:1].to(device))
+    moments: list[ClassMoments] = []
+    units: list[Tensor] = []
+    done = 0
+    with listening(network, names) as heard:
+        for part, classes in zip(images.split(batch), labels.split(batch), strict=True):
+            logits = network(part.to(device))
+            activations = [heard[name] for name in names] + [logits / TEMPERATURE]
+            if not moments:
+                sizes = [values[0].numel() for values in activations]
+                moments = [
+                    ClassMoments(num_classes, size, size <= covariance_limit, device)
+                    for size in sizes
+                ]
+            kept = _graph_units(activations, [moment.second is None for moment in moments])
+            if not units:
+                # At once: small pieces between the large ones would keep all of their memory.
+                units = [torch.empty(len(images), values.shape[1]) for values in kept]
+            for moment, values in zip(moments, activations, strict=True):
+                moment.add(values.flatten(1), classes.to(device))
+            for whole, values in zip(units, kept, strict=True):
+                whole[done : done + len(part)] = values.cpu()
+            done += len(part)
+    layers = tuple(
+        LayerRecord(name, *moment.statistics())
+        for name, moment in zip([*names, "logits"], moments, strict=True)
+    )
+    graphs = [
+        _graph_of(among, units, labels, num_classes, energy) for among in _graphs(len(layers))
+    ]
+    # As a reader of the file will see them.
+    collected = ActivationRecords(layers, graphs[0], tuple(graphs[1:]))
+    return ActivationRecords.from_tensors(collected.to_tensors())
+
+
+class ClassMoments:
+    """Running sums of activations and their squares or products by class, in float64."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        units: int,
+        covariance: bool,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        def zeros(*size: int) -> Tensor:
+            return torch.zeros(size, dtype=torch.float64, device=device)
+
+        self.count = zeros(num_classes)
+        self.first, self.squares = zeros(num_classes, units), zeros(num_classes, units)
+        self.second = zeros(num_classes, units, units) if covariance else None
+
+    def add(self, values: Tensor, labels: Tensor) -> None:
+        """Add B×U activations of images with the given classes."""
+        for label in labels.unique().tolist():
+            rows = values[labels == label].double()
+            self.count[label] += len(rows)
+            self.first[label] += rows.sum(0)
+            self.squares[label] += rows.square().sum(0)
+            if self.second is not None:
+                self.second[label].addmm_(rows.t(), rows)
+
+    def statistics(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Mean, deviation and covariance (if kept), normalised by the count; on the CPU."""
+        mean = self.first / self.count[:, None]
+        variance = self.squares / self.count[:, None] - mean.square()
+        covariance = None
+        if self.second is not None:
+            covariance = self.second / self.count[:, None, None]
+            covariance -= mean[:, :, None] * mean[:, None, :]
+            covariance = covariance.cpu()
+        return mean.cpu(), variance.clamp(min=0).sqrt().cpu(), covariance
+
+
+def _graph_of(
+    among: tuple[int, ...], units: list[Tensor], labels: Tensor, num_classes: int, energy: float
+) -> GraphRecord:
+    signal = torch.cat([units[layer] for layer in among], dim=1).double()
+    center, scale = signal.mean(0), signal.std(0, correction=0)
+    # Float16 would round the scale of a unit that hardly changes to zero.
+    scale[scale <= DEAD * scale.max()] = 1
+    standard = (signal - center) / scale
+    values, vectors = torch.linalg.eigh(standard.t() @ standard / len(standard))
+    variance = values.flip(0).clamp(min=0).cumsum(0)
+    kept = int((variance < energy * variance[-1]).sum()) + 1
+    basis = vectors.flip(1)[:, :kept]
+    moments = ClassMoments(num_classes, kept, covariance=True)
+    moments.add(standard @ basis, labels)
+    mean, _, covariance = moments.statistics()
+    assert covariance is not None
+    return GraphRecord(among, center, scale, basis, mean, covariance)

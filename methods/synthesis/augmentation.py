@@ -1,0 +1,245 @@
+"""Random changes of images that keep their class, or change their map with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.base.problem import Normalization, Problem
+from methods.base.run import Run
+from methods.base.samples import Batch, Batches, Counted, ImageBank, SampleSource
+from methods.losses.predictions import IGNORE_INDEX
+
+SCALE, DEGREES, SHIFT, NOISE = 0.2, 15.0, 0.15, 0.1
+"""Most by which a view is scaled, rotated and moved (in image sizes); the noise's deviation."""
+
+CHUNK = 4096
+
+PADDING = 4
+SCALES = (0.5, 2.0)
+"""Least and largest random scale of a crop, as in the segmentation literature."""
+
+Augmentation = Literal["none", "crop-flip", "scale-crop-flip"]
+"""`crop_flip` is for images of one class, `scale_crop_flip` for those with a map."""
+
+SUITABLE: Mapping[str, Augmentation] = {
+    "classification": "crop-flip",
+    "segmentation": "scale-crop-flip",
+}
+"""By type of task."""
+
+
+def crop_flip(images: Tensor, stream: torch.Generator) -> Tensor:
+    """Pad by 4 black pixels, crop back at a random place, mirror every other image or so.
+
+    The augmentation of the CIFAR literature, drawn for each image on its own.
+
+    Args:
+        images: B×C×H×W in which black is 0, as stored or in [0, 1], on any device.
+        stream: a CPU generator, so that every device sees the same crops.
+
+    Returns:
+        B×C×H×W of the same dtype, in channels-last layout.
+    """
+    batch, _, height, width = images.shape
+    top = torch.randint(0, 2 * PADDING + 1, (batch, 1), generator=stream)
+    left = torch.randint(0, 2 * PADDING + 1, (batch, 1), generator=stream)
+    mirrored = torch.rand(batch, 1, generator=stream) < 0.5
+    rows = top + torch.arange(height)
+    columns = left + torch.arange(width)
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    padded = F.pad(images, (PADDING,) * 4).permute(0, 2, 3, 1)
+    device = images.device
+    crops = padded[
+        torch.arange(batch, device=device)[:, None, None],
+        rows.to(device)[:, :, None],
+        columns.to(device)[:, None, :],
+    ]
+    return crops.permute(0, 3, 1, 2)
+
+
+def scale_crop_flip(
+    images: Tensor, labels: Tensor, stream: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Scale every image and its map by the same random factor, crop or pad, mirror half of them.
+
+    The augmentation of the segmentation literature, drawn for each image on its own. What lies
+    beyond an image is black, and void in its map.
+
+    Args:
+        images: B×C×H×W in which black is 0, on any device; resampled bilinearly, and rounded where
+            they are integers.
+        labels: B×H×W maps; the nearest label is taken, so that no class is made up.
+        stream: a CPU generator, so that every device sees the same crops.
+
+    Returns:
+        Images and labels of the same shapes and types.
+    """
+    grid = _windows(images, stream)
+    return _seen_through(grid, images), _labels_through(grid, labels)
+
+
+def _windows(images: Tensor, stream: torch.Generator) -> Tensor:
+    """A random window on every image, B×H×W×2 in `grid_sample`'s coordinates."""
+    draw = torch.rand(4, len(images), generator=stream)
+    scale = SCALES[0] + (SCALES[1] - SCALES[0]) * draw[0]
+    mirror = torch.where(draw[1] < 0.5, -1.0, 1.0)
+    # In grid_sample's coordinates an image spans 2 and the window 2 / scale: its centre may move
+    # by what one is larger than the other.
+    right, down = (2 * draw[2:] - 1) * (1 - 1 / scale).abs()
+    zero = torch.zeros_like(scale)
+    affine = torch.stack([mirror / scale, zero, right, zero, 1 / scale, down], dim=1)
+    return F.affine_grid(
+        affine.view(-1, 2, 3).to(images.device), list(images.shape), align_corners=False
+    )
+
+
+def _seen_through(grid: Tensor, images: Tensor) -> Tensor:
+    pixels = F.grid_sample(images.float(), grid, align_corners=False)
+    return pixels if images.is_floating_point() else pixels.round().to(images.dtype)
+
+
+def _labels_through(grid: Tensor, labels: Tensor) -> Tensor:
+    # Outside is zero; so class k travels as k + 1, and void as zero.
+    shifted = torch.where(labels == IGNORE_INDEX, 0, labels.float() + 1)
+    moved = F.grid_sample(shifted[:, None], grid, mode="nearest", align_corners=False)[:, 0]
+    return torch.where(moved == 0, IGNORE_INDEX, moved - 1).to(labels.dtype)
+
+
+def unsuitable(augmentation: Augmentation, problem: Problem) -> str | None:
+    """Why a problem's images cannot be changed like this; None when they can."""
+    suitable = SUITABLE[problem.task_type]
+    if augmentation in ("none", suitable):
+        return None
+    return f"augmentation={augmentation} is not for {problem.task_type}; set {suitable} or none"
+
+
+class Augmented(SampleSource):
+    """A source whose every batch is changed at random; validation images stay as they are.
+
+    The teacher's logits are never attached, because no image is seen twice: whoever needs them asks
+    the teacher of the changed images.
+
+    Args:
+        source: where images, and labels where there are any, come from.
+        augmentation: how they are changed.
+        normalization: of the images. What lies beyond an image is a black pixel, normalised.
+        make_stream: of the random changes; called once for every sequence of batches, so that their
+            order is what it would be without.
+    """
+
+    def __init__(
+        self,
+        source: SampleSource,
+        augmentation: Augmentation,
+        normalization: Normalization,
+        make_stream: Callable[[], torch.Generator],
+    ) -> None:
+        self.source = source
+        self.augmentation = augmentation
+        self.normalization = normalization
+        self._make_stream = make_stream
+
+    def batches(self, size: int, stream: torch.Generator) -> Batches:
+        return _AugmentedBatches(self, self.source.batches(size, stream), self._make_stream())
+
+    def change(self, batch: Batch, stream: torch.Generator) -> Batch:
+        """The batch with other images and, where they are maps, labels; without any logits."""
+        pixels = self.normalization.denormalize(batch.images)
+        labels = batch.labels
+        if self.augmentation == "crop-flip":
+            pixels = crop_flip(pixels, stream)
+        elif self.augmentation == "scale-crop-flip":
+            grid = _windows(pixels, stream)
+            pixels = _seen_through(grid, pixels)
+            labels = None if labels is None else _labels_through(grid, labels)
+        return Batch(self.normalization.normalize(pixels), labels)
+
+    def validation(self, count: int, stream: torch.Generator) -> Tensor:
+        return self.source.validation(count, stream)
+
+    def label(self, teacher: nn.Module) -> Augmented:
+        """This source: logits of images as they were before would be wrong."""
+        return self
+
+
+class _AugmentedBatches(Batches):
+    """Batches of an `Augmented` source."""
+
+    def __init__(
+        self, source: Augmented, batches: Iterator[Batch], stream: torch.Generator
+    ) -> None:
+        self._source = source
+        self._batches = Counted.of(batches)
+        self._stream = stream
+
+    def __next__(self) -> Batch:
+        return self._source.change(next(self._batches), self._stream)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self._batches.state_dict(), "stream": self._stream.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        self._batches.load_state_dict(state["batches"])
+        self._stream.set_state(state["stream"])
+
+
+def augmented(
+    samples: SampleSource, augmentation: Augmentation, problem: Problem, run: Run
+) -> SampleSource:
+    """The samples, changed at random in every batch unless ``augmentation`` is ``none``."""
+    if augmentation == "none":
+        return samples
+
+    def crops() -> torch.Generator:
+        return run.stream("student-augmentation")
+
+    return Augmented(samples, augmentation, problem.normalization, crops)
+
+
+def random_views(images: Tensor, stream: torch.Generator, flip: bool = False) -> Tensor:
+    """Every image scaled, rotated and moved at random, with a little normal noise.
+
+    Args:
+        images: B×C×H×W in the teacher's input space; what a view sees beyond the border is the
+            mirrored image.
+        stream: of the random numbers, on the images' device.
+        flip: mirror half of them at random, left to right.
+
+    Returns:
+        B×C×H×W.
+    """
+    scale, turn, right, down = 2 * torch.rand(4, len(images), generator=stream) - 1
+    # In grid_sample's coordinates an image is 2 wide and high.
+    angle, right, down = turn * math.radians(DEGREES), 2 * SHIFT * right, 2 * SHIFT * down
+    cos, sin = angle.cos() / (1 + SCALE * scale), angle.sin() / (1 + SCALE * scale)
+    affine = torch.stack([cos, -sin, right, sin, cos, down], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    if flip:
+        mirrored = torch.rand(len(images), generator=stream) < 0.5
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    views = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return views + NOISE * torch.randn(views.shape, generator=stream)
+
+
+def with_views(bank: ImageBank, count: int, run: Run, flip: bool = False) -> ImageBank:
+    """The bank with ``count`` random views of every training image; validation images stay alone.
+
+    The views are made once, so that the teacher labels them once.
+    """
+    if not count:
+        return bank
+    stream = run.stream("augmentation")
+    train, held_out = bank.images.split([len(bank), bank.held_out])
+    views = [
+        random_views(part.float(), stream, flip).to(train.dtype)
+        for _ in range(count)
+        for part in train.split(CHUNK)
+    ]
+    run.ledger.synthetic_images += count * len(train)
+    return ImageBank(torch.cat([train, *views, held_out]), bank.held_out, device=bank.device)

@@ -1,0 +1,179 @@
+"""Training an image generator against the teacher, and drawing from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from methods.acceleration.cuda_graphs import Replayed
+from methods.acceleration.optimizers import Adam, improve
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import Draw, OnlineSource, SampleSource, bank_of
+from methods.base.states import Part
+from methods.networks.generators import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
+from methods.settings.params import MethodParams, param
+
+TermLogger = dict[str, Tensor]
+
+
+class GeneratedBatch(NamedTuple):
+    """One generator step: what went in and what the teacher made of it, in float32."""
+
+    latents: Tensor
+    images: Tensor
+    features: Tensor
+    logits: Tensor
+
+
+class GeneratorParams(MethodParams):
+    """Hyper-parameters every method with the upsampling generator has."""
+
+    latent_dim: int = param(
+        100, "length of a latent vector", source="RDSKD and DAFL, MNIST", tune=(50, 1000), ge=1
+    )
+    generator_width: int = param(
+        128,
+        "channels of the generator's first convolution",
+        source="released DAFL and RDSKD code",
+        tune=(32, 128),
+        ge=2,
+    )
+    batch_norm_eps: float = param(
+        LEGACY_BATCH_NORM_EPS,
+        "eps of the generator's middle BatchNorms; 0.8 is the slip every published number has",
+        source="released DAFL and RDSKD code",
+        tune=(1e-5, 0.8),
+        gt=0,
+    )
+
+
+def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> UpsamplingGenerator:
+    """The published generator, initialised from the run's seed."""
+    with run.seeded("generator"):
+        generator = UpsamplingGenerator(
+            params.latent_dim, problem.image_shape, params.generator_width, params.batch_norm_eps
+        )
+    return generator.to(run.device).to(memory_format=torch.channels_last)
+
+
+def draw_latents(count: int, latent_dim: int, stream: torch.Generator, run: Run) -> Tensor:
+    """Standard normal latents, B×Z, drawn on the CPU so that every device sees the same."""
+    on_gpu = run.device.type == "cuda"  # which then need not be waited for
+    latents = torch.randn(count, latent_dim, generator=stream, pin_memory=on_gpu)
+    return latents.to(run.device, non_blocking=on_gpu)
+
+
+def generate(
+    generator: UpsamplingGenerator, problem: Problem, latents: Tensor, run: Run
+) -> GeneratedBatch:
+    """Images of ``latents`` and the teacher's features and logits, with gradients."""
+    with run.autocast():
+        images = generator(latents)
+        features = problem.teacher.forward_features(images)
+        pooled = problem.teacher.forward_head(features, pre_logits=True)
+        logits = problem.teacher.forward_head(features)
+    run.ledger.synthetic_images += len(latents)
+    return GeneratedBatch(latents, images.float(), pooled.float(), logits.float())
+
+
+def train_generator(
+    problem: Problem,
+    run: Run,
+    generator: UpsamplingGenerator,
+    learning_rate: float,
+    loss: Callable[[GeneratedBatch, int], dict[str, Tensor]],
+    beside: Mapping[str, Part] | None = None,
+    *,
+    after: Callable[[Mapping[str, Tensor], int], None] = lambda terms, step: None,
+    replay: bool = False,
+) -> None:
+    """Minimise ``loss`` over the generator for the budget's synthesis steps, with Adam.
+
+    Args:
+        problem: gives the teacher.
+        run: budget, random streams, logging.
+        generator: trained in place.
+        learning_rate: Adam's.
+        loss: of a batch and the step's number; returns named terms, ``loss`` (their total,
+            with gradient) first.
+        beside: what ``loss`` and ``after`` change, for `Run.steps`.
+        after: told the terms of every step, detached, and its number.
+        replay: let a GPU record a step and replay it (`methods.acceleration.cuda_graphs`). For
+            losses that compute with the batch, and with tensors that ``after`` changes in place,
+            and do nothing else: they are called for the first steps only.
+
+    Raises:
+        Diverged: when a term is NaN or infinite.
+        Stopped: after a step, when the run was asked to stop.
+    """
+    budget = run.budget
+    stream = run.stream("generator-latents")
+    optimizer = Adam(
+        generator.parameters(), lr=learning_rate, fused=True, capturable=run.device.type == "cuda"
+    )
+    generator.train()
+    steps = run.steps(
+        "synthesis",
+        budget.synthesis_steps,
+        generator=generator,
+        optimizer=optimizer,
+        latents=stream,
+        **(beside or {}),
+    )
+    names: list[str] = []
+
+    def turn(latents: Tensor) -> list[Tensor]:
+        terms = loss(generate(generator, problem, latents, run), step)
+        names[:] = terms
+        improve(optimizer, terms["loss"])
+        return [term.detach() for term in terms.values()]
+
+    take_turn = Replayed(turn, run.device, run.ledger, replay)
+    for step in steps:
+        values = take_turn(draw_latents(budget.synthesis_batch, generator.latent_dim, stream, run))
+        terms = dict(zip(names, values, strict=True))
+        after(terms, step)
+        run.log("synthesis", step, budget.synthesis_steps, **terms)
+
+
+def drawing_from(generator: UpsamplingGenerator, mode: Literal["train", "eval"], run: Run) -> Draw:
+    """A function that draws images with the generator's BatchNorms in the given mode."""
+
+    @torch.no_grad()
+    def images(latents: Tensor) -> list[Tensor]:
+        with run.autocast():
+            return [generator(latents).float()]
+
+    of_latents = Replayed(images, run.device)
+
+    def draw(count: int, stream: torch.Generator) -> Tensor:
+        generator.train(mode == "train")
+        (drawn,) = of_latents(draw_latents(count, generator.latent_dim, stream, run))
+        return drawn
+
+    return draw
+
+
+def samples_from(draw: Draw, run: Run) -> SampleSource:
+    """What the budget asks for: a bank drawn once, or fresh images at each step."""
+    budget = run.budget
+
+    def count(images: int) -> None:
+        run.ledger.synthetic_images += images
+
+    if budget.images == 0:
+        return OnlineSource(draw, count)
+    bank = bank_of(
+        draw,
+        budget.images,
+        budget.validation_images,
+        budget.synthesis_batch,
+        run.stream("bank"),
+        run.device,
+    )
+    count(len(bank.images))
+    return bank

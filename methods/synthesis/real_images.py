@@ -1,0 +1,26 @@
+"""Banks of training and of proxy images."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods.base.problem import Problem
+from methods.base.run import Run
+from methods.base.samples import ImageBank
+
+
+def _real_images(images: Tensor, run: Run, labels: Tensor | None = None) -> ImageBank:
+    """A bank of real images, a tenth (at most the budget's number) kept for validation."""
+    held_out = max(1, min(run.budget.validation_images, len(images) // 10))
+    return ImageBank(images, held_out, labels, run.device)
+
+
+def shuffled_proxies(problem: Problem, run: Run) -> ImageBank:
+    """A bank of the proxy images, in random order.
+
+    Folders of images come sorted by class; validation must not see one class only.
+    """
+    images = problem.proxy_images
+    order = torch.randperm(len(images), generator=run.stream("proxy-order"))
+    return _real_images(images[order], run)
