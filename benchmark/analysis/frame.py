@@ -64,6 +64,7 @@ def row(record: Record) -> dict[str, Any]:
         "peak_memory_mib": ledger.peak_memory_mib,
         "threads": record.environment.threads,
         "code_version": record.environment.code_version,
+        "fingerprint": record.environment.fingerprint,
         "kd_loss_variance": kd_loss_variance(record),
         **record.metrics,
         **image_metrics(record),

@@ -137,10 +137,9 @@ def replay(
         console.print(f"  {escape(line)}", highlight=False)
     then, now = record.environment, again.environment
     for name in type(then).model_fields:
-        if getattr(then, name) != getattr(now, name):
-            console.print(
-                f"  made with {name} {getattr(then, name)}, replayed with {getattr(now, name)}"
-            )
+        old, new = getattr(then, name), getattr(now, name)
+        if old and old != new:  # records older than fingerprints have none
+            console.print(f"  made with {name} {old}, replayed with {new}")
     return 1
 
 

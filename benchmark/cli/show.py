@@ -216,7 +216,7 @@ def _record(record: Record, results: Path, console: Console) -> None:
         f"{record.ledger.teacher_backward:,} backward",
         "synthetic images": f"{record.ledger.synthetic_images:,}",
         "student steps": f"{record.ledger.student_steps:,}",
-        "environment": ", ".join(str(value) for _, value in record.environment),
+        "environment": ", ".join(str(value) for _, value in record.environment if value),
         "created": record.created,
     }
     for name, value in rows.items():

@@ -107,8 +107,8 @@ def processor(device: torch.device) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def environment(device: torch.device, precision: Precision) -> Environment:
-    """What a record says about where it was made."""
+def environment(device: torch.device, precision: Precision, fingerprint: str = "") -> Environment:
+    """What a record says about where it was made, and by which code."""
     return Environment(
         python=platform.python_version(),
         torch=torch.__version__,
@@ -117,6 +117,7 @@ def environment(device: torch.device, precision: Precision) -> Environment:
         threads=torch.get_num_threads(),
         precision=precision,
         code_version=code_version(),
+        fingerprint=fingerprint,
     )
 
 

@@ -215,8 +215,14 @@ class LedgerInfo(_Strict):
     peak_memory_mib: int = 0
 
 
-class Environment(_Strict):
-    """Where it ran; never a path or a host name."""
+class Environment(_OmitsUnset):
+    """Where a run was made, and with what; never a path or a host name.
+
+    ``fingerprint`` is a hash of the code that made it (`benchmark.machine.fingerprint`), empty in
+    records that are older than fingerprints.
+    """
+
+    later = frozenset({"fingerprint"})
 
     python: str
     torch: str
@@ -225,6 +231,7 @@ class Environment(_Strict):
     threads: int
     precision: str
     code_version: str
+    fingerprint: str = ""
 
 
 FEW_IMAGES = 2048

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
-from benchmark.machine.code import code_of
 from benchmark.machine.device import what_bits_depend_on
 from benchmark.machine.tensors import Corrupted, load_tensors, save_tensors
 from benchmark.records.canonical import digest
@@ -37,10 +36,17 @@ class SampleCache:
         method: decides which parameters belong to the synthesis.
         teacher: the teacher's checksum is part of the synthesis' identity.
         run: whose ledger and curves a found bank fills in.
+        code: fingerprint of the method and the networks, which a bank of images depends on.
     """
 
     def __init__(
-        self, context: Context, spec: Spec, method: Method, teacher: TeacherInfo, run: Run
+        self,
+        context: Context,
+        spec: Spec,
+        method: Method,
+        teacher: TeacherInfo,
+        run: Run,
+        code: str,
     ) -> None:
         self.run = run
         self.stored = not method.access & Access.TRAIN_IMAGES
@@ -48,7 +54,7 @@ class SampleCache:
         identity = {
             "task": [spec.task, spec.task_version, spec.data],
             "teacher": teacher.checksum,
-            "method": [spec.method, spec.method_version, code_of(type(method))],
+            "method": [spec.method, spec.method_version, code],
             "params": method.params.of_phase("synthesis"),
             "budget": spec.budget.synthesis_part(),
             "seed": spec.seed,

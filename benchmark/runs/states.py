@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.machine.checkpoints import LoopKeeper, _folder
-from benchmark.machine.code import code_of
 from benchmark.machine.device import what_bits_depend_on
 from benchmark.machine.tensors import load_tensors, save_tensors
 from benchmark.records.canonical import digest
 from benchmark.runs.evaluation import Checkpoints
-from methods.base.method import Method
 
 if TYPE_CHECKING:
     from benchmark.runs.job import Context
@@ -24,18 +22,13 @@ class RunKeeper(LoopKeeper):
     Args:
         context: where the cache is, how often to keep, and on what the bits depend.
         run_id: of the run.
-        method: its code is part of what a state is for.
+        code: fingerprint of what runs; a state goes on with no other code.
         snapshots: the students shown so far, which belong to the state.
     """
 
-    def __init__(
-        self, context: Context, run_id: str, method: Method, snapshots: Checkpoints
-    ) -> None:
+    def __init__(self, context: Context, run_id: str, code: str, snapshots: Checkpoints) -> None:
         assert context.checkpoint_seconds is not None
-        identity = [
-            code_of(type(method)),
-            what_bits_depend_on(context.device, context.precision),
-        ]
+        identity = [code, what_bits_depend_on(context.device, context.precision)]
         folder = _folder(context.cache) / f"{run_id}-{digest(identity)}"
         super().__init__(folder, context.checkpoint_seconds, f"run {run_id}")
         self._snapshots = snapshots

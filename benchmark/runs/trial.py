@@ -24,10 +24,11 @@ from benchmark.machine.device import (
     keep_freed_memory,
     peak_memory_mib,
 )
+from benchmark.machine.fingerprint import fingerprint, sources
 from benchmark.machine.process import process_as_before
 from benchmark.machine.tensors import checksum
 from benchmark.metrics.exam import Scores, exam_of
-from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Status
+from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.runs.evaluation import Checkpoints, evaluate
 from benchmark.runs.failures import failure, one_line
 from benchmark.runs.job import Context, Job, RunProgress
@@ -97,6 +98,7 @@ class Trial:
         self.context = context
         self.task = get_task(job.spec.task)
         self.method_class = discover(context.method_folders)[job.spec.method]
+        self.code = code_of(job.spec, self.method_class)
         self.run = Run(
             job.spec.budget,
             job.spec.seed,
@@ -122,12 +124,14 @@ class Trial:
         self.checkpoints = Checkpoints(network, run)
         run.on_checkpoint = self.checkpoints.take
         if self.context.reuse_samples:
-            cache = SampleCache(self.context, spec, self.method, self.job.teacher.info, run)
+            code = fingerprint(*sources(self.method_class, type(self.task)))
+            teacher = self.job.teacher.info
+            cache = SampleCache(self.context, spec, self.method, teacher, run, code)
             run.find_samples = cache.reuse
 
     def go_on(self) -> None:
         """Go on from where an interrupted run was, and keep where this one is."""
-        self.run.keeper = RunKeeper(self.context, self.job.run_id, self.method, self.checkpoints)
+        self.run.keeper = RunKeeper(self.context, self.job.run_id, self.code, self.checkpoints)
 
     def conclude(self, status: Status, reason: str, student: object) -> Record:
         """Check the teacher, evaluate the student, write the record."""
@@ -226,9 +230,19 @@ def to_record(
         curves=rounded(run.curves) if run is not None and keep_curves else {},
         teacher=job.teacher.info,
         data_note=job.data_note,
-        environment=environment(torch.device(context.device), context.precision),
+        environment=environment(
+            torch.device(context.device), context.precision, code_of(job.spec, method)
+        ),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
     )
+
+
+def code_of(spec: Spec, method: type[Method]) -> str:
+    """The fingerprint of all that makes a run: its method, its networks and its objective."""
+    classes: list[type] = [method, type(get_task(spec.task))]
+    if spec.objective is not None:
+        classes.append(discover_objectives()[spec.objective.name])
+    return fingerprint(*sources(*classes))
 
 
 def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Context) -> Problem:

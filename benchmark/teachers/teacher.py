@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from benchmark.machine import stopping
 from benchmark.machine.cache import cache_dir
 from benchmark.machine.checkpoints import LoopKeeper, forget, teacher_keeper
-from benchmark.machine.code import code_fingerprint
 from benchmark.machine.device import Precision, what_bits_depend_on
+from benchmark.machine.fingerprint import fingerprint, sources
 from benchmark.machine.tensors import Corrupted, checksum, load_tensors, save_tensors
 from benchmark.metrics.classification import constant_share
 from benchmark.metrics.exam import exam_of
@@ -128,7 +128,8 @@ def obtain_teacher(
     path = folders[-1] / teacher_file(task, data_checksum, preset)
     cache, keeper = folders[-1].parent, None
     if checkpoint_seconds is not None:
-        bits = [code_fingerprint(Path(__file__)), *what_bits_depend_on(device, precision)]
+        code = fingerprint(Path(__file__), *sources(type(task)))
+        bits = [code, *what_bits_depend_on(device, precision)]
         keeper = teacher_keeper(cache, path.stem, checkpoint_seconds, bits)
     with stopping.patiently():
         teacher = train_teacher(task, dataset, progress, preset, device, precision, keeper)

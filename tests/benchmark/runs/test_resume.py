@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from benchmark.contract import checks
 from benchmark.errors import UserError
-from benchmark.machine import checkpoints as resume
-from benchmark.machine import stopping
+from benchmark.machine import checkpoints, stopping
+from benchmark.machine.device import what_bits_depend_on
 from benchmark.machine.tensors import load_tensors, pack, save_tensors, unpack
 from benchmark.records.record import Record
+from benchmark.runs import states, trial
 from benchmark.suites.suite import MethodEntry
 from methods.base.registry import discover
 from methods.base.run import Run
@@ -143,7 +144,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on(
     def full(path: Path, *rest: Any) -> str:
         raise UserError(f"cannot write '{path}': No space left on device")
 
-    monkeypatch.setattr(resume, "save_tensors", full)
+    monkeypatch.setattr(checkpoints, "save_tensors", full)
     assert facts(attempts()) == whole
     assert "No space left on device" in caplog.text
 
@@ -154,10 +155,10 @@ def test_what_other_bits_come_from_does_not_go_on(
 ) -> None:
     attempts(stop_after=3)
     if changed == "code":
-        monkeypatch.setattr(resume, "code_of", lambda method: "other code")
+        monkeypatch.setattr(trial, "code_of", lambda spec, method: "other code")
     elif changed == "torch":
-        now = [*resume.what_bits_depend_on("cpu", "fp32")[:-1], "0.0"]
-        monkeypatch.setattr(resume, "what_bits_depend_on", lambda device, precision: now)
+        now = [*what_bits_depend_on("cpu", "fp32")[:-1], "0.0"]
+        monkeypatch.setattr(states, "what_bits_depend_on", lambda device, precision: now)
     elif changed == "processor":
         monkeypatch.setattr("benchmark.machine.device.processor", lambda device: "an older one")
     elif changed == "precision":
@@ -174,7 +175,7 @@ def test_the_hosts_threads_do_not_matter_to_a_gpu(monkeypatch: pytest.MonkeyPatc
     for threads in (1, 2):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         for device in ("cpu", "cuda:1"):
-            found[device, threads] = resume.what_bits_depend_on(device, "bf16")
+            found[device, threads] = what_bits_depend_on(device, "bf16")
     assert found["cpu", 1] != found["cpu", 2]
     assert found["cuda:1", 1] == found["cuda:1", 2]
 
@@ -183,9 +184,9 @@ def test_states_are_kept_no_more_often_than_asked(
     attempts: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[str] = []
-    save = resume.RunKeeper.save
+    save = states.RunKeeper.save
     monkeypatch.setattr(
-        resume.RunKeeper,
+        states.RunKeeper,
         "save",
         lambda self, loop, *rest: (saved.append(loop), save(self, loop, *rest)),
     )

@@ -392,7 +392,7 @@ def test_a_bank_is_kept_by_all_that_decides_its_images(
     def path(where: Context = context, **changes: Any) -> Path:
         spec = job.spec.model_copy(update=changes)
         run = Run(spec.budget, spec.seed)
-        return SampleCache(where, spec, method, digits_teacher.info, run).path
+        return SampleCache(where, spec, method, digits_teacher.info, run, "code").path
 
     def budget(**changes: Any) -> Path:
         return path(budget=job.spec.budget.model_copy(update=changes))

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from benchmark.machine import stopping
-from benchmark.machine.code import code_fingerprint
 from benchmark.machine.tensors import checksum
 from benchmark.tasks.base import TeacherRecipe
 from benchmark.tasks.data.digits import read_digits
@@ -232,24 +231,8 @@ def test_a_teacher_of_other_code_does_not_go_on_from_this_one(
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted_at(9, dropping_out, tmp_path, lambda: signal.raise_signal(signal.SIGINT))
-    monkeypatch.setattr(teachers, "code_fingerprint", lambda own: "other code")
+    monkeypatch.setattr(teachers, "fingerprint", lambda *files: "other code")
     assert interrupted_at(0, dropping_out, tmp_path) == list(range(1, 45))
-
-
-@pytest.mark.parametrize("where", ["methods", "models", "own"])
-def test_an_edit_is_noticed_wherever_bits_come_from(
-    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in ("methods/objectives", "models", "own"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "text.py").write_text("before")
-    monkeypatch.setattr("methods.__path__", [str(tmp_path / "methods")])
-    monkeypatch.setattr("benchmark.tasks.models.__path__", [str(tmp_path / "models")])
-    own = tmp_path / "own" / "text.py"
-    before = code_fingerprint.__wrapped__(own)
-    assert code_fingerprint.__wrapped__(own) == before
-    next((tmp_path / where).rglob("*.py")).write_text("after")
-    assert code_fingerprint.__wrapped__(own) != before
 
 
 def test_a_recipe_may_use_some_of_the_images(task: Digits, monkeypatch: pytest.MonkeyPatch) -> None:

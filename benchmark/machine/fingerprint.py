@@ -1,0 +1,185 @@
+"""Which program made something: a hash of the syntax of every module that it really imports.
+
+What was made with other code is not gone on with and not used again, and the record of a run keeps
+the fingerprint of the code that made it. Comments, docstrings and layout count for nothing, nor
+does a module that is not imported: a new method, or another page, makes nothing stale.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("methods", "benchmark")
+"""The packages of this repository. A method's images depend on nothing in ``benchmark`` but the
+networks; the rest of it is in a run's identity, or cannot be seen by a method."""
+NETWORKS = ROOT / "benchmark" / "tasks" / "models"
+
+LIBRARIES = ("site-packages", "dist-packages")
+"""Folders whose modules count only where a method's own package lies there. Of the libraries a
+record keeps the version."""
+
+
+@cache
+def fingerprint(*files: Path) -> str:
+    """A hash of what these files and the modules that they import compute; 16 hexadecimal digits.
+
+    Followed are imports from ``methods``, from the tasks' networks, and from a file's own folder
+    or package, those inside functions included. A name that a package's ``__init__`` only passes
+    on leads to the module that defines it. Equal on every machine and version of Python.
+
+    Args:
+        files: the sources to start from, such as a method's and a task's.
+    """
+    reached = {file.resolve() for file in files}
+    waiting = list(reached)
+    while waiting:
+        new = {path for path in _imported(waiting.pop()) if _counts(path)} - reached
+        reached |= new
+        waiting.extend(new)
+    contents = sorted(hashlib.sha256(_syntax(path).encode()).hexdigest() for path in reached)
+    return hashlib.sha256("".join(contents).encode()).hexdigest()[:16]
+
+
+def sources(*classes: type) -> tuple[Path, ...]:
+    """The files to take a fingerprint of: of these classes, and of those that they build upon.
+
+    Abstract ones, which are contracts, are reached where they are imported.
+    """
+    bases = (base for cls in classes for base in cls.__mro__ if not inspect.isabstract(base))
+    own = (base for base in bases if base.__module__.split(".")[0] not in sys.stdlib_module_names)
+    return tuple({Path(inspect.getfile(base)): None for base in own})
+
+
+def _counts(path: Path) -> bool:
+    return NETWORKS in path.parents or ROOT / "benchmark" not in path.parents
+
+
+class _WithoutText(ast.NodeTransformer):
+    """Leaves what runs: no docstrings, no imports for type checkers alone."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        self.generic_visit(node)
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.orelse if ast.unparse(node.test).endswith("TYPE_CHECKING") else node
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    text = path.read_bytes()
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):  # what cannot be imported is told apart by its text
+        tree = ast.parse(repr(text))
+    bare: ast.Module = _WithoutText().visit(tree)
+    return bare
+
+
+def _syntax(path: Path) -> str:
+    return repr(_plain(_tree(path)))
+
+
+def _plain(node: object) -> object:
+    """A syntax tree as tuples, without the empty fields, which differ between Pythons."""
+    if isinstance(node, ast.AST):
+        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
+        return type(node).__name__, [(name, value) for name, value in fields if value]
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    return "" if node is None else repr(node)
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    """The files of the modules that a file imports, as far as they are followed."""
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _module(alias.name, path)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield from _name(node, alias.name, path)
+
+
+def _name(node: ast.ImportFrom, name: str, path: Path) -> Iterator[Path]:
+    """The files behind a name that ``path`` imports from a module."""
+    module = node.module or ""
+    submodule = list(_module(f"{module}.{name}".lstrip("."), path, node.level))
+    if submodule:
+        yield from submodule
+        return
+    files = list(_module(module, path, node.level))
+    passed_on = _passed_on(files[-1], name) if files else None
+    if passed_on is None:
+        yield from files
+        return
+    package = files.pop()
+    yield from files if _ours(package) else [*files, package]
+    yield from _name(*passed_on, package)
+
+
+def _passed_on(package: Path, name: str) -> tuple[ast.ImportFrom, str] | None:
+    """The import by which a package has a name of another module, and the name there."""
+    if package.name == "__init__.py":
+        imports = (n for n in ast.walk(_tree(package)) if isinstance(n, ast.ImportFrom))
+        for node in imports:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return node, alias.name
+    return None
+
+
+def _module(name: str, seen_in: Path, level: int = 0) -> Iterator[Path]:
+    """The file of a module, after those of the packages around it where these are not ours.
+
+    Args:
+        name: absolute, or relative to a package.
+        seen_in: the file that imports it.
+        level: number of dots before a relative name; 0 for an absolute one.
+    """
+    for folder in _folders(name.partition(".")[0], seen_in, level):
+        file = _file(folder.joinpath(*name.split(".")))
+        if file is not None:
+            for package in reversed(file.relative_to(folder.resolve()).parents):
+                around = folder / package / "__init__.py"
+                if around.is_file() and not _ours(around) and around != file:
+                    yield around.resolve()
+            yield file
+            return
+
+
+def _folders(top: str, seen_in: Path, level: int) -> list[Path]:
+    """Where a module is looked for, by the first part of its name."""
+    if level:
+        return [seen_in.parents[level - 1]]
+    if top in OURS:
+        return [ROOT]
+    if top in sys.stdlib_module_names:
+        return []
+    outermost = seen_in
+    while (outermost.parent / "__init__.py").is_file():
+        outermost = outermost.parent
+    folders = [seen_in.parent, outermost.parent]
+    return [f for f in folders if f.name not in LIBRARIES or outermost.name == top]
+
+
+def _file(path: Path) -> Path | None:
+    """The file of a module or of a package at this place without its ending."""
+    for candidate in (path / "__init__.py", path.parent / f"{path.name}.py"):
+        if candidate.is_file():
+            return candidate.resolve()
+    return None
+
+
+def _ours(path: Path) -> bool:
+    return any(ROOT / package in path.parents for package in OURS)

@@ -1,0 +1,183 @@
+"""What a fingerprint of code is of: all that is really imported, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark.machine.fingerprint import ROOT, _tree, fingerprint, sources
+from benchmark.tasks.registry import get_task
+from methods.base.registry import discover
+from methods.objectives.registry import discover_objectives
+
+
+def of(*files: Path) -> str:
+    """As another process would see it, in which nothing is remembered."""
+    fingerprint.cache_clear()
+    _tree.cache_clear()
+    return fingerprint(*files)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder of a user's: a method, two helpers, a package, and what nobody imports."""
+    files = {
+        "blur.py": '"""A method."""\nimport torch\nfrom smooth import side\n\nX = side()\n',
+        "smooth.py": "from kernels import box\n"
+        "def side():\n    import lazily\n    return box.SIDE\n",
+        "lazily.py": "Y = 1\n",
+        "kernels/__init__.py": "Z = 1\n",
+        "kernels/box.py": "from .sizes import SIDE as SIDE\n",
+        "kernels/sizes.py": "SIDE = 3\n",
+        "kernels/unused.py": "A = 1\n",
+        "another_method.py": "B = 1\n",
+        "torch.md": "no code\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "blur.py",
+        "smooth.py",
+        "lazily.py",
+        "kernels/__init__.py",
+        "kernels/box.py",
+        "kernels/sizes.py",
+    ],
+)
+def test_an_edit_of_what_is_imported_counts(own: Path, file: str) -> None:
+    before = of(own / "blur.py")
+    with (own / file).open("a") as text:
+        text.write("C = 1\n")
+    assert of(own / "blur.py") != before
+
+
+@pytest.mark.parametrize("file", ["another_method.py", "kernels/unused.py"])
+def test_an_edit_of_what_is_not_imported_does_not(own: Path, file: str) -> None:
+    before = of(own / "blur.py")
+    (own / file).write_text("C = 1\n")
+    (own / "new.py").write_text("C = 1\n")
+    assert of(own / "blur.py") == before
+
+
+def test_comments_docstrings_and_layout_count_for_nothing(own: Path) -> None:
+    before = of(own / "blur.py")
+    (own / "blur.py").write_text(
+        '"""In other words."""\n# Why.\nimport torch\nfrom smooth import side\n'
+        'X = (\n    side()\n)\n"""What X is."""\n'
+    )
+    (own / "smooth.py").write_text(
+        'from kernels import box\ndef side():\n    """Of the blur."""\n    import lazily\n'
+        "    return box.SIDE  # pixels\n"
+    )
+    assert of(own / "blur.py") == before
+
+
+def test_imports_for_type_checkers_alone_are_not_followed(own: Path) -> None:
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import another_method\n"
+    (own / "typed.py").write_text(text)
+    before = of(own / "typed.py")
+    (own / "another_method.py").write_text("C = 1\n")
+    assert of(own / "typed.py") == before
+
+
+def test_where_the_files_lie_counts_for_nothing(
+    own: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(own, elsewhere)
+    assert of(own / "blur.py") == of(elsewhere / "blur.py")
+
+
+def test_a_file_that_is_no_python_is_told_apart_by_its_text(own: Path) -> None:
+    (own / "kernels" / "sizes.py").write_text("SIDE = = 3\n")
+    before = of(own / "blur.py")
+    (own / "kernels" / "sizes.py").write_text("SIDE = = 4\n")
+    assert of(own / "blur.py") != before
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the packages, to be edited."""
+    for package in ("methods", "benchmark"):
+        shutil.copytree(ROOT / package, tmp_path / package)
+    return tmp_path
+
+
+SHOWN = """
+from benchmark.machine.fingerprint import fingerprint, sources
+from benchmark.tasks.registry import get_task
+from methods.base.registry import discover
+from methods.objectives.registry import discover_objectives
+method, objectives = discover(), discover_objectives()
+for name in ("dafl", "zskd"):
+    for task in ("mnist", "digits"):
+        print(fingerprint(*sources(method[name], type(get_task(task)))))
+print(fingerprint(*sources(method["dafl"], type(get_task("mnist")), objectives["fitnets"])))
+"""
+DAFL_MNIST, DAFL_DIGITS, ZSKD_MNIST, ZSKD_DIGITS, FITNETS = range(5)
+
+
+def shown(checkout: Path) -> list[str]:
+    """Fingerprints of two methods on two tasks, and of one with another objective."""
+    command = [sys.executable, "-c", SHOWN]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_what_an_edit_of_this_program_costs(checkout: Path) -> None:
+    """Nothing that does not import the edited module."""
+    before = shown(checkout)
+    assert len(set(before)) == 5
+    everything = {DAFL_MNIST, DAFL_DIGITS, ZSKD_MNIST, ZSKD_DIGITS, FITNETS}
+    edits: dict[str, set[int]] = {
+        "methods/dafl.py": {DAFL_MNIST, DAFL_DIGITS, FITNETS},
+        "methods/zskd.py": {ZSKD_MNIST, ZSKD_DIGITS},
+        "methods/base/student.py": everything,
+        "methods/losses/predictions.py": everything,
+        "methods/synthesis/generator.py": {DAFL_MNIST, DAFL_DIGITS, FITNETS},
+        "methods/objectives/fitnets.py": {FITNETS},
+        "benchmark/tasks/models/lenet.py": {DAFL_MNIST, ZSKD_MNIST, FITNETS},
+        "benchmark/tasks/models/small_cnn.py": {DAFL_DIGITS, ZSKD_DIGITS},
+        "benchmark/tasks/models/unet.py": set(),
+        "benchmark/tasks/data/mnist.py": set(),
+        "benchmark/tasks/base.py": set(),
+        "benchmark/runs/trial.py": set(),
+        "benchmark/analysis/frame.py": set(),
+        "methods/own_teacher/distill.py": set(),
+        "methods/degan.py": set(),
+        "methods/losses/__init__.py": set(),
+    }
+    for file, stale in edits.items():
+        text = (checkout / file).read_text()
+        (checkout / file).write_text(text + "\nEDITED = True\n")
+        now = shown(checkout)
+        assert {i for i in everything if now[i] != before[i]} == stale, file
+        (checkout / file).write_text(text + "\n# A comment.\n")
+        assert shown(checkout) == before, file
+        (checkout / file).write_text(text)
+    scaffold = (checkout / "methods" / "rdskd.py").read_text()
+    (checkout / "methods" / "mine.py").write_text(scaffold.replace('name = "', 'name = "my-'))
+    assert shown(checkout) == before
+
+
+def test_a_task_that_builds_on_another_has_the_code_of_both() -> None:
+    class Smaller(type(get_task("digits"))):  # type: ignore[misc]
+        name = "smaller"
+
+    files = {path.name for path in sources(Smaller)}
+    assert files == {Path(__file__).name, "digits.py"}
+
+
+def test_every_method_and_objective_has_a_fingerprint() -> None:
+    classes = [*discover().values(), *discover_objectives().values()]
+    assert all(len(fingerprint(*sources(cls))) == 16 for cls in classes)
