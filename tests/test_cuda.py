@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.grid.executors.local import InProcess
 from benchmark.machine import stopping
 from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
@@ -22,15 +21,14 @@ from methods.base.objective import Distillation
 from methods.base.problem import Access
 from methods.base.registry import discover
 from methods.base.run import Run
-from methods.base.samples import Batch, ImageBank
-from methods.base.seeds import train_students
+from methods.base.samples import Batch
 from methods.base.student import train_student
 from methods.base.teacher import Ledger
 from methods.baselines import StudentSupervised
 from methods.networks.generators import UpsamplingGenerator
 from methods.synthesis.activation_records import collect_records
 from tests.benchmark.grid.test_grid import Grid, grid
-from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem, tiny_run
+from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem
 from tests.segmentation import posed
 
 __all__ = ["grid"]
@@ -197,33 +195,6 @@ def test_what_a_replay_returns_is_not_written_over() -> None:
         assert total.item() == 6 * step
     (other, _) = replayed(torch.ones(4, 3, device=CUDA))
     assert torch.equal(other.cpu(), torch.full((4, 3), 10.0))
-
-
-def test_seeds_side_by_side_are_the_runs_they_would_have_been_alone() -> None:
-    def posed(seed: int) -> tuple[object, ImageBank, Run]:
-        problem, run = tiny_run(seed, device="cuda", student_steps=12)
-        problem.teacher.to(CUDA)
-        stream = torch.Generator().manual_seed(seed)
-        return (
-            problem,
-            ImageBank(torch.randn(40, *IMAGE_SHAPE, generator=stream), 6, device=CUDA),
-            run,
-        )
-
-    problems, samples, runs = zip(*(posed(seed) for seed in range(4)), strict=True)
-    together = train_students(problems, samples, Distillation(4.0), runs)
-    for seed, student in enumerate(together):
-        problem, bank, run = posed(seed)
-        alone = train_student(problem, bank, Distillation(4.0), run)
-        assert isinstance(student, nn.Module)
-        for a, b in zip(student.state_dict().values(), alone.state_dict().values(), strict=True):
-            torch.testing.assert_close(a, b)
-
-
-def test_seeds_at_once_make_records(on_gpu: Grid) -> None:
-    records = on_gpu.run("rdskd", seeds=[0, 1], executor=InProcess(2))
-    assert [record.spec.seed for record in records] == [0, 1]
-    assert all(record.status in {"ok", "collapsed"} for record in records)
 
 
 def test_the_generator_computes_what_it_computes_on_a_cpu() -> None:

@@ -116,7 +116,6 @@ class Reproduction:
             method_folders=(),
             jobs=options.jobs,
             threads=None,
-            seeds_at_once=1,
             device=options.device,
             overwrite="never",
             proxy_dir=options.proxy_dir,

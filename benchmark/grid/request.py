@@ -32,7 +32,6 @@ class Request:
     method_folders: tuple[Path, ...]
     jobs: str
     threads: int | None
-    seeds_at_once: int
     device: str
     overwrite: str
     proxy_dir: Path | None = None

@@ -56,7 +56,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
         )
     student = F.log_softmax(_samples_by_class(student_logits) / temperature, dim=1)
     teacher = F.log_softmax(_samples_by_class(teacher_logits) / temperature, dim=1)
-    # Written out, because kl_div cannot be batched over seeds (`torch.vmap`).
+    # Written out, because `F.kl_div` would round otherwise than the committed records.
     divergence = (teacher.exp() * (teacher - student)).sum() / len(teacher)
     return divergence * temperature**2
 

@@ -366,7 +366,7 @@ def test_mixing_leaves_the_generated_images_alone() -> None:
     assert "mix" not in degan(mix=0.5).params.of_phase("synthesis")
 
 
-def test_seeds_with_a_mixture_are_still_trained_together() -> None:
+def test_a_mixture_is_distilled_by_the_shared_loop() -> None:
     assert DeGAN.distill is Method.distill
     problem, run = posed()
     samples = degan(mix=0.5).synthesize(problem, run)

@@ -14,7 +14,6 @@ from rich.markdown import Markdown
 
 from benchmark.machine.device import environment, keep_freed_memory, pick_device, pick_precision
 from benchmark.records.store import Store
-from benchmark.tasks.models.lenet import lenet5, lenet5_half
 from benchmark.tasks.registry import get_task
 from tests.speed import clock, launches, start, steps, whole
 from tests.speed.report import Growth, Report, Row, markdown, seconds
@@ -68,7 +67,6 @@ def main(page: Path = PAGE, paper_run: bool = True) -> None:
         by_launch(device),
         by_generator_launch(device),
         by_batch(device),
-        by_seeds(device),
         by_method(),
     ]
     text = markdown(Report(name, rows, [g for g in growth if g[1]], notes))
@@ -241,25 +239,6 @@ def by_batch(device: torch.device) -> Growth:
         took, _ = clock.seconds_a_step(lambda n, s=setting: steps.our_generator(s, n), count)  # type: ignore[misc]
         cells.append((str(batch), seconds(took), f"{1e3 * took / batch:.2f}"))
     return ("As the batch grows: batch, generator step (s), ms an image", cells)
-
-
-def by_seeds(device: torch.device) -> Growth:
-    """A student step as more seeds share one program."""
-    setting = steps.Setting(lenet5, lenet5_half, (1, 32, 32), 100, 256, device)
-    bank, cells = steps.draw_bank(setting, 4), []
-    count = 40 * MORE[device.type] ** 2
-    for seeds in (1, 2, 4, 8):
-        steps.our_students(setting, 3, bank, seeds)
-        took, _ = clock.seconds_a_step(
-            lambda n, s=seeds: steps.our_students(setting, n, bank, s),  # type: ignore[misc]
-            count,
-        )
-        alone, _ = clock.seconds_a_step(lambda n: steps.our_student(setting, n, bank), count)
-        cells.append((str(seeds), f"{1e3 * took:.1f}", f"{1e3 * seeds * alone:.1f}"))
-    return (
-        "As seeds share one program: seeds, together (ms a step of all), one after the other (ms)",
-        cells,
-    )
 
 
 def by_method(results: Path = Path("results")) -> Growth:

@@ -20,7 +20,6 @@ from methods.base.objective import Distillation
 from methods.base.problem import Normalization, Problem
 from methods.base.run import Run
 from methods.base.samples import ImageBank
-from methods.base.seeds import train_students
 from methods.base.student import train_student
 from methods.base.teacher import Teacher
 from methods.networks.generators import UpsamplingGenerator
@@ -157,15 +156,6 @@ def our_student(setting: Setting, steps: int, bank: Tensor) -> list[float]:
     samples = ImageBank(bank, held_out=2, device=setting.device)
     train_student(setting.problem(), samples, Distillation(TEMPERATURE), run)
     return run.curves["distillation/loss"]["value"]
-
-
-def our_students(setting: Setting, steps: int, bank: Tensor, seeds: int) -> list[float]:
-    """The same for several seeds as one batched program; the first seed's losses."""
-    runs = [setting.run(steps, seed) for seed in range(seeds)]
-    problems = [setting.problem() for _ in runs]
-    samples = [ImageBank(bank, held_out=2, device=setting.device) for _ in runs]
-    train_students(problems, samples, Distillation(TEMPERATURE), runs)
-    return runs[0].curves["distillation/loss"]["value"]
 
 
 def plain_student(setting: Setting, steps: int, network: nn.Module) -> list[float]:

@@ -29,12 +29,6 @@ def test_our_student_loss_is_the_plain_formula() -> None:
     assert steps.student_loss_apart(SETTING, bank) < 1e-3
 
 
-def test_students_together_begin_as_alone() -> None:
-    bank = steps.draw_bank(SETTING, 3)
-    together = steps.our_students(SETTING, 2, bank, 2)
-    assert together == pytest.approx(steps.our_student(SETTING, 2, bank), rel=1e-2)
-
-
 def test_flops_of_a_generator_step_are_those_of_its_layers() -> None:
     linear, first, second = 100 * 8192, 128 * 128 * 9 * 256, 128 * 64 * 9 * 1024
     counted = clock.flops_of(lambda n: steps.plain_generator(SETTING, n)) / SETTING.batch

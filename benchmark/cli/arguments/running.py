@@ -70,12 +70,6 @@ def run(
         int | None,
         typer.Option(min=1, help="Threads of a run; measured once per machine when not given."),
     ] = None,
-    seeds_at_once: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Train the students of so many seeds as one batched program (for a GPU)."
-        ),
-    ] = 1,
     device: Device = "auto",
     overwrite: Annotated[
         str,
@@ -123,7 +117,7 @@ def run(
 
     Every run becomes a record, failures included. Exit code 1 when a run failed.
     """
-    if executor == "local" and jobs != "1" and seeds_at_once == 1 and not dry_run:
+    if executor == "local" and jobs != "1" and not dry_run:
         forks.get_ready()
     from benchmark.cli import run as commands
     from benchmark.grid.request import Request
@@ -141,7 +135,6 @@ def run(
         method_folders=tuple(methods_dir or ()),
         jobs=jobs,
         threads=threads,
-        seeds_at_once=seeds_at_once,
         device=device,
         overwrite=overwrite,
         proxy_dir=proxy_dir,

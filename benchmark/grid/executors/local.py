@@ -11,7 +11,6 @@ import torch
 
 from benchmark.errors import UserError
 from benchmark.grid.executors.base import Claim, Executor, Report, everything
-from benchmark.grid.executors.seeds import execute_together, groups
 from benchmark.grid.executors.threads import best_threads, runs_at_once
 from benchmark.grid.executors.workers import Worker
 from benchmark.machine import stopping
@@ -19,7 +18,6 @@ from benchmark.machine.device import available_cores, available_memory, pick_dev
 from benchmark.records.record import Record
 from benchmark.runs.job import Context, Job, RunProgress
 from benchmark.runs.trial import execute
-from methods.base.registry import discover
 
 if TYPE_CHECKING:
     from benchmark.grid.request import Request
@@ -39,10 +37,6 @@ def check(request: Request) -> None:
             raise UserError(f"--{name} has no effect without --executor ray; leave it out")
     if request.jobs != "auto" and not (request.jobs.isdecimal() and int(request.jobs)):
         raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
-    if request.jobs not in ("auto", "1") and request.seeds_at_once > 1:
-        raise UserError("--seeds-at-once trains seeds in one process; leave --jobs at auto or 1")
-    if request.run_timeout and request.seeds_at_once > 1:
-        raise UserError("--run-timeout is of single runs; leave --seeds-at-once at 1")
     _check_cores(request)
 
 
@@ -64,7 +58,7 @@ def _check_cores(request: Request) -> None:
 def _alone(request: Request) -> bool:
     """Whether ``--jobs auto`` means this process: two share a GPU badly, a core not at all."""
     on_gpu = pick_device(request.device).type != "cpu"
-    return on_gpu or request.seeds_at_once > 1 or torch.get_num_threads() == 1
+    return on_gpu or torch.get_num_threads() == 1
 
 
 def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
@@ -86,20 +80,14 @@ def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Con
     context = replace(context, threads=threads)
     # A run that hangs can only be ended with its process.
     in_process = jobs == 1 and context.run_timeout is None
-    return (InProcess(request.seeds_at_once) if in_process else Processes(jobs)), context
+    return (InProcess() if in_process else Processes(jobs)), context
 
 
 class InProcess:
-    """One run after the other in this process, or a few seeds of one specification together.
+    """One run after the other in this process.
 
     When one has run out of memory, those after it get a process of their own.
-
-    Args:
-        seeds_at_once: how many seeds are trained as one batched program, where the method lets.
     """
-
-    def __init__(self, seeds_at_once: int = 1) -> None:
-        self.seeds_at_once = seeds_at_once
 
     def run(
         self, jobs: Sequence[Job], context: Context, report: Report, claim: Claim = everything
@@ -110,33 +98,19 @@ class InProcess:
             report(job.run_id, "starting", 0, 0, 0.0)
             return lambda *event: report(job.run_id, *event)
 
-        parts = self._parts(jobs, context)
-        while parts:
+        for position, job in enumerate(jobs, start=1):
             if stopping.requested():
                 raise KeyboardInterrupt
-            part = [job for job in parts.pop(0) if claim(job)]
-            if len(part) > 1:
-                records = execute_together(part, context, progress)
-            else:
-                records = [execute(job, context, progress(job)) for job in part]
-            yield from records
-            if any(record.status == "interrupted" for record in records):
+            if not claim(job):
+                continue
+            record = execute(job, context, progress(job))
+            yield record
+            if record.status == "interrupted":
                 raise KeyboardInterrupt
-            if any(record.status == "out_of_memory" for record in records) and parts:
+            if record.status == "out_of_memory" and position < len(jobs):
                 torch.cuda.empty_cache()
-                left = [job for part in parts for job in part]
-                yield from Processes(1).run(left, context, report, claim)
+                yield from Processes(1).run(jobs[position:], context, report, claim)
                 return
-
-    def _parts(self, jobs: Sequence[Job], context: Context) -> list[list[Job]]:
-        """The jobs, with those together that are executed together."""
-        if self.seeds_at_once == 1:
-            return [[job] for job in jobs]
-        return [
-            group[start : start + self.seeds_at_once]
-            for group in groups(jobs, discover(context.method_folders))
-            for start in range(0, len(group), self.seeds_at_once)
-        ]
 
 
 class Processes:

@@ -54,10 +54,10 @@ def check(request: Request) -> None:
     Raises:
         UserError: when Ray is not installed, or options are given that the cluster decides.
     """
-    if request.jobs != "auto" or request.seeds_at_once > 1:
+    if request.jobs != "auto":
         raise UserError(
             "with --executor ray the cluster decides how many runs there are at once; leave --jobs "
-            "and --seeds-at-once out, and say with --threads and --gpus-per-run what a run needs"
+            "out, and say with --threads and --gpus-per-run what a run needs"
         )
     import_ray()
 

@@ -105,7 +105,6 @@ def test_output_that_cannot_be_written_is_said_in_one_line(results: Path, tmp_pa
         (("--jobs", "x"), "--jobs is 'x'"),
         (("--executor", "slurm"), "no executor 'slurm'"),
         (("--gpus-per-run", "1"), "without --executor ray"),
-        (("--seeds-at-once", "2", "--jobs", "2"), "in one process"),
         (("--device", "mps"), "choose auto, cpu, cuda or cuda:N"),
         (("--device", "meta"), "choose auto, cpu, cuda or cuda:N"),
         (("--device", "cpu:3"), "choose auto, cpu, cuda or cuda:N"),

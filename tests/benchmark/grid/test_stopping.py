@@ -202,9 +202,6 @@ def test_a_timeout_needs_a_process_and_says_so(tmp_path: Path) -> None:
     context = Context(tmp_path, (), run_timeout=5.0)
     alone, _ = choose_executor(request_of(jobs="1", threads=1), context, 1)
     assert isinstance(alone, Processes)
-    with pytest.raises(UserError) as caught:
-        choose_executor(request_of(jobs="1", seeds_at_once=2, run_timeout="5s"), context, 2)
-    assert "--run-timeout" in one_line(str(caught.value))
     without, _ = choose_executor(request_of(jobs="1", threads=1), Context(tmp_path, ()), 1)
     assert isinstance(without, InProcess)
 

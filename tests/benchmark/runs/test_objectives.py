@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.cli.program import app
 from benchmark.errors import UserError
-from benchmark.grid.executors.seeds import groups
 from benchmark.records.record import ObjectiveSpec, PlannedEntry, Record
 from benchmark.records.store import Store
 from benchmark.runs.job import Context, Job
@@ -259,16 +258,6 @@ def test_a_method_that_ignores_the_objective_is_an_error_and_no_result(
     record = tiny(*planned(objective="fitnets"))
     assert record.status == "error"
     assert "'fitnets'" in one_line(record.reason)
-
-
-def test_seeds_with_an_objective_are_not_batched() -> None:
-    from benchmark.contract.testbed import tiny_teacher
-
-    for objective, expected in (("kd", 1), ("fitnets", 2)):
-        entry = MethodEntry(name="noise", objective=objective)
-        suite = Suite(name="s", budget="smoke", tasks=["tiny"], seeds=[0, 1], methods=[entry])
-        jobs = [job(run, tiny_teacher(), "d" * 16) for run in plan(suite, discover())]
-        assert len(groups(jobs, discover())) == expected
 
 
 # The command

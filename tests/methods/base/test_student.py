@@ -12,7 +12,6 @@ from methods.acceleration.cuda_graphs import draws_random_numbers
 from methods.base.objective import Distillation, Supervised
 from methods.base.run import Run
 from methods.base.samples import ImageBank, OnlineSource
-from methods.base.seeds import train_students
 from methods.base.states import Diverged
 from methods.base.student import checkpoint_steps, student_optimizer, train_student
 from methods.losses.predictions import kd_loss
@@ -213,46 +212,6 @@ class DroppingModule(TinyNetwork):
     def __init__(self) -> None:
         super().__init__()
         self.classifier = nn.Sequential(nn.Dropout(0.5), self.classifier)  # type: ignore[assignment]
-
-
-def seeded_problem(student: type[nn.Module], seed: int) -> tuple[Any, Run]:
-    problem, run = tiny_run(seed)
-
-    def make() -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return student()
-
-    problem.make_student = make
-    return problem, run
-
-
-@pytest.mark.parametrize("student", [Dropping, DroppingModule])
-def test_students_with_dropout_are_together_what_they_are_alone(student: type[nn.Module]) -> None:
-    settings = [seeded_problem(student, seed) for seed in (0, 1)]
-    banks = [ImageBank(images(), 6) for _ in settings]
-    torch.manual_seed(1)
-    problems, runs = zip(*settings, strict=True)
-    together = train_students(problems, banks, Distillation(4.0), runs)
-    for seed, (mine, run) in enumerate(zip(together, runs, strict=True)):
-        torch.manual_seed(2)
-        problem, own = seeded_problem(student, seed)
-        theirs = train_student(problem, ImageBank(images(), 6), Distillation(4.0), own)
-        assert isinstance(mine, nn.Module)
-        assert equal(mine, theirs)
-        assert run.curves == own.curves
-        assert run.ledger.counts() == own.ledger.counts()
-
-
-def test_a_student_with_dropout_that_diverges_does_not_hold_up_the_others() -> None:
-    settings = [seeded_problem(Dropping, seed) for seed in (0, 1)]
-    broken = ImageBank(images() * float("nan"), 6)
-    problems, runs = zip(*settings, strict=True)
-    first, second = train_students(
-        problems, [broken, ImageBank(images(), 6)], Distillation(4.0), runs
-    )
-    assert isinstance(first, Diverged)
-    assert isinstance(second, nn.Module)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from methods.base.method import Method
 from methods.base.problem import Access, Normalization, Problem
 from methods.base.run import Run
 from methods.base.samples import ImageBank, OnlineSource
-from methods.base.seeds import train_students
 from methods.base.teacher import Teacher
 from methods.baselines import KDReal, StudentSupervised
 from methods.losses.predictions import IGNORE_INDEX
@@ -251,30 +250,6 @@ def test_the_teacher_is_asked_of_the_changed_images_at_every_step(
     assert run.ledger.teacher_forward == 48
     black = problem.normalization.normalize(torch.zeros(1, 1, 1, 1))
     assert (torch.cat(asked) == black).float().mean() > 0.02
-
-
-def test_seeds_that_train_together_have_changed_images_too() -> None:
-    losses = []
-    for together in (False, True):
-        students = [posed(StudentSupervised.access, seed=seed) for seed in (0, 1)]
-        method = StudentSupervised(
-            StudentSupervised.build_params(
-                {"augmentation": "scale-crop-flip", "class_balanced": True}, "camvid"
-            )
-        )
-        if together:
-            problems, runs = zip(*students, strict=True)
-            sources = [
-                method.student_samples(problem, method.synthesize(problem, run), run)
-                for problem, run in students
-            ]
-            train_students(problems, sources, method.objective(problems[0]), runs)
-        else:
-            for problem, run in students:
-                method.fit(problem, run)
-        losses.append([run.curves["distillation/loss"]["value"] for _, run in students])
-    for alone, batched in zip(*losses, strict=True):
-        assert batched == pytest.approx(alone, rel=1e-3)
 
 
 @REAL

@@ -229,7 +229,6 @@ def request_of(words: list[str]) -> Request:
         method_folders=(),
         jobs="auto",
         threads=None,
-        seeds_at_once=1,
         device="cpu",
         overwrite="never",
         objective=values.get("--objective", [None])[0],  # type: ignore[list-item]

@@ -37,7 +37,6 @@ __all__ = ["grid"]
         ({"gpus_per_run": 0.5}, "--gpus-per-run"),
         ({"ray_address": "auto"}, "--ray-address"),
         ({"executor": "ray", "jobs": "3"}, "--jobs"),
-        ({"executor": "ray", "seeds_at_once": 2}, "--seeds-at-once"),
     ],
 )
 def test_options_that_do_not_go_together_are_named(

@@ -8,7 +8,7 @@ import torch
 
 from benchmark.cli.run import choose_executor
 from benchmark.errors import UserError
-from benchmark.grid.executors.local import InProcess, Processes
+from benchmark.grid.executors.local import Processes
 from benchmark.grid.executors.threads import GIB, best_threads, runs_at_once, seconds_of_work
 from benchmark.grid.request import Request
 from benchmark.machine.device import available_memory
@@ -87,7 +87,6 @@ def request(**changes: object) -> Request:
         "method_folders": (),
         "jobs": "auto",
         "threads": None,
-        "seeds_at_once": 1,
         "device": "cpu",
         "overwrite": "never",
     }
@@ -115,7 +114,6 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"jobs": "8"}, 20, 8, 1),
         ({"jobs": "4", "threads": 2}, 20, 4, 2),
         ({"jobs": "4", "threads": 1}, 20, 4, 1),
-        ({"seeds_at_once": 5}, 20, 1, 8),
     ],
 )
 def test_processes_times_threads_never_exceed_the_cores(
@@ -124,8 +122,6 @@ def test_processes_times_threads_never_exceed_the_cores(
     executor, context = choose_executor(request(**changes), Context(tmp_path, ()), runs)
     count = executor.count if isinstance(executor, Processes) else 1
     assert (count, context.threads) == (processes, threads)
-    if isinstance(executor, InProcess):
-        assert executor.seeds_at_once == changes.get("seeds_at_once", 1)
 
 
 @pytest.mark.usefixtures("eight_cores")
@@ -134,7 +130,6 @@ def test_processes_times_threads_never_exceed_the_cores(
     [
         ({"jobs": "many"}, "'many'"),
         ({"jobs": "0"}, "'0'"),
-        ({"jobs": "2", "seeds_at_once": 2}, "--seeds-at-once"),
         ({"jobs": "16"}, "--jobs 16 is more than the 8 cores of this machine; give --jobs 8"),
         ({"jobs": "4", "threads": 3}, "--jobs 4 with --threads 3 each is more"),
         ({"jobs": "4", "threads": 3}, "give --jobs 2"),

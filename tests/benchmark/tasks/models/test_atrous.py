@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state
 
 from benchmark.tasks.models import deeplab
 from benchmark.tasks.models.atrous import AtrousConv2d, with_atrous_convolutions
@@ -77,20 +76,6 @@ def test_under_autocast_the_result_is_as_exact_as_torchs(name: str) -> None:
     for a, b, c in zip(mine, theirs, exact, strict=True):
         assert a.dtype == b.dtype
         assert (a - c).abs().max() <= 1.5 * (b - c).abs().max()
-
-
-@pytest.mark.parametrize("name", ["phases", "stride", "dead"])
-def test_students_of_several_seeds_take_it_together(name: str) -> None:
-    layer_of_each = [layers(name)[0] for _ in range(3)]
-    images = torch.randn(3, 2, 6, 4, 6, dtype=torch.float64)
-    stacked, _ = stack_module_state(list[nn.Module](layer_of_each))
-
-    def forward(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(layer_of_each[0], parameters, (x,))
-
-    together = torch.vmap(forward)(stacked, images)
-    for layer, x, out in zip(layer_of_each, images, together, strict=True):
-        torch.testing.assert_close(out, layer(x), rtol=1e-12, atol=1e-12)
 
 
 def multiplications(network: nn.Module, side: int) -> int:
