@@ -241,12 +241,6 @@ def _signature(batches: Sequence[Batch]) -> list[Signature]:
     ]
 
 
-def has_dropout(network: nn.Module) -> bool:
-    """Whether the network draws random numbers, which a recorded step would draw elsewhere."""
-    kinds = (nn.modules.dropout._DropoutNd, nn.AlphaDropout, nn.FeatureAlphaDropout)
-    return any(isinstance(module, kinds) and module.p > 0 for module in network.modules())
-
-
 @torch.no_grad()
 def draws_random_numbers(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
     """Whether a network, in the mode it is in, draws from torch's own generators when it is called.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from methods.acceleration.cuda_graphs import Gradients, Replayed, has_dropout
+from methods.acceleration.cuda_graphs import Gradients, Replayed, draws_random_numbers
 from methods.acceleration.optimizers import SGD, Adam
 from methods.base.objective import Objective
 from methods.base.samples import Batch, Counted, SampleSource
@@ -113,7 +113,7 @@ class StudentTraining:
             [self._loss],
             [*self.student.parameters(), *objective.parameters()],
             run.device,
-            objective.replayable and not has_dropout(self.student),
+            self._replayable(problem),
         )
         shown = phase == "distillation"
         self._shown_at = checkpoint_steps(steps, run.budget.evaluations) if shown else set()
@@ -134,6 +134,12 @@ class StudentTraining:
         self.taken += 1
         if self.taken in self._shown_at:
             self._run.checkpoint(self.student, self.taken, samples)
+
+    def _replayable(self, problem: Problem) -> bool:
+        """Whether a GPU may record a step: a recorded one would draw other random numbers."""
+        if self._run.device.type != "cuda" or not self._objective.replayable:
+            return False
+        return not draws_random_numbers(self.student, problem.image_shape)
 
     def _loss(self, batch: Batch) -> Tensor:
         with self._run.autocast():

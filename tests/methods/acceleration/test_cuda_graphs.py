@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from methods.acceleration.cuda_graphs import Gradients, Replayed, has_dropout
+from methods.acceleration.cuda_graphs import Gradients, Replayed
 from methods.base.objective import Distillation
 from methods.base.problem import Access
 from methods.base.registry import discover
@@ -63,11 +63,6 @@ def test_a_cpu_calls_a_function_as_it_is_written() -> None:
         assert torch.equal(doubled, torch.full((size,), 2.0))
     assert calls == [1, 2, 3, 4, 5]
     assert not replayed.replays
-
-
-def test_a_network_that_draws_random_numbers_is_told_apart() -> None:
-    assert not has_dropout(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.0)))
-    assert has_dropout(nn.Sequential(nn.Linear(2, 2), nn.Dropout2d(0.1)))
 
 
 @pytest.mark.parametrize("name", sorted(discover_objectives()))

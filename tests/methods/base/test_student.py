@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers import DropPath
 from torch import nn
 
 from methods.acceleration.cuda_graphs import draws_random_numbers
@@ -214,8 +215,17 @@ class DroppingModule(TinyNetwork):
         self.classifier = nn.Sequential(nn.Dropout(0.5), self.classifier)  # type: ignore[assignment]
 
 
+class DroppingPaths(TinyNetwork):
+    """With timm's stochastic depth, which is no dropout module either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Sequential(DropPath(0.5), self.classifier)  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize(
-    ("student", "expected"), [(TinyNetwork, False), (Dropping, True), (DroppingModule, True)]
+    ("student", "expected"),
+    [(TinyNetwork, False), (Dropping, True), (DroppingModule, True), (DroppingPaths, True)],
 )
 def test_asking_whether_a_network_draws_changes_nothing(
     student: type[nn.Module], expected: bool
