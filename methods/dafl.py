@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.base.method import Method, refuse_unprepared
+from methods.base.method import Method
 from methods.base.problem import Problem
 from methods.base.run import Run
 from methods.base.samples import Batch, OnlineSource, SampleSource
@@ -142,9 +142,7 @@ class DAFL(Method):
     }
 
     def supports(self, problem: Problem) -> str | None:
-        if self.params.schedule == "joint" and (
-            reason := refuse_unprepared(problem, "schedule=joint")
-        ):
+        if self.params.schedule == "joint" and (reason := self.refuse_unprepared("schedule=joint")):
             return reason
         no_features = getattr(problem.teacher.network, "num_features", None) == 0
         if self.params.activation and no_features:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base.method import Method, refuse_unprepared
+from methods.base.method import Method
 from methods.base.problem import Problem
 from methods.base.run import Run
 from methods.base.samples import ImageBank, SampleSource
@@ -184,7 +184,7 @@ class DeepInversion(Method):
         if problem.task_type != "classification":
             return "DeepInversion draws one label per image; segmentation has one per pixel"
         if self.params.adaptive:
-            return refuse_unprepared(problem, "adaptive=true")
+            return self.refuse_unprepared("adaptive=true")
         return None
 
     def note(self, problem: Problem) -> str:

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base.objective import TransferObjective
 from methods.base.problem import DATA_FREE, Access, Normalization, Problem
 from methods.base.run import Run
 from methods.base.teacher import Ledger, Teacher
@@ -87,7 +86,6 @@ def _teacher_weights() -> dict[str, Tensor]:
 
 def posed(
     access: Access = DATA_FREE,
-    objective: TransferObjective | None = None,
     seed: int = 0,
     **budget: Any,
 ) -> tuple[Problem, Run]:
@@ -110,6 +108,5 @@ def posed(
             Access.TRAIN_LABELS: labels,
             Access.PROXY_IMAGES: images.flip(2),
         },
-        objective=objective,
     )
     return problem, Run(tiny_budget(**budget), seed, ledger=ledger)

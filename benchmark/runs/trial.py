@@ -119,7 +119,7 @@ class Trial:
         )
         if spec.objective is not None:
             objective = discover_objectives()[spec.objective.name]
-            self.problem.objective = objective(objective.Params(**spec.objective.params))
+            self.method.transfer = objective(objective.Params(**spec.objective.params))
         self.note = self.method.note(self.problem)
         self.checkpoints = Checkpoints(network, run)
         run.on_checkpoint = self.checkpoints.take
@@ -143,7 +143,7 @@ class Trial:
         if status == "ok" and not isinstance(student, nn.Module):
             kind = type(student).__name__
             status, reason = "error", f"fit returned {kind}, not the trained student"
-        objective = self.problem.objective
+        objective = self.method.transfer
         if status == "ok" and objective is not None and not objective.attached:
             status = "error"
             reason = (
@@ -164,7 +164,7 @@ class Trial:
 
     def unsupported(self) -> str | None:
         """Why the method, or the objective put on it, cannot run on this problem."""
-        objective = self.problem.objective
+        objective = self.method.transfer
         reason = self.method.supports(self.problem)
         if reason is None and objective is not None:
             reason = objective.supports(self.problem)
@@ -173,14 +173,14 @@ class Trial:
     def variant_metrics(self, student: nn.Module, test: Split) -> dict[str, float]:
         """What the objective's other networks score, such as the student in integers."""
         metrics: dict[str, float] = {}
-        if self.problem.objective is None:
+        if self.method.transfer is None:
             return metrics
         exam = exam_of(self.task, test, "cpu")  # integer arithmetic exists on the CPU alone
-        for name, network in self.problem.objective.variants(student).items():
+        for name, network in self.method.transfer.variants(student).items():
             scores = exam.measure(network.eval()).metrics
             metrics |= {f"{metric}_{name}": value for metric, value in scores.items()}
             metrics[f"kib_{name}"] = stored_kib(network)
-        sizes = self.problem.objective.sizes(student)
+        sizes = self.method.transfer.sizes(student)
         return metrics | {f"kib_{name}": kib for name, kib in sizes.items()}
 
     def record(self, status: Status, reason: str, scores: Scores | None = None) -> Record:

@@ -1,7 +1,6 @@
 """The contract: all that a new method needs, in one import."""
 
 from methods.base.method import Method as Method
-from methods.base.method import refuse_unprepared as refuse_unprepared
 from methods.base.problem import DATA_FREE as DATA_FREE
 from methods.base.problem import Access as Access
 from methods.base.problem import AccessError as AccessError

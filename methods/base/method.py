@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from methods.base.objective import Distillation, Objective
+from methods.base.objective import Distillation, Objective, TransferObjective
 from methods.base.problem import DATA_FREE, Access, AccessError, Normalization, Problem
 from methods.base.run import Progress, Run, derive_seed
 from methods.base.samples import SampleSource
@@ -34,23 +34,7 @@ __all__ = [
     "Progress",
     "Run",
     "derive_seed",
-    "refuse_unprepared",
 ]
-
-
-def refuse_unprepared(problem: Problem, setting: str) -> str | None:
-    """Why images and student cannot be made together under an objective that needs images first.
-
-    Args:
-        problem: with the objective.
-        setting: the parameter that asks for it, for the message.
-    """
-    if problem.objective is None or not problem.objective.needs_samples_first:
-        return None
-    return (
-        f"objective '{problem.objective.name}' is prepared on finished samples, and with {setting} "
-        "there are none before the student learns"
-    )
 
 
 class Method(ABC):
@@ -66,6 +50,9 @@ class Method(ABC):
             ``inversion_images`` and ``inversion_steps`` where others train a generator.
         Params: its hyper-parameters; defaults are the paper's.
         settings: the paper's settings by task family, where they differ from the defaults.
+
+    Attributes:
+        transfer: the objective put on the method by whoever runs it; None leaves it its own.
     """
 
     name: ClassVar[str]
@@ -76,6 +63,8 @@ class Method(ABC):
     inverts_pixels: ClassVar[bool] = False
     Params: ClassVar[type[MethodParams]] = MethodParams
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    transfer: TransferObjective | None = None
 
     def __init__(self, params: MethodParams | None = None) -> None:
         self.params: Any = params if params is not None else self.Params()
@@ -106,12 +95,25 @@ class Method(ABC):
         return Distillation(self.params.temperature)
 
     def student_objective(self, problem: Problem) -> Objective:
-        """What the student minimises: the problem's objective if it has one, or the method's own.
+        """What the student minimises: the method's own objective, or `transfer` put on it.
 
-        A method with a loop of its own trains its student on this.
+        A method with a student loop of its own trains its student on this.
         """
         own = self.objective(problem)
-        return own if problem.objective is None else problem.objective.on(own)
+        return own if self.transfer is None else self.transfer.on(own)
+
+    def refuse_unprepared(self, setting: str) -> str | None:
+        """Why images and student cannot be made in turn, where `transfer` needs all images first.
+
+        Args:
+            setting: the parameter that asks for it, for the message.
+        """
+        if self.transfer is None or not self.transfer.needs_samples_first:
+            return None
+        return (
+            f"objective '{self.transfer.name}' is prepared on finished samples, and with {setting} "
+            "there are none before the student learns"
+        )
 
     def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
         """What the student learns from: ``samples``, unless a method adds to them."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from methods.base.teacher import Teacher
-
-if TYPE_CHECKING:
-    from methods.base.objective import TransferObjective
 
 
 class Access(enum.Flag):
@@ -70,7 +67,6 @@ class Problem:
         access: what the method declared.
         method: its name, for messages.
         granted: the data itself, by flag; entries that were not declared are dropped.
-        objective: what the student minimises, when it is not what the method has of its own.
     """
 
     def __init__(
@@ -85,7 +81,6 @@ class Problem:
         access: Access = DATA_FREE,
         method: str = "method",
         granted: Mapping[Access, Any] | None = None,
-        objective: TransferObjective | None = None,
     ) -> None:
         self.teacher = teacher
         self.make_student = make_student
@@ -94,7 +89,6 @@ class Problem:
         self.normalization = normalization
         self.task_type = task_type
         self.access = access
-        self.objective = objective
         self._method = method
         self._granted = {flag: data for flag, data in (granted or {}).items() if flag in access}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,11 @@ from torch import Tensor, nn
 from methods.acceleration.cuda_graphs import Gradients, Replayed, draws_random_numbers
 from methods.acceleration.optimizers import SGD, Adam
 from methods.base.objective import Objective
+from methods.base.problem import Problem
+from methods.base.run import Run
 from methods.base.samples import Batch, Counted, SampleSource
 from methods.base.teacher import Teacher
-
-if TYPE_CHECKING:
-    from methods.base.problem import Problem
-    from methods.base.run import Run
-    from methods.settings.budget import Budget
+from methods.settings.budget import Budget
 
 
 def student_optimizer(

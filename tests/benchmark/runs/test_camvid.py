@@ -136,10 +136,11 @@ def test_mobilenet_and_u_net_take_steps_on_the_objectives_that_look_into_them(
     ledger = Ledger()
     torch.manual_seed(0)
     problem = problem_of(task, 32, Access.TRAIN_IMAGES, ledger)
-    problem.objective = discover_objectives()[objective]()
     run = Run(tiny_budget(student_steps=2, student_batch=2, evaluations=1), 0, ledger=ledger)
     method: Any = discover()["kd-real"]
-    student = method(method.build_params({}, "camvid")).fit(problem, run)
+    approach = method(method.build_params({}, "camvid"))
+    approach.transfer = discover_objectives()[objective]()
+    student = approach.fit(problem, run)
     with torch.no_grad():
         logits = student.eval()(torch.zeros(1, 3, 32, 32))
     assert logits.shape == (1, problem.num_classes, 32, 32)

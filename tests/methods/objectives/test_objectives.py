@@ -56,8 +56,10 @@ def fitted(
     **budget: Any,
 ) -> tuple[nn.Module, Run]:
     method = method or seeing_enough(chosen)
-    problem, run = posed(method.access, chosen, seed, **budget)
-    return method(method.build_params({}, "camvid")).fit(problem, run), run
+    problem, run = posed(method.access, seed, **budget)
+    approach = method(method.build_params({}, "camvid"))
+    approach.transfer = chosen
+    return approach.fit(problem, run), run
 
 
 def bits(chosen: TransferObjective, seed: int = 0) -> str:
@@ -165,8 +167,7 @@ def test_classification_is_either_supported_or_refused_in_one_line(
 ) -> None:
     labelled = issubclass(cls, Hinton)
     problem = tiny_problem(seeing_enough(cls()).access)
-    problem.objective = cls()
-    answer = problem.objective.supports(problem)
+    answer = cls().supports(problem)
     if cls.name in {"pixelwise", "structured", "knowledge-adaptation"}:
         assert answer is not None
         assert "classification" in one_line(answer)
@@ -182,10 +183,12 @@ def test_classification_is_either_supported_or_refused_in_one_line(
 
 @every_objective
 def test_the_teacher_is_left_alone(cls: type[TransferObjective]) -> None:
-    method = seeing_enough(cls())
-    problem, run = posed(method.access, cls())
+    kind = seeing_enough(cls())
+    problem, run = posed(kind.access)
     before = {name: value.clone() for name, value in problem.teacher.network.state_dict().items()}
-    method(method.build_params({})).fit(problem, run)
+    method = kind(kind.build_params({}))
+    method.transfer = cls()
+    method.fit(problem, run)
     after = problem.teacher.network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert not any(module.training for module in problem.teacher.network.modules())
@@ -202,7 +205,7 @@ def one_batch(problem: Problem) -> Batch:
 
 def loss_on(chosen: TransferObjective, own: Objective, access: Access) -> tuple[float, Any]:
     """The loss of an untrained student on one batch, and what its terms are made of."""
-    problem, run = posed(access, chosen)
+    problem, run = posed(access)
     student = problem.make_student()
     chosen.on(own).attach(student, problem, run)
     batch = one_batch(problem)
@@ -238,9 +241,10 @@ def test_balanced_classes_reach_the_cross_entropy_of_every_objective(
     """A parameter of the method must not be dropped by an objective put on it."""
 
     def first_loss(balanced: bool) -> float:
-        problem, run = posed(StudentSupervised.access, cls())
+        problem, run = posed(StudentSupervised.access)
         problem.train_labels[:, :3] = 2  # so that classes are unequally frequent
         method = StudentSupervised(StudentSupervised.build_params({"class_balanced": balanced}))
+        method.transfer = cls()
         method.fit(problem, run)
         name = "full-precision" if "full-precision/loss" in run.curves else "distillation"
         return run.curves[f"{name}/loss"]["value"][0]
@@ -278,7 +282,7 @@ def test_terms_are_computed_in_float32_whatever_the_networks_compute_in(
 ) -> None:
     chosen = objective(name)
     assert isinstance(chosen, FeatureObjective)
-    problem, run = posed(KDReal.access, chosen)
+    problem, run = posed(KDReal.access)
     bank = KDReal().synthesize(problem, run)
     student, _ = chosen.prepare(problem.make_student(), problem, bank, run)
     chosen.on(Distillation(1.0)).attach(student, problem, run)
@@ -373,13 +377,16 @@ def test_a_student_that_cannot_be_traced_is_not_quantised() -> None:
 def test_preparation_and_joint_training_are_refused_together(
     method: type[Method], params: dict[str, Any], cls: type[TransferObjective]
 ) -> None:
-    problem = tiny_problem()
-    problem.objective = cls()
-    answer = method(method.build_params(params)).supports(problem)
+    def answer_with(params: dict[str, Any]) -> str | None:
+        approach = method(method.build_params(params))
+        approach.transfer = cls()
+        return approach.supports(tiny_problem())
+
+    answer = answer_with(params)
     assert (answer is not None) == cls.needs_samples_first
     if answer is not None:
         assert cls.name in one_line(answer)
-    assert method(method.build_params({})).supports(problem) is None
+    assert answer_with({}) is None
 
 
 def test_an_own_loss_that_is_not_of_the_logits_is_refused() -> None:
@@ -391,13 +398,14 @@ def test_an_own_loss_that_is_not_of_the_logits_is_refused() -> None:
         objective("fitnets").on(Odd())
 
 
-def test_a_method_s_own_objective_is_used_when_the_problem_has_none() -> None:
+def test_a_method_s_own_objective_is_used_when_none_is_put_on_it() -> None:
     problem, _ = posed()
     own = Noise(Noise.build_params({"temperature": 3.0})).student_objective(problem)
     assert isinstance(own, Distillation)
     assert own.temperature == 3.0
-    problem.objective = objective("fitnets")
-    assert isinstance(StudentSupervised().student_objective(problem), FeatureObjective)
+    method = StudentSupervised()
+    method.transfer = objective("fitnets")
+    assert isinstance(method.student_objective(problem), FeatureObjective)
 
 
 # Quantisation
