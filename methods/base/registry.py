@@ -1,4 +1,4 @@
-"""Finding methods: this folder, installed packages (``dfkd.methods``), and folders by name."""
+"""Finding methods: those of the package, installed packages (``dfkd.methods``), and folders by name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import methods
 from methods.base.method import Method
 
 ENTRY_POINT_GROUP = "dfkd.methods"
+FOLDER = Path(__file__).parents[1]
+"""Of the methods that come with the package."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Of methods and tasks: their names become folders of the results."""
 
@@ -108,7 +109,7 @@ def methods_in(module: ModuleType) -> list[type[Method]]:
 
 
 def _own_modules() -> Iterable[ModuleType]:
-    for info in pkgutil.iter_modules(methods.__path__):
+    for info in pkgutil.iter_modules([str(FOLDER)]):
         name = f"methods.{info.name}"
         try:
             yield importlib.import_module(name)

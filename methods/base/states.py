@@ -1,4 +1,4 @@
-"""What it takes to interrupt a loop after any of its steps and to go on as if nothing had been.
+"""How a loop ends early, and what it takes to go on from any of its steps with the same bits.
 
 A loop names its parts to `methods.base.run.Run.steps`: everything that its steps change and read
 again.
@@ -38,6 +38,10 @@ class Keeper(Protocol):
         """Steps done and state of ``loop``, if there is one."""
 
 
+class Diverged(RuntimeError):
+    """A logged scalar is NaN or infinite; the run is stopped at once."""
+
+
 class Stopped(KeyboardInterrupt):
     """Somebody asked the run to stop, and it has come to a place where it can."""
 
@@ -53,7 +57,3 @@ def restore(part: Part, state: Any) -> None:
         part.set_state(state)
     else:
         part.load_state_dict(state)
-
-
-class Diverged(RuntimeError):
-    """A logged scalar is NaN or infinite; the run is stopped at once."""
