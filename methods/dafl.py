@@ -153,7 +153,7 @@ class DAFL(Method):
             )
         return None
 
-    def _generator_loss(self, batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
+    def _generator_loss(self, batch: GeneratedBatch) -> dict[str, Tensor]:
         p = self.params
         base = 10.0 if p.log_base == "10" else math.e
         terms = {
@@ -190,11 +190,11 @@ class DAFL(Method):
         generator = build_generator(self.params, problem, run)
         source = OnlineSource(drawing_from(generator, "train", run))
 
-        def step_both(batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
+        def step_both(batch: GeneratedBatch) -> dict[str, Tensor]:
             seen = Batch(batch.images.detach(), teacher_logits=batch.logits.detach())
             for _ in range(per_batch):
                 training.step(seen, source)
-            return self._generator_loss(batch, step)
+            return self._generator_loss(batch)
 
         rate: float = self.params.generator_lr
         train_generator(problem, run, generator, rate, step_both, {"student": training})

@@ -124,17 +124,16 @@ class DCGAN(Method):
         self._play(generator, discriminator, problem, run)
 
         @torch.no_grad()
-        def images(latents: Tensor) -> list[Tensor]:
+        def images(latents: Tensor) -> dict[str, Tensor]:
             with run.autocast():
                 drawn = generator(latents)
-            return [teacher_input(drawn.float(), problem)]
+            return {"images": teacher_input(drawn.float(), problem)}
 
         of_latents = Replayed(images, run.device)
 
         def draw(count: int, stream: torch.Generator) -> Tensor:
             generator.eval()
-            (drawn,) = of_latents(draw_latents(count, p.latent_dim, stream, run))
-            return drawn
+            return of_latents(draw_latents(count, p.latent_dim, stream, run))["images"]
 
         return samples_from(draw, run)
 
@@ -152,9 +151,8 @@ class DCGAN(Method):
         weights, proxies = self.teacher_weights(), problem.proxy_images
         if proxies.nbytes <= ImageBank.RESIDENT_LIMIT:
             proxies = proxies.to(run.device)
-        names = ["loss", "adversarial", "discriminator", *weights]
 
-        def turn(proxy: Tensor, latent: Tensor) -> list[Tensor]:
+        def turn(proxy: Tensor, latent: Tensor) -> dict[str, Tensor]:
             real = discriminator_input(proxy, problem)
             with run.autocast():
                 fake = generator(latent).float()
@@ -171,9 +169,10 @@ class DCGAN(Method):
                 terms = {name: TEACHER_TERMS[name](logits) for name in weights}
             total = sum((weights[name] * term for name, term in terms.items()), deception)
             improve(adam_g, total)
-            return [t.detach() for t in (total, deception, discrimination, *terms.values())]
+            losses = {"loss": total, "adversarial": deception, "discriminator": discrimination}
+            return {name: term.detach() for name, term in {**losses, **terms}.items()}
 
-        take_turn = Replayed(turn, run.device, run.ledger)
+        take_turn = Replayed(turn, run.device, counters=run.ledger)
         turns = run.steps(
             "synthesis",
             steps,
@@ -190,7 +189,7 @@ class DCGAN(Method):
             drawn = draw_latents(batch, generator.latent_dim, latents, run)
             losses = take_turn(proxies[chosen.to(proxies.device)].to(run.device), drawn)
             run.ledger.synthetic_images += batch
-            run.log("synthesis", step, steps, **dict(zip(names, losses, strict=True)))
+            run.log("synthesis", step, steps, **losses)
 
     def _optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
         p = self.params

@@ -96,7 +96,7 @@ class _IncrementalMethod(Method):
         generator = build_generator(p, problem, run)
         history = _PreviousLoss(run.budget.epoch_steps, p.previous, run.device)
 
-        def loss(batch: GeneratedBatch, step: int) -> dict[str, Tensor]:
+        def loss(batch: GeneratedBatch) -> dict[str, Tensor]:
             terms: dict[str, Tensor] = {}
             if p.one_hot:
                 terms["one_hot"] = one_hot_loss(batch.logits)

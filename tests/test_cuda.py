@@ -16,7 +16,7 @@ from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
 from benchmark.tasks.models.wide_resnet import wide_resnet
 from benchmark.teachers.teacher import train_teacher
-from methods.acceleration.cuda_graphs import Gradients, Replayed
+from methods.acceleration.cuda_graphs import Replayed
 from methods.base.objective import Distillation
 from methods.base.problem import Access
 from methods.base.registry import discover
@@ -90,19 +90,24 @@ def steps(replay: bool, count: int = 8) -> tuple[list[Tensor], nn.Module]:
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, fused=True)
     objective = Distillation(4.0)
 
-    def loss_of(batch: Batch) -> Tensor:
-        with torch.autocast("cuda", torch.bfloat16):
-            return objective(student, batch)
+    parameters = list(student.parameters())
 
-    gradients = Gradients([loss_of], list(student.parameters()), CUDA, replay)
+    def differentiate(images: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        optimizer.zero_grad()
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = objective(student, Batch(images, teacher_logits=logits))
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    gradients = Replayed(differentiate, CUDA, parameters=parameters, replay=replay)
     losses = []
     stream = torch.Generator().manual_seed(1)
     for _ in range(count):
         images = torch.randn(32, 3, 32, 32, generator=stream).to(CUDA)
         logits = torch.randn(32, 10, generator=stream).to(CUDA)
-        losses += gradients([Batch(images, teacher_logits=logits)])
+        losses.append(gradients(images, logits)["loss"])
         optimizer.step()
-    assert (gradients._graph is not None) == replay
+    assert (gradients._recording is not None) == replay
     return losses, student
 
 
@@ -117,31 +122,36 @@ def test_recorded_steps_are_those_that_were_written() -> None:
 
 def test_a_batch_of_another_shape_is_computed_as_written() -> None:
     network = nn.Linear(4, 2).to(CUDA)
-    gradients = Gradients(
-        [lambda b: network(b.images).square().sum()], [*network.parameters()], CUDA
-    )
+
+    def differentiate(images: Tensor) -> dict[str, Tensor]:
+        network.zero_grad()
+        loss = network(images).square().sum()
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    gradients = Replayed(differentiate, CUDA, parameters=[*network.parameters()])
     for size in (8, 8, 8, 8, 8, 5, 8):
         images = torch.randn(size, 4, device=CUDA)
-        (loss,) = gradients([Batch(images)])
+        (loss,) = gradients(images).values()
         alone = copy.deepcopy(network)
         expected = alone(images).square().sum()
         (grad,) = torch.autograd.grad(expected, [alone.weight])
         torch.testing.assert_close(loss, expected.detach())
         torch.testing.assert_close(network.weight.grad, grad)
-    assert gradients._graph is not None
+    assert gradients._recording is not None
 
 
 def test_what_cannot_be_recorded_is_said_and_computed_as_written() -> None:
     network = nn.Linear(4, 2).to(CUDA)
 
-    def loss_of(batch: Batch) -> Tensor:
-        out = network(batch.images)
-        return out.square().sum() * (1 + float(out.detach().sum() > 1e9))  # waits for the GPU
+    def compute(images: Tensor) -> dict[str, Tensor]:
+        out = network(images).detach()
+        return {"loss": out.square().sum() * (1 + float(out.sum() > 1e9))}  # waits for the GPU
 
-    gradients = Gradients([loss_of], [*network.parameters()], CUDA)
+    replayed = Replayed(compute, CUDA)
     images = torch.randn(8, 4, device=CUDA)
     with pytest.warns(UserWarning, match="cannot be recorded"):
-        losses = [gradients([Batch(images)])[0] for _ in range(6)]
+        losses = [replayed(images)["loss"] for _ in range(6)]
     assert torch.equal(torch.stack(losses), losses[0].expand(6))
     assert torch.rand(3, device=CUDA).isfinite().all()
 
@@ -181,20 +191,20 @@ def test_what_a_replay_returns_is_not_written_over() -> None:
     ledger = Ledger()
     weight = torch.ones(3, device=CUDA)
 
-    def compute(x: Tensor) -> list[Tensor]:
+    def compute(x: Tensor) -> dict[str, Tensor]:
         ledger.teacher_forward += len(x)
         weight.add_(1)
-        return [x * weight, x.sum()]
+        return {"product": x * weight, "total": x.sum()}
 
-    replayed = Replayed(compute, CUDA, ledger)
+    replayed = Replayed(compute, CUDA, counters=ledger)
     found = [replayed(torch.full((2, 3), float(step), device=CUDA)) for step in range(8)]
-    assert replayed.replays
+    assert replayed._recording is not None
     assert ledger.teacher_forward == 16
-    for step, (product, total) in enumerate(found):
-        assert torch.equal(product.cpu(), torch.full((2, 3), step * (step + 2.0)))
-        assert total.item() == 6 * step
-    (other, _) = replayed(torch.ones(4, 3, device=CUDA))
-    assert torch.equal(other.cpu(), torch.full((4, 3), 10.0))
+    for step, values in enumerate(found):
+        assert torch.equal(values["product"].cpu(), torch.full((2, 3), step * (step + 2.0)))
+        assert values["total"].item() == 6 * step
+    other = replayed(torch.ones(4, 3, device=CUDA))
+    assert torch.equal(other["product"].cpu(), torch.full((4, 3), 10.0))
 
 
 def test_the_generator_computes_what_it_computes_on_a_cpu() -> None:

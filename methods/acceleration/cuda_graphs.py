@@ -1,39 +1,56 @@
-"""Steps of small networks, replayed on a GPU as one CUDA graph.
+"""Steps of small networks, recorded on a GPU as one CUDA graph and replayed.
 
 Such a step is a hundred kernels, each of which takes longer to launch than to run. Recorded once
-and replayed, they are one launch; and the kernels of several networks, recorded side by side, run
-at the same time.
+and replayed, they are one launch.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from methods.base.samples import Batch
-from methods.base.teacher import Ledger
 
-LossOf = Callable[[Batch], Tensor]
+class Counters(Protocol):
+    """What a function counts while it is called, such as `methods.base.teacher.Ledger`."""
 
-Signature = list[tuple[str, torch.Size, torch.dtype]]
+    def counts(self) -> dict[str, int]:
+        """All counts by name."""
+
+    def add(self, counts: Mapping[str, int], /) -> None:
+        """Count so much more."""
 
 
-class Gradients:
-    """Puts the gradients of losses into their parameters' ``grad``.
+@dataclass(frozen=True)
+class _Recording:
+    """The kernels of one call, the memory they read and write, and what the call counted."""
 
-    The first calls, and all calls on a CPU, compute as they are written. Then the kernels are
-    recorded, and later calls replay them: the same kernels on the same memory, so that values are
-    those of the calls before. A batch of another shape is computed as written.
+    graph: torch.cuda.CUDAGraph
+    inputs: list[Tensor | None]
+    outputs: dict[str, Tensor]
+    gradients: list[Tensor | None]
+    counts: dict[str, int]
+
+
+class Replayed:
+    """A function of tensors that is recorded after a few calls, and replayed from then on.
+
+    The first calls, all calls on a CPU, and calls with inputs of other shapes than those recorded
+    run the function as it is written. A replay runs the same kernels on the same memory, so that
+    its values are those of the function.
 
     Args:
-        losses: each of a batch, a scalar; one network each. They must do nothing else than compute:
-            what Python does in them is done while they are recorded, and never again.
-        parameters: of all of them.
-        device: where they are.
+        function: of tensors, some of which may be None, to named tensors. It may change others in
+            place, such as parameters and the state of an optimiser, but what Python does in it is
+            done while it is recorded, and never again.
+        device: where it computes.
+        parameters: those into whose ``grad`` the function leaves gradients for its caller.
+        counters: what the function counts in them is counted for every replay too.
         replay: whether to record at all.
     """
 
@@ -42,170 +59,92 @@ class Gradients:
 
     def __init__(
         self,
-        losses: Sequence[LossOf],
-        parameters: Sequence[nn.Parameter],
+        function: Callable[..., Mapping[str, Tensor]],
         device: torch.device,
-        replay: bool = True,
-    ) -> None:
-        self._losses = losses
-        self._parameters = parameters
-        self._device = device
-        self._replay = replay and device.type == "cuda"
-        self._streams: list[torch.cuda.Stream] = []
-        if self._replay:
-            self._side = torch.cuda.Stream(device)
-            if len(losses) > 1:
-                self._streams = [torch.cuda.Stream(device) for _ in losses]
-        self._calls = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
-
-    def __call__(self, batches: Sequence[Batch]) -> list[Tensor]:
-        """The losses of one batch each, detached."""
-        if not self._replay:
-            return self._compute(batches)
-        if self._graph is None and self._calls == self.WARM_UP:
-            self._record(batches)
-        if self._graph is None:
-            self._calls += 1
-            return self._beside(batches)
-        if _signature(batches) != self._shape:
-            return self._beside(batches)
-        for kept, given in zip(self._fields(self._batches), self._fields(batches), strict=True):
-            kept.copy_(given)
-        self._graph.replay()
-        for parameter, gradient in zip(self._parameters, self._kept_gradients, strict=True):
-            parameter.grad = gradient
-        return [loss.clone() for loss in self._kept_losses]
-
-    def _compute(self, batches: Sequence[Batch]) -> list[Tensor]:
-        for parameter in self._parameters:
-            parameter.grad = None
-        if not self._streams:
-            return [_differentiated(of(b)) for of, b in zip(self._losses, batches, strict=True)]
-        found = []
-        outer = torch.cuda.current_stream()
-        for stream, of, batch in zip(self._streams, self._losses, batches, strict=True):
-            stream.wait_stream(outer)
-            with torch.cuda.stream(stream):
-                found.append(_differentiated(of(batch)))
-        for stream in self._streams:
-            outer.wait_stream(stream)
-        return found
-
-    def _beside(self, batches: Sequence[Batch]) -> list[Tensor]:
-        """As written, on a stream of its own, as what is recorded later must be."""
-        current = torch.cuda.current_stream(self._device)
-        self._side.wait_stream(current)
-        with torch.cuda.stream(self._side):
-            losses = self._compute(batches)
-        current.wait_stream(self._side)
-        return losses
-
-    def _record(self, batches: Sequence[Batch]) -> None:
-        self._shape = _signature(batches)
-        self._batches = [
-            Batch(**{name: f.clone() for name, f in batch._asdict().items() if f is not None})
-            for batch in batches
-        ]
-        recorded = _recorded(lambda: self._compute(self._batches), self._device)
-        if recorded is None:
-            self._replay = False
-            self._streams = []
-            return
-        self._graph, self._kept_losses = recorded
-        self._kept_gradients = [parameter.grad for parameter in self._parameters]
-
-    @staticmethod
-    def _fields(batches: Sequence[Batch]) -> list[Tensor]:
-        return [field for batch in batches for field in batch if field is not None]
-
-
-class Replayed:
-    """A function of tensors that is recorded after a few calls, and replayed from then on.
-
-    On a CPU, and for inputs of other shapes than those recorded, it is called as it is written.
-
-    Args:
-        function: of tensors, to tensors. It may change others in place, such as parameters and the
-            state of an optimiser, but what Python does in it is done while it is recorded, and
-            never again.
-        device: where it computes.
-        ledger: what the function spends in it is counted for every replay too.
-        replay: whether to record at all.
-    """
-
-    WARM_UP = Gradients.WARM_UP
-    """Calls that let libraries choose their kernels before these are recorded."""
-
-    def __init__(
-        self,
-        function: Callable[..., Sequence[Tensor]],
-        device: torch.device,
-        ledger: Ledger | None = None,
+        *,
+        parameters: Sequence[nn.Parameter] = (),
+        counters: Counters | None = None,
         replay: bool = True,
     ) -> None:
         self._function = function
         self._device = device
-        self._ledger = ledger or Ledger()
+        self._parameters = parameters
+        self._counters = counters
         self._replay = replay and device.type == "cuda"
         self._calls = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recording: _Recording | None = None
         if self._replay:
             self._side = torch.cuda.Stream(device)
 
-    @property
-    def replays(self) -> bool:
-        """Whether it has been recorded."""
-        return self._graph is not None
-
-    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+    def __call__(self, *inputs: Tensor | None) -> dict[str, Tensor]:
         """What the function returns, in memory that no later call writes to."""
         if not self._replay:
-            return list(self._function(*inputs))
-        if self._graph is not None and self._fits(inputs):
-            for kept, given in zip(self._inputs, inputs, strict=True):
-                kept.copy_(given)
-            self._graph.replay()
-            self._ledger.add(self._spends)
-        elif self._graph is None and self._calls == self.WARM_UP:
+            return dict(self._function(*inputs))
+        if self._recording is None:
+            if self._calls < self.WARM_UP:
+                self._calls += 1
+                return self._as_written(inputs)
             self._record(inputs)
             return self(*inputs)
-        else:
-            self._calls += self._graph is None
-            return self._beside(inputs)
-        return [output.clone() for output in self._outputs]
+        if _signature(inputs) != _signature(self._recording.inputs):
+            return self._as_written(inputs)
+        return self._replayed(self._recording, inputs)
 
-    def _fits(self, inputs: Sequence[Tensor]) -> bool:
-        return [(x.shape, x.dtype) for x in inputs] == [(x.shape, x.dtype) for x in self._inputs]
-
-    def _beside(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """As written, on a stream of its own, as what is recorded later must be."""
+    def _as_written(self, inputs: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Call the function on a stream of its own, as what is recorded later must be."""
         current = torch.cuda.current_stream(self._device)
         self._side.wait_stream(current)
         with torch.cuda.stream(self._side):
-            outputs = list(self._function(*inputs))
+            outputs = dict(self._function(*inputs))
         current.wait_stream(self._side)
-        for tensor in (*inputs, *outputs):
-            tensor.record_stream(current)
-            tensor.record_stream(self._side)
+        gradients = [parameter.grad for parameter in self._parameters]
+        for tensor in (*inputs, *outputs.values(), *gradients):
+            if tensor is not None:  # it is used on both streams, whichever it was made on
+                tensor.record_stream(current)
+                tensor.record_stream(self._side)
         return outputs
 
-    def _record(self, inputs: Sequence[Tensor]) -> None:
-        self._inputs = [tensor.clone() for tensor in inputs]
-        before = self._ledger.counts()
-        recorded = _recorded(lambda: list(self._function(*self._inputs)), self._device)
-        # Nothing was computed yet: the first replay is what will have been spent.
-        self._spends = {name: n - before[name] for name, n in self._ledger.counts().items()}
-        self._ledger.add({name: -n for name, n in self._spends.items()})
-        if recorded is None:
+    def _record(self, inputs: Sequence[Tensor | None]) -> None:
+        kept = [None if tensor is None else tensor.clone() for tensor in inputs]
+        before = self._counts()
+        captured = _captured(lambda: dict(self._function(*kept)), self._device)
+        # Nothing was computed yet: what was counted is taken back, and counted with every replay.
+        counts = {name: n - before[name] for name, n in self._counts().items()}
+        self._count({name: -n for name, n in counts.items()})
+        if captured is None:
             self._replay = False
-        else:
-            self._graph, self._outputs = recorded
+            return
+        gradients = [parameter.grad for parameter in self._parameters]
+        self._recording = _Recording(captured[0], kept, captured[1], gradients, counts)
+
+    def _replayed(
+        self, recording: _Recording, inputs: Sequence[Tensor | None]
+    ) -> dict[str, Tensor]:
+        for kept, given in zip(recording.inputs, inputs, strict=True):
+            if kept is not None and given is not None:
+                kept.copy_(given)
+        recording.graph.replay()
+        self._count(recording.counts)
+        for parameter, gradient in zip(self._parameters, recording.gradients, strict=True):
+            parameter.grad = gradient
+        return {name: output.clone() for name, output in recording.outputs.items()}
+
+    def _counts(self) -> dict[str, int]:
+        return {} if self._counters is None else self._counters.counts()
+
+    def _count(self, counts: Mapping[str, int]) -> None:
+        if self._counters is not None:
+            self._counters.add(counts)
 
 
-def _recorded(
-    compute: Callable[[], list[Tensor]], device: torch.device
-) -> tuple[torch.cuda.CUDAGraph, list[Tensor]] | None:
+def _signature(tensors: Sequence[Tensor | None]) -> list[tuple[torch.Size, torch.dtype] | None]:
+    """What must be equal for one recording to do for both."""
+    return [None if tensor is None else (tensor.shape, tensor.dtype) for tensor in tensors]
+
+
+def _captured(
+    compute: Callable[[], dict[str, Tensor]], device: torch.device
+) -> tuple[torch.cuda.CUDAGraph, dict[str, Tensor]] | None:
     """The kernels of ``compute`` and where they leave its results; None, and a warning, if not."""
     graph = torch.cuda.CUDAGraph()
     # Not the stream that torch would record, which is of the first GPU asked for.
@@ -222,23 +161,6 @@ def _recorded(
             torch.zeros(1, device=device)
     warnings.warn(f"these steps cannot be recorded as a CUDA graph: {reason}", stacklevel=3)
     return None
-
-
-def _differentiated(loss: Tensor) -> Tensor:
-    loss.backward()
-    return loss.detach()
-
-
-def _signature(batches: Sequence[Batch]) -> list[Signature]:
-    """What must be equal for one graph to do for both."""
-    return [
-        [
-            (name, field.shape, field.dtype)
-            for name, field in batch._asdict().items()
-            if field is not None
-        ]
-        for batch in batches
-    ]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Finding methods: those of the package, installed packages (``dfkd.methods``), and folders by name."""
+"""Finding methods: the package's own, installed ones (``dfkd.methods``), and folders by name."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.acceleration.cuda_graphs import Gradients, Replayed, draws_random_numbers
+from methods.acceleration.cuda_graphs import Replayed, draws_random_numbers
 from methods.acceleration.optimizers import SGD, Adam
 from methods.base.objective import Objective
 from methods.base.problem import Problem
@@ -59,17 +59,16 @@ class Labels:
 
     def __init__(self, teacher: Teacher, device: torch.device) -> None:
         @torch.no_grad()
-        def logits(images: Tensor) -> list[Tensor]:
-            return [teacher(images).float()]
+        def logits(images: Tensor) -> dict[str, Tensor]:
+            return {"logits": teacher(images).float()}
 
-        self._ask = Replayed(logits, device, teacher.ledger)
+        self._ask = Replayed(logits, device, counters=teacher.ledger)
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch, labelled."""
         if batch.teacher_logits is not None:
             return batch
-        (logits,) = self._ask(batch.images)
-        return batch._replace(teacher_logits=logits)
+        return batch._replace(teacher_logits=self._ask(batch.images)["logits"])
 
 
 class StudentTraining:
@@ -101,17 +100,16 @@ class StudentTraining:
         self._run = run
         self._phase = phase
         objective.attach(self.student, problem, run)
+        self._parameters = [*self.student.parameters(), *objective.parameters()]
         self._optimizer, self._schedule = student_optimizer(
-            [*self.student.parameters(), *objective.parameters()],
-            run.budget,
-            steps,
-            objective.rate,
+            self._parameters, run.budget, steps, objective.rate
         )
-        self._gradients = Gradients(
-            [self._loss],
-            [*self.student.parameters(), *objective.parameters()],
+        self._gradients = Replayed(
+            self._differentiate,
             run.device,
-            self._replayable(problem),
+            parameters=self._parameters,
+            counters=run.ledger,
+            replay=self._replayable(problem),
         )
         shown = phase == "distillation"
         self._shown_at = checkpoint_steps(steps, run.budget.evaluations) if shown else set()
@@ -124,8 +122,7 @@ class StudentTraining:
         """
         if self._objective.needs_teacher:
             batch = self._labelled(batch)
-        (loss,) = self._gradients([batch])
-        self._run.log(self._phase, self.taken, self.steps, loss=loss)
+        self._run.log(self._phase, self.taken, self.steps, **self._gradients(*batch))
         self._optimizer.step()
         self._schedule.step()
         self._run.ledger.student_steps += 1
@@ -139,9 +136,16 @@ class StudentTraining:
             return False
         return not draws_random_numbers(self.student, problem.image_shape)
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _differentiate(
+        self, images: Tensor, labels: Tensor | None, teacher_logits: Tensor | None
+    ) -> dict[str, Tensor]:
+        """The loss of a batch, whose gradients are left in the parameters' ``grad``."""
+        for parameter in self._parameters:
+            parameter.grad = None
         with self._run.autocast():
-            return self._objective(self.student, batch)
+            loss = self._objective(self.student, Batch(images, labels, teacher_logits))
+        loss.backward()
+        return {"loss": loss.detach()}
 
     def state_dict(self) -> dict[str, Any]:
         """Student, objective, optimiser, schedule and position."""

@@ -17,8 +17,6 @@ from methods.base.states import Part
 from methods.networks.generators import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
 from methods.settings.params import MethodParams, param
 
-TermLogger = dict[str, Tensor]
-
 
 class GeneratedBatch(NamedTuple):
     """One generator step: what went in and what the teacher made of it, in float32."""
@@ -85,7 +83,7 @@ def train_generator(
     run: Run,
     generator: UpsamplingGenerator,
     learning_rate: float,
-    loss: Callable[[GeneratedBatch, int], dict[str, Tensor]],
+    loss: Callable[[GeneratedBatch], dict[str, Tensor]],
     beside: Mapping[str, Part] | None = None,
     *,
     after: Callable[[Mapping[str, Tensor], int], None] = lambda terms, step: None,
@@ -98,8 +96,7 @@ def train_generator(
         run: budget, random streams, logging.
         generator: trained in place.
         learning_rate: Adam's.
-        loss: of a batch and the step's number; returns named terms, ``loss`` (their total,
-            with gradient) first.
+        loss: of a batch; returns named terms, ``loss`` (their total, with gradient) first.
         beside: what ``loss`` and ``after`` change, for `Run.steps`.
         after: told the terms of every step, detached, and its number.
         replay: let a GPU record a step and replay it (`methods.acceleration.cuda_graphs`). For
@@ -124,18 +121,16 @@ def train_generator(
         latents=stream,
         **(beside or {}),
     )
-    names: list[str] = []
 
-    def turn(latents: Tensor) -> list[Tensor]:
-        terms = loss(generate(generator, problem, latents, run), step)
-        names[:] = terms
+    def turn(latents: Tensor) -> dict[str, Tensor]:
+        terms = loss(generate(generator, problem, latents, run))
         improve(optimizer, terms["loss"])
-        return [term.detach() for term in terms.values()]
+        return {name: term.detach() for name, term in terms.items()}
 
-    take_turn = Replayed(turn, run.device, run.ledger, replay)
+    take_turn = Replayed(turn, run.device, counters=run.ledger, replay=replay)
     for step in steps:
-        values = take_turn(draw_latents(budget.synthesis_batch, generator.latent_dim, stream, run))
-        terms = dict(zip(names, values, strict=True))
+        latents = draw_latents(budget.synthesis_batch, generator.latent_dim, stream, run)
+        terms = take_turn(latents)
         after(terms, step)
         run.log("synthesis", step, budget.synthesis_steps, **terms)
 
@@ -144,16 +139,15 @@ def drawing_from(generator: UpsamplingGenerator, mode: Literal["train", "eval"],
     """A function that draws images with the generator's BatchNorms in the given mode."""
 
     @torch.no_grad()
-    def images(latents: Tensor) -> list[Tensor]:
+    def images(latents: Tensor) -> dict[str, Tensor]:
         with run.autocast():
-            return [generator(latents).float()]
+            return {"images": generator(latents).float()}
 
     of_latents = Replayed(images, run.device)
 
     def draw(count: int, stream: torch.Generator) -> Tensor:
         generator.train(mode == "train")
-        (drawn,) = of_latents(draw_latents(count, generator.latent_dim, stream, run))
-        return drawn
+        return of_latents(draw_latents(count, generator.latent_dim, stream, run))["images"]
 
     return draw
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmark.machine.device import pick_precision
 from benchmark.tasks.registry import get_task
-from methods.acceleration.cuda_graphs import Gradients, Replayed
+from methods.acceleration.cuda_graphs import Replayed
 from methods.acceleration.optimizers import Adam
 from methods.base.objective import Distillation
 from methods.base.samples import Batch
@@ -86,7 +86,7 @@ def _measured(task: str, size: int, device: torch.device, steps: int) -> Launchi
     for form in STUDENT_FORMS:
         step = _step(task, size, device, form)
         with _convolutions(form):
-            start[form] = _timed(step, Gradients.WARM_UP + 2)
+            start[form] = _timed(step, Replayed.WARM_UP + 2)
             milliseconds[form] = 1e3 * _timed(step, steps) / steps
     return Launching(f"{get_task(task).pair}, batch {size}", milliseconds, start)
 
@@ -115,16 +115,20 @@ def _step(task_name: str, size: int, device: torch.device, form: str) -> Callabl
     objective = Distillation(4.0)
     reduced = pick_precision(device) == "bf16"
 
-    def loss_of(batch: Batch) -> Tensor:
+    def differentiate(images: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        optimizer.zero_grad()
+        batch = Batch(images, teacher_logits=logits)
         with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-            return objective.of_logits(network(batch.images).float(), batch)
+            loss = objective.of_logits(network(images).float(), batch)
+        loss.backward()
+        return {"loss": loss.detach()}
 
+    parameters = list(student.parameters())
     recorded = "recorded" in form
-    gradients = Gradients([loss_of], list(student.parameters()), device, recorded)
-    batch = Batch(images, teacher_logits=logits)
+    gradients = Replayed(differentiate, device, parameters=parameters, replay=recorded)
 
     def step() -> None:
-        gradients([batch])
+        gradients(images, logits)
         optimizer.step()
 
     return step

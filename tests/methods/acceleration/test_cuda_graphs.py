@@ -13,56 +13,30 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from methods.acceleration.cuda_graphs import Gradients, Replayed
+from methods.acceleration.cuda_graphs import Replayed
 from methods.base.objective import Distillation
-from methods.base.problem import Access
+from methods.base.problem import Access, Problem
 from methods.base.registry import discover
 from methods.base.run import Run
-from methods.base.samples import Batch
+from methods.base.student import StudentTraining
 from methods.base.teacher import Ledger
 from methods.objectives.registry import discover_objectives
 from tests.helpers import IMAGE_SHAPE, NUM_CLASSES, tiny_budget, tiny_network, tiny_problem
 
-
-def batch(seed: int, size: int = 6) -> Batch:
-    stream = torch.Generator().manual_seed(seed)
-    images = torch.randn(size, *IMAGE_SHAPE, generator=stream)
-    return Batch(images, torch.randint(NUM_CLASSES, (size,), generator=stream))
-
-
-def test_losses_and_gradients_are_those_of_each_network_alone() -> None:
-    networks = [tiny_network(0), tiny_network(1)]
-    gradients = Gradients(
-        [lambda b, n=n: F.cross_entropy(n(b.images), b.labels) for n in networks],  # type: ignore[misc]
-        [parameter for network in networks for parameter in network.parameters()],
-        torch.device("cpu"),
-    )
-    for step in range(5):
-        batches = [batch(step), batch(100 + step)]
-        losses = gradients(batches)
-        for seed, (network, seen, loss) in enumerate(zip(networks, batches, losses, strict=True)):
-            alone = tiny_network(seed)
-            expected = F.cross_entropy(alone(seen.images), seen.labels)
-            expected.backward()
-            assert torch.equal(loss, expected.detach())
-            assert not loss.requires_grad
-            for a, b in zip(network.parameters(), alone.parameters(), strict=True):
-                assert torch.equal(a.grad, b.grad)  # type: ignore[arg-type]
+CPU = torch.device("cpu")
 
 
 def test_a_cpu_calls_a_function_as_it_is_written() -> None:
     calls = []
 
-    def compute(x: Tensor) -> list[Tensor]:
+    def compute(x: Tensor) -> dict[str, Tensor]:
         calls.append(len(x))
-        return [2 * x]
+        return {"doubled": 2 * x}
 
-    replayed = Replayed(compute, torch.device("cpu"))
+    replayed = Replayed(compute, CPU)
     for size in (1, 2, 3, 4, 5):
-        (doubled,) = replayed(torch.ones(size))
-        assert torch.equal(doubled, torch.full((size,), 2.0))
+        assert torch.equal(replayed(torch.ones(size))["doubled"], torch.full((size,), 2.0))
     assert calls == [1, 2, 3, 4, 5]
-    assert not replayed.replays
 
 
 @pytest.mark.parametrize("name", sorted(discover_objectives()))
@@ -125,9 +99,9 @@ def record_on_a_cpu(monkeypatch: pytest.MonkeyPatch, fail_at: int | None = None)
     """Have every `Replayed` record on a `Tape`; those there are."""
     tapes: list[Tape] = []
 
-    def recorded(
-        compute: Callable[[], list[Tensor]], device: torch.device
-    ) -> tuple[Tape, list[Tensor]] | None:
+    def captured(
+        compute: Callable[[], dict[str, Tensor]], device: torch.device
+    ) -> tuple[Tape, dict[str, Tensor]] | None:
         tape = Tape(fail_at)
         try:
             with tape:
@@ -141,13 +115,17 @@ def record_on_a_cpu(monkeypatch: pytest.MonkeyPatch, fail_at: int | None = None)
 
     begin = Replayed.__init__
 
-    def beginning(self: Replayed, *args: Any, replay: bool = True) -> None:
-        begin(self, *args[:3])
-        self._replay = args[3] if len(args) > 3 else replay
+    def beginning(self: Replayed, *args: Any, replay: bool = True, **options: Any) -> None:
+        begin(self, *args, **options)
+        self._replay = replay
 
-    monkeypatch.setattr("methods.acceleration.cuda_graphs._recorded", recorded)
+    def replayable(self: StudentTraining, problem: Problem) -> bool:
+        return self._objective.replayable
+
+    monkeypatch.setattr("methods.acceleration.cuda_graphs._captured", captured)
     monkeypatch.setattr(Replayed, "__init__", beginning)
-    monkeypatch.setattr(Replayed, "_beside", lambda self, inputs: list(self._function(*inputs)))
+    monkeypatch.setattr(Replayed, "_as_written", lambda self, given: dict(self._function(*given)))
+    monkeypatch.setattr(StudentTraining, "_replayable", replayable)
     return tapes
 
 
@@ -164,7 +142,9 @@ def fitted(method: str, online: bool) -> tuple[Run, nn.Module]:
     return run, kind(params).fit(problem, run)
 
 
-@pytest.mark.parametrize("method", ["rdskd", "mskd", "dafl", "dcgan", "degan"])
+@pytest.mark.parametrize(
+    "method", ["rdskd", "mskd", "dafl", "dcgan", "degan", "noise", "alternative-data"]
+)
 @pytest.mark.parametrize("online", [False, True])
 @pytest.mark.parametrize("fail_at", [None, 5, 60])
 def test_replayed_steps_make_the_run_that_was_written(
@@ -186,16 +166,68 @@ def test_replayed_steps_make_the_run_that_was_written(
 def test_what_a_replay_spends_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger()
 
-    def compute(x: Tensor) -> list[Tensor]:
+    def compute(x: Tensor) -> dict[str, Tensor]:
         ledger.synthetic_images += len(x)
-        return [2 * x]
+        return {"doubled": 2 * x}
 
     for fail_at in (None, 0):
         with monkeypatch.context() as patched:
-            record_on_a_cpu(patched, fail_at)
-            replayed = Replayed(compute, torch.device("cpu"), ledger)
+            tapes = record_on_a_cpu(patched, fail_at)
+            replayed = Replayed(compute, CPU, counters=ledger)
             before = ledger.synthetic_images
-            found = [replayed(torch.full((3,), float(step))) for step in range(7)]
-        assert replayed.replays == (fail_at is None)
+            found = [replayed(torch.full((3,), float(step)))["doubled"] for step in range(7)]
+        assert len(tapes) == (fail_at is None)
         assert ledger.synthetic_images - before == 21
-        assert [float(x[0]) for (x,) in found] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
+        assert [float(x[0]) for x in found] == [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
+
+
+@pytest.mark.parametrize("fail_at", [None, 2])
+def test_gradients_are_left_where_the_function_leaves_them(
+    fail_at: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, alone = tiny_network(0), tiny_network(0)
+    parameters = list(network.parameters())
+
+    def compute(images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        for parameter in parameters:
+            parameter.grad = None
+        logits = network(images)
+        loss = logits.square().mean() if labels is None else F.cross_entropy(logits, labels)
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    tapes = record_on_a_cpu(monkeypatch, fail_at)
+    replayed = Replayed(compute, CPU, parameters=parameters)
+    stream, kept = torch.Generator().manual_seed(0), []
+    # A batch of another shape, and one without labels, are computed as written.
+    for size, labelled in zip((6, 6, 6, 6, 6, 4, 6, 6), (1, 1, 1, 1, 1, 1, 0, 1), strict=True):
+        images = torch.randn(size, *IMAGE_SHAPE, generator=stream)
+        labels = torch.randint(NUM_CLASSES, (size,), generator=stream) if labelled else None
+        (loss,) = replayed(images, labels).values()
+        logits = alone(images)
+        expected = logits.square().mean() if labels is None else F.cross_entropy(logits, labels)
+        gradients = torch.autograd.grad(expected, list(alone.parameters()))
+        assert torch.equal(loss, expected.detach())
+        assert not loss.requires_grad
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            assert parameter.grad is not None
+            assert torch.equal(parameter.grad, gradient)
+        kept.append((loss, loss.clone()))
+    assert all(torch.equal(*pair) for pair in kept), "a later call wrote to what was returned"
+    assert len(tapes) == (fail_at is None)
+
+
+def test_a_change_of_other_tensors_in_place_is_made_once_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight = torch.ones(3)
+
+    def compute(x: Tensor) -> dict[str, Tensor]:
+        weight.add_(1)
+        return {"product": x * weight}
+
+    record_on_a_cpu(monkeypatch)
+    replayed = Replayed(compute, CPU)
+    for step in range(8):
+        (product,) = replayed(torch.full((2, 3), float(step))).values()
+        assert torch.equal(product, torch.full((2, 3), step * (step + 2.0)))
