@@ -10,12 +10,12 @@ activations come close to a*. The student then learns from the teacher on these 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from methods.acceleration.optimizers import Adam
 from methods.base.method import Method
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
@@ -23,6 +23,7 @@ from methods.base.samples import ImageBank, SampleSource
 from methods.networks.pre_activations import listening
 from methods.settings.params import MethodParams, param
 from methods.synthesis.activation_records import TEMPERATURE, ActivationRecords
+from methods.synthesis.pixels import PixelOptimization, Terms, validation_share
 from methods.synthesis.reconstructions import (
     AllLayers,
     Reconstruction,
@@ -150,25 +151,18 @@ class Metadata(Method):
         Raises:
             ValueError: when the budget has no pixel optimisation.
         """
-        count = run.budget.inversion_images
-        if count < 2 or run.budget.inversion_steps < 1:
-            raise ValueError(
-                f"method '{self.name}' optimises pixels, but budget '{run.budget.name}' has "
-                f"inversion_images={count}, inversion_steps={run.budget.inversion_steps}; set them"
-            )
+        p = self.params
+        optimization = PixelOptimization(run, p.batch, p.pixel_lr)
+        count = sum(optimization.sizes)
         labels = torch.randperm(count, generator=run.stream("metadata-labels"))
         labels %= problem.num_classes
         reconstruction = self.reconstruction(problem.metadata)
         stream = run.stream("metadata-reconstruction")
-        batches = labels.split(self.params.batch)
-        total = len(batches) * run.budget.inversion_steps
         images = [
-            self.reconstruct(problem, run, reconstruction, batch, stream, (i, total))
-            for i, batch in enumerate(batches)
+            self.reconstruct(problem, run, reconstruction, batch, stream, optimization)
+            for batch in labels.split(p.batch)
         ]
-        run.ledger.synthetic_images += count
-        held_out = max(1, min(run.budget.validation_images, count // 10))
-        return ImageBank(torch.cat(images), held_out, labels, run.device)
+        return ImageBank(torch.cat(images), validation_share(run, count), labels, run.device)
 
     def reconstruct(
         self,
@@ -177,45 +171,76 @@ class Metadata(Method):
         reconstruction: Reconstruction,
         labels: Tensor,
         stream: torch.Generator,
-        position: tuple[int, int],
+        optimization: PixelOptimization,
     ) -> Tensor:
         """Images of the given classes, B×C×H×W, normalised, float16, on the CPU.
 
         Args:
             problem: gives the teacher and the normalisation.
-            run: budget and logging.
+            run: gives device and precision.
             reconstruction: draws the targets and measures the distance.
             labels: B.
             stream: of the initial pixels and of the targets.
-            position: number of this batch, and steps of all batches, for the log.
+            optimization: changes the pixels.
         """
-        p, steps = self.params, run.budget.inversion_steps
+        p = self.params
         noise = torch.randn(len(labels), *problem.image_shape, generator=stream)
-        pixels = (p.initial_mean + p.initial_std * noise).to(run.device)
+        start = (p.initial_mean + p.initial_std * noise).to(run.device)
         drawn = [target.to(run.device) for target in reconstruction.draw(labels, stream)]
-        units = sum(layer.mean.shape[1] for layer in problem.metadata.layers)
-        size = len(labels) if run.device.type == "cuda" else max(1, PART // units)
-        targets = list(zip(*(target.split(size) for target in drawn), strict=True))
-        optimizer = Adam([pixels], lr=p.pixel_lr, fused=True)
-        network, names = problem.teacher.network, reconstruction.listens_to
-        with listening(network, names, reconstruction.masks) as heard:
-            for step in range(steps):
-                loss, gradients = torch.zeros((), device=run.device), []
-                for i, part in enumerate(pixels.split(size)):
-                    part.requires_grad_()
-                    with run.autocast():
-                        logits = problem.teacher(problem.normalization.normalize(part))
-                    hidden = [heard[name] for name in names]
-                    activations = [*hidden, logits.float() / TEMPERATURE]
-                    if step == 0:
-                        targets[i] = tuple(reconstruction.laid_out(targets[i], activations))
-                    distance = reconstruction.distance(targets[i], activations)
-                    distance = distance * (len(part) / len(pixels))  # its share of the mean
-                    gradients += torch.autograd.grad(distance, part)
-                    loss += distance.detach()
-                run.log("synthesis", position[0] * steps + step, position[1], loss=loss)
-                pixels.grad = torch.cat(gradients).contiguous()
-                optimizer.step()
-                if p.clamp:
-                    pixels.clamp_(0, 1)
+        names = reconstruction.listens_to
+        with listening(problem.teacher.network, names, reconstruction.masks) as heard:
+            distance = ActivationDistance(problem, run, reconstruction, drawn, heard)
+            pixels = optimization.descend(start, distance, clamp if p.clamp else None)
         return problem.normalization.normalize(pixels).to("cpu", torch.float16)
+
+
+class ActivationDistance:
+    """How far a batch's activations are from drawn ones, computed a part of the batch at a time.
+
+    Args:
+        problem: gives the teacher and the normalisation of its input.
+        run: gives device and precision.
+        reconstruction: measures the distance.
+        drawn: the targets of the batch.
+        heard: where the hidden activations of each forward pass appear, by module.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        run: Run,
+        reconstruction: Reconstruction,
+        drawn: Sequence[Tensor],
+        heard: Mapping[str, Tensor],
+    ) -> None:
+        units = sum(layer.mean.shape[1] for layer in problem.metadata.layers)
+        batch = len(drawn[0])
+        self.size = batch if run.device.type == "cuda" else max(1, PART // units)
+        self.problem = problem
+        self.run = run
+        self.reconstruction = reconstruction
+        self.heard = heard
+        self.drawn = list(zip(*(target.split(self.size) for target in drawn), strict=True))
+        self.targets: dict[int, list[Tensor]] = {}
+
+    def __call__(self, pixels: Tensor) -> tuple[Terms, Tensor]:
+        """The mean distance of pixels in [0, 1], B×C×H×W, and its gradient."""
+        loss, gradients = torch.zeros((), device=self.run.device), []
+        for i, part in enumerate(pixels.detach().split(self.size)):
+            part.requires_grad_()
+            with self.run.autocast():
+                logits = self.problem.teacher(self.problem.normalization.normalize(part))
+            hidden = [self.heard[name] for name in self.reconstruction.listens_to]
+            activations = [*hidden, logits.float() / TEMPERATURE]
+            if i not in self.targets:  # their memory layout is known now
+                self.targets[i] = self.reconstruction.laid_out(self.drawn[i], activations)
+            distance = self.reconstruction.distance(self.targets[i], activations)
+            distance = distance * (len(part) / len(pixels))  # its share of the mean
+            gradients += torch.autograd.grad(distance, part)
+            loss += distance.detach()
+        return {"loss": loss}, torch.cat(gradients)
+
+
+def clamp(pixels: Tensor) -> Tensor:
+    """Pixels moved into [0, 1]."""
+    return pixels.clamp(0, 1)

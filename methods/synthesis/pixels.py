@@ -80,6 +80,23 @@ class PixelOptimization:
             Diverged: when a term is NaN or infinite.
             Stopped: after a step, when the run was asked to stop.
         """
+
+        def differentiate(images: Tensor) -> tuple[Terms, Tensor]:
+            terms = loss(images)
+            # Of the batch's sum: the gradient of a mean over thousands of images would drown in
+            # Adam's eps. Only the images get a gradient, not a student that the loss may contain.
+            (gradient,) = torch.autograd.grad(terms["loss"] * len(images), images)
+            return terms, gradient
+
+        return self.descend(start, differentiate, project)
+
+    def descend(
+        self,
+        start: Tensor,
+        differentiate: Callable[[Tensor], tuple[Terms, Tensor]],
+        project: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """`optimize` for losses that give their own gradient, B×C×H×W, beside their terms."""
         self._begun += 1
         if self._begun <= len(self._finished):
             return self._finished[self._begun - 1]
@@ -90,13 +107,10 @@ class PixelOptimization:
         images = current.images
         while current.taken < self.steps:
             step = next(self._steps)
-            terms = loss(images)
+            terms, gradient = differentiate(images)
             self._run.log("synthesis", step, self._total, **terms)
             if self.keep == "best":
                 current.remember(terms["loss"].detach())
-            # Of the batch's sum: the gradient of a mean over thousands of images would drown in
-            # Adam's eps. Only the images get a gradient, not a student that the loss may contain.
-            (gradient,) = torch.autograd.grad(terms["loss"] * len(images), images)
             images.grad = gradient.contiguous()
             current.optimizer.step()
             if project is not None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
 from methods.base.samples import ImageBank
+from methods.base.states import Stopped
 from methods.base.teacher import Ledger, Teacher
 from methods.metadata import Metadata
 from methods.networks.inspection import has_hooks
 from methods.synthesis.activation_records import ActivationRecords, collect_records
+from methods.synthesis.pixels import PixelOptimization
 from methods.synthesis.reconstructions import (
     ClassGaussians,
     all_layers_distance,
@@ -259,8 +262,9 @@ def test_the_first_logged_loss_is_the_variants_formula(
     chosen = method(variant=variant, clamp=False)
     reconstruction = chosen.reconstruction(records)
     labels = torch.tensor([0, 2, 1, 1, 0, 2])
+    optimization = PixelOptimization(run, 6, 0.07)
     chosen.reconstruct(
-        problem, run, reconstruction, labels, torch.Generator().manual_seed(4), (0, 1)
+        problem, run, reconstruction, labels, torch.Generator().manual_seed(4), optimization
     )
     (logged,) = run.curves["synthesis/loss"]["value"]
 
@@ -361,8 +365,9 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(
         distance = staticmethod(chosen.reconstruction(records).distance)
 
     def first_image(labels: list[int]) -> Tensor:
+        stream, optimization = torch.Generator().manual_seed(0), PixelOptimization(run, 31, 0.07)
         images = chosen.reconstruct(
-            problem, run, Fixed(), torch.tensor(labels), torch.Generator().manual_seed(0), (0, 4)
+            problem, run, Fixed(), torch.tensor(labels), stream, optimization
         )
         return images[0].float()
 
@@ -397,13 +402,53 @@ def test_hooks_are_removed_when_a_run_is_interrupted(
     assert not has_hooks(teacher)
 
 
+class KeptInMemory:
+    """Keeps the state of the last step."""
+
+    def __init__(self) -> None:
+        self.kept: tuple[int, dict[str, Any]] | None = None
+
+    def due(self) -> bool:
+        return False
+
+    def save(self, loop: str, step: int, state: dict[str, Any]) -> None:
+        self.kept = step, copy.deepcopy(state)
+
+    def load(self, loop: str) -> tuple[int, dict[str, Any]] | None:
+        return self.kept
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("stop_after", [1, 6, 8])
+def test_an_interrupted_synthesis_goes_on_in_the_middle_with_equal_images(
+    teacher: nn.Module, records: ActivationRecords, variant: str, stop_after: int
+) -> None:
+    whole, run = synthesized(teacher, records, variant=variant, batch=12)
+    keeper, seen = KeptInMemory(), []
+    for attempt in range(2):
+        problem, again = posed(teacher, records)
+        again.keeper = keeper
+        again._progress = lambda phase, step, total, loss: seen.append(step)
+        again._stopping = lambda last=attempt: "" if last or len(seen) < stop_after else "enough"
+        if attempt:
+            bank = method(variant=variant, batch=12).synthesize(problem, again)
+        else:
+            with pytest.raises(Stopped):
+                method(variant=variant, batch=12).synthesize(problem, again)
+    assert seen == list(range(1, 13))
+    assert isinstance(bank, ImageBank)
+    assert torch.equal(bank.images, whole.images)
+    assert again.curves == run.curves
+    assert again.ledger.counts() == run.ledger.counts()
+
+
 def test_a_budget_without_pixel_optimisation_is_refused_in_one_line(
     teacher: nn.Module, records: ActivationRecords
 ) -> None:
     problem, run = posed(teacher, records, inversion_images=0, inversion_steps=0)
-    with pytest.raises(ValueError, match="inversion_images=0") as error:
+    with pytest.raises(ValueError, match="inversion_images") as error:
         method().synthesize(problem, run)
-    assert "'metadata'" in one_line(str(error.value))
+    assert "methods that optimise pixels" in one_line(str(error.value))
 
 
 def test_a_segmentation_teacher_is_not_supported(

@@ -29,7 +29,15 @@ from tests.helpers import FAULTY_METHODS, one_line, tiny_budget
 
 __all__ = ["grid"]
 
-ENTRIES = ("rdskd", "dafl", "degan", "deep-inversion", "zskd", "student-supervised")
+ENTRIES = (
+    "rdskd",
+    "dafl",
+    "degan",
+    "deep-inversion",
+    "zskd",
+    "metadata",
+    "student-supervised",
+)
 
 
 class Attempts:
