@@ -22,7 +22,7 @@ from methods.losses.predictions import median_frequency_weights
 from methods.settings.params import PER_PIXEL, MethodParams, param
 from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
 from methods.synthesis.generator import GeneratorParams, build_generator, drawing_from, samples_from
-from methods.synthesis.real_images import _real_images, shuffled_proxies
+from methods.synthesis.real_images import bank_of_real_images, shuffled_proxies
 
 
 def _temperature(default: float, source: str) -> float:
@@ -80,7 +80,7 @@ class StudentSupervised(Method):
         return unsuitable(self.params.augmentation, problem)
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        return _real_images(problem.train_images, run, problem.train_labels)
+        return bank_of_real_images(problem.train_images, run, problem.train_labels)
 
     def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
         return augmented(samples, self.params.augmentation, problem, run)
@@ -112,7 +112,7 @@ class KDReal(Method):
         return unsuitable(self.params.augmentation, problem)
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        return _real_images(problem.train_images, run)
+        return bank_of_real_images(problem.train_images, run)
 
     def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
         return augmented(samples, self.params.augmentation, problem, run)

@@ -35,7 +35,6 @@ from methods.synthesis.pixels import (
     first_turns,
     jitter,
     shuffled_bank,
-    validation_share,
 )
 
 ADAPTIVE = {"adaptive": (True,)}
@@ -318,7 +317,7 @@ class Pool:
         held_out = sum(map(len, self._held_out))
         made = sum(map(len, self._train)) + held_out + len(images)
         total = self._run.budget.inversion_images
-        due = validation_share(self._run, total) * made // total
+        due = self._run.budget.held_out(total) * made // total
         kept = min(max(due, 1) - held_out, len(images) - 1)
         # Classes take turns within a batch, so the last images are of many classes.
         train, last = images.to("cpu", torch.float16).split([len(images) - kept, kept])

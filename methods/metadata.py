@@ -23,7 +23,7 @@ from methods.base.samples import ImageBank, SampleSource
 from methods.networks.pre_activations import listening
 from methods.settings.params import MethodParams, param
 from methods.synthesis.activation_records import TEMPERATURE, ActivationRecords
-from methods.synthesis.pixels import PixelOptimization, Terms, validation_share
+from methods.synthesis.pixels import PixelOptimization, Terms
 from methods.synthesis.reconstructions import (
     AllLayers,
     Reconstruction,
@@ -162,7 +162,7 @@ class Metadata(Method):
             self.reconstruct(problem, run, reconstruction, batch, stream, optimization)
             for batch in labels.split(p.batch)
         ]
-        return ImageBank(torch.cat(images), validation_share(run, count), labels, run.device)
+        return ImageBank(torch.cat(images), run.budget.held_out(count), labels, run.device)
 
     def reconstruct(
         self,

@@ -80,6 +80,10 @@ class Budget(BaseModel):
         variant = ", ".join(f"{name}={value}" for name, value in changed.items())
         return Budget(**{**self.model_dump(), **changed, "variant": variant})
 
+    def held_out(self, images: int) -> int:
+        """How many of a finished set are kept for validation: `validation_images`, or a tenth."""
+        return max(1, min(self.validation_images, images // 10))
+
     def synthesis_part(self) -> dict[str, Any]:
         """The numbers that decide which images are made, for the identity of a synthesis."""
         names = ("synthesis_steps", "synthesis_batch", "epoch_steps", "images", "validation_images")

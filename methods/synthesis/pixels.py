@@ -205,14 +205,9 @@ def jitter(images: Tensor, most: int, flip: bool, stream: torch.Generator) -> Te
     return images.flip(3) if flip and mirror else images
 
 
-def validation_share(run: Run, images: int) -> int:
-    """How many of ``images`` are kept for validation: the budget's number, at most a tenth."""
-    return max(1, min(run.budget.validation_images, images // 10))
-
-
 def shuffled_bank(images: Tensor, run: Run) -> ImageBank:
     """A bank of ``images`` in random order, so that those held out are of every class."""
     order = torch.randperm(len(images), generator=run.stream("bank-order"))
-    # Half precision, like every bank of synthetic images (see `methods.sources.bank_of`).
+    # Half precision, like every bank of synthetic images (see `methods.base.samples.bank_of`).
     images = images.to("cpu", torch.float16)[order]
-    return ImageBank(images, validation_share(run, len(images)), device=run.device)
+    return ImageBank(images, run.budget.held_out(len(images)), device=run.device)

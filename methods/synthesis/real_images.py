@@ -10,10 +10,9 @@ from methods.base.run import Run
 from methods.base.samples import ImageBank
 
 
-def _real_images(images: Tensor, run: Run, labels: Tensor | None = None) -> ImageBank:
-    """A bank of real images, a tenth (at most the budget's number) kept for validation."""
-    held_out = max(1, min(run.budget.validation_images, len(images) // 10))
-    return ImageBank(images, held_out, labels, run.device)
+def bank_of_real_images(images: Tensor, run: Run, labels: Tensor | None = None) -> ImageBank:
+    """A bank of real images, N×C×H×W in the teacher's input space, the last kept for validation."""
+    return ImageBank(images, run.budget.held_out(len(images)), labels, run.device)
 
 
 def shuffled_proxies(problem: Problem, run: Run) -> ImageBank:
@@ -23,4 +22,4 @@ def shuffled_proxies(problem: Problem, run: Run) -> ImageBank:
     """
     images = problem.proxy_images
     order = torch.randperm(len(images), generator=run.stream("proxy-order"))
-    return _real_images(images[order], run)
+    return bank_of_real_images(images[order], run)
