@@ -5,10 +5,9 @@ Training one may take hours, so it goes on where it was interrupted, with the sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +27,7 @@ from benchmark.records.record import TeacherInfo
 from benchmark.tasks.base import Task, TeacherRecipe
 from benchmark.tasks.data.base import Dataset
 from methods.acceleration.optimizers import SGD, Adam
+from methods.base.batch_order import RandomOrder
 from methods.base.run import Run, derive_seed
 from methods.losses.predictions import IGNORE_INDEX, median_frequency_weights
 from methods.synthesis.augmentation import crop_flip, scale_crop_flip
@@ -205,9 +205,10 @@ def _trained(
     class_weights = (
         median_frequency_weights(labels, task.num_classes) if recipe.class_balanced else None
     )
-    batches = _Batches(len(images), recipe.batch, derive_seed(recipe.seed, "teacher-batches"))
+    order = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-batches"))
+    batches = RandomOrder(len(images), recipe.batch, order)
     crops = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-augmentation"))
-    total = recipe.epochs * batches.in_an_epoch
+    total = recipe.epochs * batches.batches_per_epoch
     optimizer, schedule = _optimization(recipe, network, total)
     reduced = recipe.mixed_precision and precision == "bf16"
     network.train()
@@ -263,35 +264,6 @@ def teacher_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = 
     if (labels == IGNORE_INDEX).all():
         return 0.0 * logits.sum()
     return F.cross_entropy(logits, labels, class_weights, ignore_index=IGNORE_INDEX)
-
-
-class _Batches:
-    """Which images each batch holds: all in a random order, less a last one too small; again."""
-
-    def __init__(self, images: int, size: int, seed: int) -> None:
-        self._images = images
-        self._size = min(size, images)
-        self._stream = torch.Generator().manual_seed(seed)
-        self._order = torch.empty(0, dtype=torch.int64)
-
-    @property
-    def in_an_epoch(self) -> int:
-        """Number of batches."""
-        return self._images // self._size
-
-    def next(self) -> Tensor:
-        """Numbers of the next batch's images."""
-        if len(self._order) < self._size:
-            self._order = torch.randperm(self._images, generator=self._stream)
-        chosen, self._order = self._order[: self._size], self._order[self._size :]
-        return chosen
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"stream": self._stream.get_state(), "order": self._order}
-
-    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        self._stream.set_state(state["stream"])
-        self._order = state["order"]
 
 
 def _chance(task: Task, labels: Tensor) -> float:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from methods.base.batch_order import RandomOrder
+
 
 class Batch(NamedTuple):
     """What the student sees in one step."""
@@ -117,7 +119,7 @@ class ImageBank(SampleSource):
         return images.to(self.device, torch.float32, non_blocking=True)
 
     def batches(self, size: int, stream: torch.Generator) -> Batches:
-        return _BankBatches(self, min(size, len(self)), stream)
+        return _BankBatches(self, RandomOrder(len(self), size, stream))
 
     def take(self, chosen: Tensor) -> Batch:
         """The images of the given numbers, with what is known of them."""
@@ -155,26 +157,20 @@ class ImageBank(SampleSource):
 
 
 class _BankBatches(Batches):
-    """Every image once in a random order, less a last batch that is too small; then again."""
+    """Batches of an `ImageBank`."""
 
-    def __init__(self, bank: ImageBank, size: int, stream: torch.Generator) -> None:
+    def __init__(self, bank: ImageBank, order: RandomOrder) -> None:
         self._bank = bank
-        self._size = size
-        self._stream = stream
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._order = order
 
     def __next__(self) -> Batch:
-        if len(self._order) < self._size:
-            self._order = torch.randperm(len(self._bank), generator=self._stream)
-        chosen, self._order = self._order[: self._size], self._order[self._size :]
-        return self._bank.take(chosen)
+        return self._bank.take(self._order.next())
 
     def state_dict(self) -> dict[str, Any]:
-        return {"stream": self._stream.get_state(), "order": self._order}
+        return self._order.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        self._stream.set_state(state["stream"])
-        self._order = state["order"]
+        self._order.load_state_dict(state)
 
 
 class Draw(Protocol):
