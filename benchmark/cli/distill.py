@@ -21,7 +21,6 @@ from benchmark.machine.device import (
     keep_freed_memory,
     pick_precision,
 )
-from benchmark.metrics.classification import CHUNK, predictions
 from benchmark.records.files import check_writable
 from benchmark.runs.failures import is_out_of_memory, one_line
 from benchmark.suites.suite import parse_settings
@@ -32,6 +31,7 @@ from methods.base.method import Method
 from methods.base.problem import Access, Normalization
 from methods.base.registry import discover
 from methods.base.states import Diverged
+from methods.networks.predictions import CHUNK, predictions
 from methods.own_teacher.architectures import TIMM, build_network, load_weights
 from methods.own_teacher.distill import Distilled, distill, find_method
 from methods.own_teacher.interface import Unsuitable, probe

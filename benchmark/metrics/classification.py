@@ -1,4 +1,4 @@
-"""Accuracy, agreement and the chance level."""
+"""The chance level, and statistics of the images a student learns from."""
 
 from __future__ import annotations
 
@@ -7,35 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-CHUNK = 250
-CHUNK_PIXELS = CHUNK * 32 * 32
-"""Most that goes through a network at once: so many images, and of large ones so many pixels."""
-
-
-def chunk_size(height: int, width: int) -> int:
-    """How many images of so many pixels may go through a network at once."""
-    return max(1, min(CHUNK, CHUNK_PIXELS // (height * width)))
-
-
-def chunks(images: Tensor) -> tuple[Tensor, ...]:
-    """Images in parts that may go through a network at once."""
-    parts: tuple[Tensor, ...] = images.split(chunk_size(*images.shape[2:]))
-    return parts
-
-
-@torch.no_grad()
-def predictions(network: nn.Module, images: Tensor) -> Tensor:
-    """Arg-max class of every image, N, or pixel, N×H×W; the network's mode is left as it was."""
-    training = network.training
-    network.eval()
-    out = torch.cat([network(part).argmax(dim=1) for part in chunks(images)])
-    network.train(training)
-    return out
-
-
-def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images classified correctly, in [0, 1]."""
-    return float((predictions(network, images) == labels).double().mean())
+from methods.networks.predictions import chunk_size
 
 
 def constant_share(labels: Tensor) -> float:
@@ -60,7 +32,8 @@ def sample_statistics(teacher: nn.Module, images: Tensor) -> dict[str, float]:
     equally frequent, 0 when there is one. ``confidence`` is the mean of max p. Of logits
     N×K×H×W every pixel is a prediction.
     """
-    logits = torch.cat([teacher(part).float() for part in chunks(images)])
+    parts = images.split(chunk_size(*images.shape[2:]))
+    logits = torch.cat([teacher(part).float() for part in parts])
     probs = logits.double().movedim(1, -1).flatten(0, -2).softmax(dim=1)
     mean = probs.mean(dim=0)
     entropy = -torch.special.xlogy(mean, mean).sum()

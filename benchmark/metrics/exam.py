@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics.classification import accuracy, collapse_threshold
+from benchmark.metrics.classification import collapse_threshold
 from benchmark.metrics.segmentation import collapse_threshold as collapse_threshold_of_maps
 from benchmark.metrics.segmentation import confusion_matrix, mean_iou, per_class_iou, pixel_accuracy
 from benchmark.records.record import SegmentationInfo
 from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Split
+from methods.networks.predictions import accuracy
 
 
 @dataclass(frozen=True)

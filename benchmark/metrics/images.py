@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
-from benchmark.metrics.classification import chunk_size, predictions
 from methods.base.problem import Normalization
 from methods.base.samples import ImageBank, SampleSource
 from methods.losses.predictions import IGNORE_INDEX
+from methods.networks.predictions import chunk_size, predictions
 
 ImageProgress = Callable[[int, int], None]
 """Called with how many of how many images are done."""

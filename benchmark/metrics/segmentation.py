@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics.classification import predictions
 from methods.losses.predictions import IGNORE_INDEX
+from methods.networks.predictions import predictions
 
 
 def count_confusion(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmark.metrics.classification import predictions, sample_statistics
+from benchmark.metrics.classification import sample_statistics
 from benchmark.metrics.exam import Scores, exam_of
 from benchmark.metrics.segmentation import predicted_shares
 from benchmark.records.record import Status
@@ -18,6 +18,7 @@ from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Split
 from methods.base.run import Run
 from methods.base.samples import ImageBank, SampleSource
+from methods.networks.predictions import accuracy, predictions
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Checkpoints:
                 self.same_since = len(self.steps)
             self.images = images
             self.examples = images[: self.EXAMPLES].cpu(), expected[: self.EXAMPLES].cpu()
-            self.agreement.append(_share_alike(student, images, expected))
+            self.agreement.append(accuracy(student, images, expected))
             self.steps.append(step)
             self.states.append(
                 {name: value.detach().cpu().clone() for name, value in student.state_dict().items()}
@@ -87,7 +88,7 @@ class Checkpoints:
         again = []
         for state in stale:
             network.load_state_dict(state)
-            again.append(_share_alike(network, self.images, expected))
+            again.append(accuracy(network, self.images, expected))
         return again + self.agreement[self.same_since :]
 
     def state_dict(self) -> dict[str, Any]:
@@ -118,11 +119,6 @@ class Checkpoints:
         if isinstance(samples, ImageBank):  # an online source's generator may still be learning
             self._reference = (samples, images, expected)
         return images, expected
-
-
-def _share_alike(student: nn.Module, images: Tensor, expected: Tensor) -> float:
-    """Share of the images, or pixels, that a student labels as ``expected``."""
-    return float((predictions(student, images) == expected).double().mean())
 
 
 def evaluate(

@@ -17,11 +17,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
-from benchmark.metrics.classification import predictions
 from benchmark.records.files import write_atomic
 from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Split
 from methods.losses.predictions import IGNORE_INDEX
+from methods.networks.predictions import predictions
 
 ROWS = 6
 HEADINGS = ("input", "ground truth", "teacher", "student", "sample", "teacher's map")

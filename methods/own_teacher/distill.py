@@ -18,11 +18,11 @@ from methods.base.run import Progress, Run
 from methods.base.samples import SampleSource
 from methods.base.teacher import Ledger, Teacher
 from methods.networks.inspection import noise
+from methods.networks.predictions import accuracy, predictions
 from methods.own_teacher.interface import Unsuitable, probe, with_timm_interface
 from methods.settings.budget import Budget, preset
 from methods.settings.params import nearest
 
-CHUNK = 250
 NOT_HERE = Access.METADATA | Access.TRAIN_IMAGES | Access.TRAIN_LABELS
 
 
@@ -204,18 +204,11 @@ class Agreement:
         self.run = run
         self.last = float("nan")
 
-    @torch.no_grad()
     def measure(self, student: nn.Module, step: int, samples: SampleSource) -> None:
         """Compare the answers of a student in training after ``step`` steps."""
         count = self.run.budget.validation_images
         images = samples.validation(count, self.run.stream("validation"))
-        student.eval()
-        same = [
-            student(part).argmax(dim=1) == self.teacher(part).argmax(dim=1)
-            for part in images.split(CHUNK)
-        ]
-        student.train()
-        self.last = float(torch.cat(same).double().mean())
+        self.last = accuracy(student, images, predictions(self.teacher, images))
         curve = self.run.curves.setdefault("evaluation/agreement", {"step": [], "value": []})
         curve["step"].append(step)
         curve["value"].append(self.last)

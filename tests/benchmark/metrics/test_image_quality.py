@@ -12,7 +12,7 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from benchmark.machine.cache import cache_dir
-from benchmark.metrics import classification, image_quality
+from benchmark.metrics import image_quality
 from benchmark.metrics.classification import sample_statistics
 from benchmark.metrics.extractors import Extractor, task_extractor
 from benchmark.metrics.image_quality import (
@@ -222,7 +222,7 @@ def test_images_are_drawn_part_by_part_and_are_those_drawn_at_once(
     monkeypatch.setattr(bank, "take", lambda chosen: asked.append(len(chosen)) or take(chosen))
 
     def of(chunk: int) -> tuple[LabelledImages, dict[str, float]]:
-        monkeypatch.setattr(classification, "CHUNK", chunk)
+        monkeypatch.setattr("methods.networks.predictions.CHUNK", chunk)
         drawn = draw_images(bank, 65, 6, tiny_network(), normalization, stream())
         return drawn, measure(drawn, real, extractor).metrics
 

@@ -12,10 +12,8 @@ import torch
 
 from benchmark.machine.device import forget_peak_memory, peak_memory_mib
 from benchmark.metrics.classification import (
-    accuracy,
     collapse_threshold,
     constant_share,
-    predictions,
 )
 from benchmark.records.record import Record
 from benchmark.runs.evaluation import Checkpoints
@@ -34,7 +32,8 @@ from methods.base.run import Run
 from methods.base.samples import ImageBank
 from methods.base.teacher import Teacher
 from methods.baselines import KDReal, Noise, StudentSupervised
-from tests.helpers import FAULTY_METHODS, tiny_budget, tiny_network
+from methods.networks.predictions import predictions
+from tests.helpers import FAULTY_METHODS, tiny_budget
 
 DATA = read_digits().checksum()
 
@@ -343,27 +342,6 @@ def test_a_reason_is_one_short_line() -> None:
 
 
 # Metrics
-
-
-def test_accuracy_is_measured_in_eval_mode_and_leaves_the_mode_alone() -> None:
-    network = tiny_network()
-    images = torch.randn(10, 1, 8, 8)
-    expected = network.eval()(images).argmax(1)
-    network.train()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert torch.equal(predictions(network, images), expected)
-    assert accuracy(network, images, expected) == 1.0
-    assert network.training
-    assert all(torch.equal(before[n], value) for n, value in network.state_dict().items())
-
-
-def test_predictions_do_not_depend_on_how_the_images_are_split(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    network, images = tiny_network(), torch.randn(11, 1, 8, 8)
-    whole = predictions(network, images)
-    monkeypatch.setattr("benchmark.metrics.classification.CHUNK", 4)
-    assert torch.equal(predictions(network, images), whole)
 
 
 def test_chance_is_the_share_of_the_most_frequent_class() -> None:
