@@ -51,7 +51,17 @@ def _augmentation() -> Augmentation:
     return value
 
 
-class StudentSupervised(Method):
+class _RealImages(Method):
+    """Learning from the training images, which may be changed at random in every batch."""
+
+    def supports(self, problem: Problem) -> str | None:
+        return unsuitable(self.params.augmentation, problem)
+
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        return augmented(samples, self.params.augmentation, problem, run)
+
+
+class StudentSupervised(_RealImages):
     """The student trained on the real images and labels, without a teacher."""
 
     name = "student-supervised"
@@ -77,13 +87,10 @@ class StudentSupervised(Method):
     def supports(self, problem: Problem) -> str | None:
         if self.params.class_balanced and problem.task_type != "segmentation":
             return f"class_balanced weighs the classes of pixels; this is {problem.task_type}"
-        return unsuitable(self.params.augmentation, problem)
+        return super().supports(problem)
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         return bank_of_real_images(problem.train_images, run, problem.train_labels)
-
-    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
-        return augmented(samples, self.params.augmentation, problem, run)
 
     def objective(self, problem: Problem) -> Objective:
         if not self.params.class_balanced:
@@ -92,7 +99,7 @@ class StudentSupervised(Method):
         return Supervised(weights.to(next(problem.teacher.network.parameters()).device))
 
 
-class KDReal(Method):
+class KDReal(_RealImages):
     """Ordinary knowledge distillation on the real training images, without labels."""
 
     name = "kd-real"
@@ -108,14 +115,8 @@ class KDReal(Method):
 
     settings = PER_PIXEL
 
-    def supports(self, problem: Problem) -> str | None:
-        return unsuitable(self.params.augmentation, problem)
-
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         return bank_of_real_images(problem.train_images, run)
-
-    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
-        return augmented(samples, self.params.augmentation, problem, run)
 
 
 class AlternativeData(Method):

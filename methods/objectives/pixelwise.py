@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from methods.base.objective import TransferObjective
 from methods.base.problem import Problem
-from methods.base.run import Run
 from methods.base.samples import Batch
 from methods.losses.predictions import label_loss, pixelwise_loss
 from methods.objectives.features import refuse_without_pixels
@@ -54,16 +53,16 @@ class Pixelwise(TransferObjective):
     def supports(self, problem: Problem) -> str | None:
         return refuse_without_pixels(problem, "pixels")
 
-    def attach(self, student: nn.Module, problem: Problem, run: Run) -> None:
-        super().attach(student, problem, run)
-        self.stride = self.params.stride(student)
-
     def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
         assert batch.teacher_logits is not None
         labels = batch.labels if self.sees_labels else None
-        logits, weight = student(batch.images).float(), self.params.pixel_weight
         return pixel_terms(
-            logits, batch.teacher_logits, weight, self.stride, labels, self.class_weights
+            student(batch.images).float(),
+            batch.teacher_logits,
+            self.params.pixel_weight,
+            self.params.stride(student),
+            labels,
+            self.class_weights,
         )
 
 
