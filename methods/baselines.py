@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from methods.base.drawn_images import samples_from
 from methods.base.method import Method
 from methods.base.objective import Objective, Supervised
 from methods.base.problem import Access, Problem
@@ -21,7 +22,7 @@ from methods.base.samples import SampleSource
 from methods.losses.predictions import median_frequency_weights
 from methods.settings.params import PER_PIXEL, MethodParams, param
 from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
-from methods.synthesis.generator import GeneratorParams, build_generator, drawing_from, samples_from
+from methods.synthesis.generator import GeneratorParams, build_generator, drawing_from
 from methods.synthesis.real_images import bank_of_real_images, shuffled_proxies
 
 

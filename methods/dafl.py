@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from methods.base.drawn_images import samples_from
 from methods.base.method import Method
 from methods.base.problem import Problem
 from methods.base.run import Run
@@ -27,7 +28,6 @@ from methods.synthesis.generator import (
     GeneratorParams,
     build_generator,
     drawing_from,
-    samples_from,
     train_generator,
 )
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from methods.acceleration.cuda_graphs import Replayed
 from methods.acceleration.optimizers import Adam, improve
+from methods.base.drawn_images import samples_from
 from methods.base.method import Method
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
@@ -34,7 +35,7 @@ from methods.losses.predictions import (
 )
 from methods.networks.generators import DCGANDiscriminator, DCGANGenerator, dcgan_widths
 from methods.settings.params import PER_PIXEL, MethodParams, param
-from methods.synthesis.generator import draw_latents, samples_from
+from methods.synthesis.generator import draw_latents
 from methods.synthesis.real_images import shuffled_proxies
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.base.drawn_images import samples_from
 from methods.base.method import Method
 from methods.base.problem import Problem
 from methods.base.run import Run
@@ -28,7 +29,6 @@ from methods.synthesis.generator import (
     GeneratorParams,
     build_generator,
     drawing_from,
-    samples_from,
     train_generator,
 )
 

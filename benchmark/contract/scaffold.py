@@ -19,10 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.base.method import Method, Problem, Run
-from methods.synthesis.generator import samples_from
-from methods.settings.params import MethodParams, param
-from methods.base.samples import SampleSource
+from methods.base import Method, MethodParams, Problem, Run, SampleSource, param, samples_from
 
 
 class {cls}(Method):

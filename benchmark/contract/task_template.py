@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmark.tasks.data.base import Dataset, Split
 from benchmark.tasks.base import Task, TeacherRecipe
-from methods.base.method import Normalization
+from methods.base.problem import Normalization
 from methods.settings.budget import Budget
 
 

@@ -14,27 +14,11 @@ from typing import Any, ClassVar
 from torch import nn
 
 from methods.base.objective import Distillation, Objective, TransferObjective
-from methods.base.problem import DATA_FREE, Access, AccessError, Normalization, Problem
-from methods.base.run import Progress, Run, derive_seed
+from methods.base.problem import DATA_FREE, Access, Problem
+from methods.base.run import Run
 from methods.base.samples import SampleSource
-from methods.base.states import Diverged
 from methods.base.student import train_student
-from methods.settings.budget import Budget
 from methods.settings.params import MethodParams
-
-__all__ = [
-    "DATA_FREE",
-    "Access",
-    "AccessError",
-    "Budget",
-    "Diverged",
-    "Method",
-    "Normalization",
-    "Problem",
-    "Progress",
-    "Run",
-    "derive_seed",
-]
 
 
 class Method(ABC):

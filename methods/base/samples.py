@@ -295,17 +295,3 @@ def _joined(batches: list[Batch]) -> Batch:
         if all(part is not None for part in parts)
     }
     return Batch(**fields)
-
-
-def bank_of(
-    draw: Draw, count: int, held_out: int, batch: int, stream: torch.Generator, device: torch.device
-) -> ImageBank:
-    """Draw a bank of ``count`` training and ``held_out`` validation images, ``batch`` at a time.
-
-    Images are stored as float16: half the memory, and the same bits whether the bank is fresh
-    or read back from a cache.
-    """
-    total = count + held_out
-    sizes = [batch] * (total // batch) + ([total % batch] if total % batch else [])
-    images = torch.cat([draw(size, stream).to("cpu", torch.float16) for size in sizes])
-    return ImageBank(images, held_out, device=device)

@@ -12,7 +12,7 @@ from methods.acceleration.cuda_graphs import Replayed
 from methods.acceleration.optimizers import Adam, improve
 from methods.base.problem import Problem
 from methods.base.run import Run
-from methods.base.samples import Draw, OnlineSource, SampleSource, bank_of
+from methods.base.samples import Draw
 from methods.base.states import Part
 from methods.networks.generators import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
 from methods.settings.params import MethodParams, param
@@ -150,24 +150,3 @@ def drawing_from(generator: UpsamplingGenerator, mode: Literal["train", "eval"],
         return of_latents(draw_latents(count, generator.latent_dim, stream, run))["images"]
 
     return draw
-
-
-def samples_from(draw: Draw, run: Run) -> SampleSource:
-    """What the budget asks for: a bank drawn once, or fresh images at each step."""
-    budget = run.budget
-
-    def count(images: int) -> None:
-        run.ledger.synthetic_images += images
-
-    if budget.images == 0:
-        return OnlineSource(draw, count)
-    bank = bank_of(
-        draw,
-        budget.images,
-        budget.validation_images,
-        budget.synthesis_batch,
-        run.stream("bank"),
-        run.device,
-    )
-    count(len(bank.images))
-    return bank

@@ -208,6 +208,6 @@ def jitter(images: Tensor, most: int, flip: bool, stream: torch.Generator) -> Te
 def shuffled_bank(images: Tensor, run: Run) -> ImageBank:
     """A bank of ``images`` in random order, so that those held out are of every class."""
     order = torch.randperm(len(images), generator=run.stream("bank-order"))
-    # Half precision, like every bank of synthetic images (see `methods.base.samples.bank_of`).
+    # Half precision, like every bank of synthetic images (see `methods.base.drawn_images.bank_of`).
     images = images.to("cpu", torch.float16)[order]
     return ImageBank(images, run.budget.held_out(len(images)), device=run.device)

@@ -41,8 +41,9 @@ def test_the_scaffold_never_overwrites_and_wants_kebab_case(tmp_path):
 GOOD = '''
 """A method that keeps the contract."""
 import torch
-from methods.base.method import Access, Method
-from methods.synthesis.generator import samples_from
+from methods.base.problem import Access
+from methods.base.method import Method
+from methods.base.drawn_images import samples_from
 from methods.settings.params import MethodParams, param
 from methods.base.samples import ImageBank
 
@@ -111,7 +112,7 @@ BREAKAGES = {
             "# methods",
             "calls = 0\n\n"
             "    def objective(self, problem):\n"
-            "        from methods.objectives import Distillation\n"
+            "        from methods.base import Distillation\n"
             "        type(self).calls += 1\n"
             "        return Distillation(self.params.temperature + type(self).calls)",
         )

@@ -6,7 +6,8 @@ from itertools import islice
 import pytest
 import torch
 
-from methods.base.samples import Batch, ImageBank, MixedSource, OnlineSource, bank_of
+from methods.base.drawn_images import bank_of
+from methods.base.samples import Batch, ImageBank, MixedSource, OnlineSource
 from methods.base.teacher import Ledger, Teacher
 from methods.baselines import Noise
 from methods.synthesis.generator import draw_latents

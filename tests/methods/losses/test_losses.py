@@ -700,3 +700,19 @@ def test_activation_of_a_map_is_that_of_its_positions() -> None:
     torch.testing.assert_close(activation_loss(features), alone)
     mean = activation_loss(features, "mean")
     torch.testing.assert_close(mean, alone / 3)
+
+
+def test_every_loss_is_importable_from_the_package() -> None:
+    import inspect
+
+    import methods.losses
+    from methods.losses import features, images, predictions
+
+    public = {
+        name
+        for module in (features, images, predictions)
+        for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
+    }
+    others = {"median_frequency_weights"}  # weights of a loss, and no loss
+    assert public - others <= vars(methods.losses).keys()

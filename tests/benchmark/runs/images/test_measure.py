@@ -38,7 +38,7 @@ from tests.helpers import failed_record, make_record, one_line, tiny_budget, wri
 NANS = """
 import torch
 from methods.base.method import Method
-from methods.synthesis.generator import samples_from
+from methods.base.drawn_images import samples_from
 
 class Nans(Method):
     name, title, paper = "nans", "NaNs", "a test"
@@ -47,7 +47,7 @@ class Nans(Method):
         return samples_from(lambda n, stream: torch.full((n, *problem.image_shape), torch.nan), run)
 
     def objective(self, problem):
-        from methods.objectives import Distillation
+        from methods.base import Distillation
         class Zero(Distillation):
             def __call__(self, student, batch):
                 return sum(p.square().sum() for p in student.parameters())

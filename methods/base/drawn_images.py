@@ -1,0 +1,43 @@
+"""Samples that a method draws: the bank, or the fresh images, that the budget asks for."""
+
+from __future__ import annotations
+
+import torch
+
+from methods.base.run import Run
+from methods.base.samples import Draw, ImageBank, OnlineSource, SampleSource
+
+
+def samples_from(draw: Draw, run: Run) -> SampleSource:
+    """A bank drawn once, or fresh images at every step where the budget's ``images`` is 0."""
+    budget = run.budget
+
+    def count(images: int) -> None:
+        run.ledger.synthetic_images += images
+
+    if budget.images == 0:
+        return OnlineSource(draw, count)
+    bank = bank_of(
+        draw,
+        budget.images,
+        budget.validation_images,
+        budget.synthesis_batch,
+        run.stream("bank"),
+        run.device,
+    )
+    count(len(bank.images))
+    return bank
+
+
+def bank_of(
+    draw: Draw, count: int, held_out: int, batch: int, stream: torch.Generator, device: torch.device
+) -> ImageBank:
+    """Draw a bank of ``count`` training and ``held_out`` validation images, ``batch`` at a time.
+
+    Images are stored as float16: half the memory, and the same bits whether the bank is fresh
+    or read back from a cache.
+    """
+    total = count + held_out
+    sizes = [batch] * (total // batch) + ([total % batch] if total % batch else [])
+    images = torch.cat([draw(size, stream).to("cpu", torch.float16) for size in sizes])
+    return ImageBank(images, held_out, device=device)
