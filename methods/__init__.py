@@ -1,4 +1,8 @@
-"""Data-free knowledge distillation methods, usable on any teacher without the benchmark."""
+"""Data-free knowledge distillation: one approach in each file, usable on any teacher.
+
+`methods.base` is the contract of a method; `distill` runs a method on a teacher of your own. Nothing
+here imports the benchmark.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ __all__ = ["distill"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch takes two seconds to import, for which `methods.budget` alone need not wait.
+    # Importing torch takes two seconds, which `methods.settings` alone does not need.
     if name == "distill":
         from methods.own_teacher.distill import distill
 

@@ -34,8 +34,8 @@ def bank_of(
 ) -> ImageBank:
     """Draw a bank of ``count`` training and ``held_out`` validation images, ``batch`` at a time.
 
-    Images are stored as float16: half the memory, and the same bits whether the bank is fresh
-    or read back from a cache.
+    Images are stored as float16, which takes half the memory; a fresh bank and one read from a
+    cache then have the same bits.
     """
     total = count + held_out
     sizes = [batch] * (total // batch) + ([total % batch] if total % batch else [])

@@ -13,25 +13,27 @@ from methods.base.run import derive_seed
 from methods.settings.params import MethodParams, ParameterError, ParamInfo
 
 LOG_FROM = 10
-"""A range whose ends differ by this factor or more is drawn from by its logarithm."""
+"""Intervals whose ends differ by this factor or more are drawn from on a logarithmic scale."""
+
 ATTEMPTS = 100
+"""How often a draw is repeated before it counts as impossible."""
 
 
 def draw_params(
     method: type[Method], count: int, fixed: Mapping[str, Any] | None = None, family: str = ""
 ) -> list[dict[str, Any]]:
-    """Settings of ``count`` draws, each the same whenever it is asked for.
+    """``count`` random settings of a method; draw i is always the same.
 
-    Every parameter with a tuning range is drawn, independently and uniformly: over the choices, or
-    between the ends, on a logarithmic scale where both are positive and a factor of `LOG_FROM`
-    apart. Floats have three significant digits, as somebody would type them. A draw keeps only
-    what has an effect beside the rest of it.
+    Every parameter with a tuning range is drawn independently and uniformly, from its choices or
+    from its interval; an interval with positive ends, at least a factor of `LOG_FROM` apart, is
+    drawn from on a logarithmic scale. Floats have three significant digits, as a person would type
+    them. Parameters that the others of the draw switch off are left out.
 
     Args:
-        method: whose parameters.
-        count: how many draws.
-        fixed: parameters that are not drawn.
-        family: task family, for the paper's settings of what is not drawn.
+        method: the method whose parameters are drawn.
+        count: number of draws.
+        fixed: parameters that keep a given value.
+        family: task family, whose published settings hold for what is not drawn.
 
     Raises:
         ParameterError: for wrong ``fixed`` parameters, or when no draw is valid.
@@ -74,7 +76,7 @@ def _value(info: ParamInfo, default: Any, rng: np.random.Generator) -> Any:
 
 
 def _effective(method: type[Method], settings: dict[str, Any], family: str) -> dict[str, Any]:
-    """The settings without those that the others switch off."""
+    """``settings`` without those that the others switch off."""
     while True:
         params: MethodParams = method.Params.build(
             method.name, {}, {**method.settings.get(family, {}), **settings}

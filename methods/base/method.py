@@ -26,17 +26,18 @@ class Method(ABC):
 
     Class attributes:
         name: identifier in commands and records, kebab-case.
-        title: as printed in tables.
+        title: name in tables.
         paper: citation, or what the baseline stands for.
-        access: what it may see beyond the teacher.
+        access: what it may see in addition to the teacher.
         version: raise it when the same parameters start to mean something else.
-        inverts_pixels: it optimises the pixels of every image, and so spends the budget's
-            ``inversion_images`` and ``inversion_steps`` where others train a generator.
+        inverts_pixels: whether it optimises the pixels of every image. Such a method spends the
+            budget's ``inversion_images`` and ``inversion_steps`` instead of training a generator.
         Params: its hyper-parameters; defaults are the paper's.
         settings: the paper's settings by task family, where they differ from the defaults.
 
     Attributes:
-        transfer: the objective put on the method by whoever runs it; None leaves it its own.
+        transfer: an objective that the caller puts on the method; with None the student
+            minimises the method's own `objective`.
     """
 
     name: ClassVar[str]
@@ -67,12 +68,12 @@ class Method(ABC):
         return None
 
     def note(self, problem: Problem) -> str:
-        """A few words on what is special about a run on this problem; shown beside the title."""
+        """A few words on what is special about runs on this problem, shown after the title."""
         return ""
 
     @abstractmethod
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        """Make, or train, the source of the images the student learns from."""
+        """Make, or train, the source of the images that the student learns from."""
 
     def objective(self, problem: Problem) -> Objective:
         """What the student minimises by default; Hinton's KD at the parameter ``temperature``."""

@@ -1,4 +1,4 @@
-"""The contract of an objective, and the two that methods have of their own."""
+"""The contract of an objective, and the two objectives that methods have by default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from methods.settings.params import MethodParams
 
 
 class Objective(ABC):
-    """A loss of the student on one batch, with what has to be trained before or beside it."""
+    """A loss of the student on one batch, and whatever else has to be trained for it."""
 
     needs_teacher: bool = True
     """Whether the loop must fill in ``batch.teacher_logits``."""
@@ -26,7 +26,7 @@ class Objective(ABC):
     """Factor on the budget's student learning rate."""
 
     replayable: bool = False
-    """Whether a step is nothing but its tensors, so that a GPU may record and replay it."""
+    """Whether a step is made of tensor operations alone, so that a GPU may record and replay it."""
 
     @abstractmethod
     def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
@@ -35,7 +35,7 @@ class Objective(ABC):
     def prepare(
         self, student: nn.Module, problem: Problem, samples: SampleSource, run: Run
     ) -> tuple[nn.Module, int]:
-        """What has to happen on the samples before the student's training proper.
+        """Do what the objective needs done on the samples before the student is trained.
 
         Returns:
             The student to train, and how many of the budget's student steps are left for it.
@@ -43,10 +43,10 @@ class Objective(ABC):
         return student, run.budget.student_steps
 
     def attach(self, student: nn.Module, problem: Problem, run: Run) -> None:
-        """Make what is trained beside ``student``; called once, before its first step."""
+        """Make what is trained together with ``student``; called once, before its first step."""
 
     def parameters(self) -> Iterable[nn.Parameter]:
-        """What joins the student's parameters in the optimiser, once attached."""
+        """Parameters that the optimiser trains in addition to the student's, once attached."""
         return ()
 
 
@@ -75,10 +75,10 @@ class Distillation(LogitObjective):
 
 
 class Supervised(LogitObjective):
-    """Cross-entropy with the true labels; the teacher is not asked.
+    """Cross-entropy with the true labels, without the teacher.
 
     Args:
-        class_weights: K, on the student's device; None for equal ones.
+        class_weights: K weights on the student's device; None for equal ones.
     """
 
     needs_teacher = False
@@ -97,10 +97,10 @@ class TransferObjective(Objective):
 
     Class attributes:
         name: identifier in commands and records, kebab-case.
-        title: as printed by `dfkd list`.
+        title: name in `dfkd list`.
         paper: citation.
         version: raise it when the same parameters start to mean something else.
-        needs_samples_first: it is prepared on finished samples, before the student's training.
+        needs_samples_first: whether `prepare` needs all samples before the student is trained.
         Params: its hyper-parameters; defaults are the paper's.
     """
 
@@ -133,22 +133,22 @@ class TransferObjective(Objective):
         return None
 
     def on(self, own: Objective) -> Self:
-        """This objective beside, or in the place of, a method's own.
+        """This objective, added to a method's own or put in its place.
 
         Raises:
-            TypeError: when the method's own is not a loss of the logits alone.
+            TypeError: when the method's own objective is not a loss of the logits alone.
         """
         if not isinstance(own, LogitObjective):
             raise TypeError(
-                f"objective '{self.name}' goes with losses of the student's logits, and "
-                f"{type(own).__name__} is none (methods.objectives.LogitObjective)"
+                f"objective '{self.name}' can only be put on losses of the student's logits "
+                f"(methods.base.LogitObjective), and {type(own).__name__} is none"
             )
         self.own = own
         return self
 
     @property
     def class_weights(self) -> Tensor | None:
-        """Of the cross-entropy with labels, K; None where the method's own has equal ones."""
+        """K class weights of the method's cross-entropy with labels; None where they are equal."""
         return self.own.class_weights if isinstance(self.own, Supervised) else None
 
     def attach(self, student: nn.Module, problem: Problem, run: Run) -> None:
@@ -157,9 +157,9 @@ class TransferObjective(Objective):
         self.attached = True
 
     def variants(self, student: nn.Module) -> Mapping[str, nn.Module]:
-        """Networks to be judged beside the trained student, by name, on the CPU."""
+        """Networks to be scored in addition to the trained student, by name, on the CPU."""
         return {}
 
     def sizes(self, student: nn.Module) -> Mapping[str, float]:
-        """KiB of what the trained student stands for but torch cannot store, by name."""
+        """Sizes in KiB, by name, of forms of the student that torch itself cannot store."""
         return {}

@@ -22,7 +22,7 @@ class Access(enum.Flag):
     TRAIN_LABELS = enum.auto()
 
     def describe(self) -> str:
-        """The access class as the tables print it."""
+        """The name of this access class in tables."""
         names = [flag.name.lower().replace("_", " ") for flag in self if flag.name]
         return " + ".join(names) or "data-free"
 
@@ -42,31 +42,31 @@ class Normalization:
     std: tuple[float, ...]
 
     def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
-        # Not copied from the host, which a recorded step could not do again.
+        # Made on the device: a recorded step could not repeat a copy from the host.
         return torch.stack([like.new_full((), value) for value in values]).view(1, -1, 1, 1)
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1], B×C×H×W, to the teacher's input space."""
+        """Map pixels in [0, 1], B×C×H×W, to the teacher's input space."""
         return (pixels - self._column(self.mean, pixels)) / self._column(self.std, pixels)
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Images in the teacher's input space to pixels; synthetic ones may leave [0, 1]."""
+        """Map the teacher's input space to pixels; synthetic ones may lie outside [0, 1]."""
         return images * self._column(self.std, images) + self._column(self.mean, images)
 
 
 class Problem:
-    """What a method may see. Data it did not declare is not here, and asking for it raises.
+    """What a method may see. Asking for data that it did not declare raises `AccessError`.
 
     Args:
         teacher: frozen network.
-        make_student: builds the student, initialised from the seed (not from the method).
+        make_student: builds the student; its initialisation depends on the seed, not on the method.
         image_shape: (C, H, W) of the teacher's input.
         num_classes: K.
-        normalization: of the teacher's input.
+        normalization: that of the teacher's input.
         task_type: what the logits are.
         access: what the method declared.
-        method: its name, for messages.
-        granted: the data itself, by flag; entries that were not declared are dropped.
+        method: the method's name, for messages.
+        granted: the data by flag; entries that the method did not declare are dropped.
     """
 
     def __init__(
@@ -99,7 +99,9 @@ class Problem:
                 f"Access.{flag.name}; add it to the class's `access` (the table will say so)"
             )
         if flag not in self._granted:
-            raise AccessError(f"method '{self._method}' needs {what}, which this task has not got")
+            raise AccessError(
+                f"method '{self._method}' needs {what}, which this task does not have"
+            )
         return self._granted[flag]
 
     @property

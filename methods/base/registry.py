@@ -18,9 +18,10 @@ from methods.base.method import Method
 
 ENTRY_POINT_GROUP = "dfkd.methods"
 FOLDER = Path(__file__).parents[1]
-"""Of the methods that come with the package."""
+"""The folder of the methods that come with the package."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""Of methods and tasks: their names become folders of the results."""
+"""What a method or task may be called: names become folders of the results."""
 
 
 class RegistryError(Exception):
@@ -31,8 +32,8 @@ def discover(folders: Iterable[Path] = ()) -> Mapping[str, type[Method]]:
     """Every known method by name.
 
     Args:
-        folders: extra folders, or single files, whose Python files are imported. Their code
-            runs in this process: name only what you trust.
+        folders: more folders, or single files, to import methods from. Their code runs in this
+            process: name only what you trust.
 
     Raises:
         RegistryError: naming the file.
@@ -71,8 +72,8 @@ def load_file(path: Path, kind: str = "method") -> ModuleType:
     """Import one file under a name of its own, which executes it.
 
     Args:
-        path: of the file.
-        kind: of thing it defines, for messages.
+        path: path of the file.
+        kind: what the file defines, for messages.
 
     Raises:
         RegistryError: when it does not import.
@@ -120,7 +121,7 @@ def _own_modules() -> Iterable[ModuleType]:
 
 
 def python_files(folder: Path, kind: str = "method") -> list[Path]:
-    """The folder's Python files but for those that start with ``_``; or the file itself.
+    """The Python files of a folder except those that start with ``_``; a file stands for itself.
 
     Raises:
         RegistryError: when it does not exist.

@@ -22,7 +22,7 @@ from methods.base.teacher import Ledger
 from methods.settings.budget import Budget
 
 Progress = Callable[[str, int, int, float], None]
-"""Where a run reports how far it is: phase, step, total and loss."""
+"""Called with a run's phase, step, total number of steps and loss."""
 
 
 def _silent(phase: str, step: int, total: int, loss: float) -> None:
@@ -30,7 +30,7 @@ def _silent(phase: str, step: int, total: int, loss: float) -> None:
 
 
 def _stride(total: int, points: int) -> int:
-    """Every how many of ``total`` steps a curve gets a point."""
+    """The distance, in steps, between two points of a curve of ``total`` steps."""
     return max(1, math.ceil(total / points))
 
 
@@ -62,9 +62,9 @@ class Run:
         precision: ``bf16`` runs `autocast` regions in bfloat16, ``fp32`` leaves them alone.
         ledger: what has been spent; shared with the teacher.
         progress: called now and then with phase, step, total and loss.
-        on_checkpoint: called with the student, the step and the images it learns from.
-        find_samples: makes, or finds again, the samples that its argument would make.
-        stopping: a reason to stop, once there is one.
+        on_checkpoint: called with the student, the step and the samples it learns from.
+        find_samples: returns the samples that its argument would make, from a cache if possible.
+        stopping: returns the reason to stop, empty as long as there is none.
         keeper: where the states of `steps` are kept, so that another run goes on from them.
     """
 
@@ -117,7 +117,7 @@ class Run:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the seconds spent in the block under ``name``, less those of phases inside it."""
+        """Count the seconds of the block under ``name``, without those of phases inside it."""
         started, outer, self._inner_seconds = time.perf_counter(), self._inner_seconds, 0.0
         around, self._phase = self._phase, (name, started)
         try:
@@ -130,25 +130,25 @@ class Run:
             self._inner_seconds = outer + spent
 
     def reuse(self, make: Callable[[], SampleSource]) -> SampleSource:
-        """The samples ``make`` would make, from a cache where the caller has one."""
+        """The samples that ``make`` makes, from a cache where the caller has one."""
         if self.find_samples is not None:
             return self.find_samples(make)
         with self.phase("synthesis"):
             return make()
 
     def steps(self, loop: str, total: int, **parts: Part) -> Iterator[int]:
-        """The numbers of a loop's steps, from the first that has not been done yet.
+        """The numbers of a loop's steps, beginning with the first that has not been done yet.
 
-        After every step the run may be kept, or stop when it was asked to. Going on from there
-        gives the same bits as never having stopped, if ``parts`` are all that the steps change and
-        read again: networks, optimisers, schedules, random streams. What the run itself has, such
-        as its curves, and the global random states of torch, numpy and Python are kept with them.
-        A loop that is not made of `steps` is stopped by `log` and starts again.
+        After every step the run's state may be kept, and the run may stop when it was asked to.
+        Going on from there gives the same bits as never having stopped, if ``parts`` are all that
+        the steps change and read again: networks, optimisers, schedules, random streams. The
+        curves and the ledger of the run, and the global random states of torch, numpy and Python,
+        are kept with them. A loop that does not use `steps` is stopped by `log` and starts again.
 
         Args:
-            loop: its name, kebab-case, of which a run has only one.
+            loop: name of the loop in kebab-case, unique in the run.
             total: number of steps.
-            parts: by name; put into the state they were kept in before the first step.
+            parts: what the steps change, by name; a kept state is restored before the first step.
 
         Raises:
             Stopped: after a step, when the run was asked to stop.
@@ -208,18 +208,21 @@ class Run:
         return step
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """bfloat16 where the run's precision says so. Losses are computed in float32."""
+        """A context that computes in bfloat16 if the run's precision is ``bf16``.
+
+        Losses are computed in float32 outside of it.
+        """
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def log(self, phase: str, step: int, total: int, **scalars: Tensor | float) -> None:
-        """Record scalars of step ``step`` (from 0) of ``total``; the first is shown as the loss.
+        """Record scalars of step ``step`` (from 0) of ``total``; the first is reported as the loss.
 
-        Scalars on an accelerator are read a few steps later, so that it is never waited for.
+        Scalars on an accelerator are read a few steps later, so that the CPU does not wait for it.
 
         Raises:
             Diverged: when one of them is NaN or infinite, at once on a CPU, and at most
                 `UNREAD_STEPS` steps late elsewhere.
-            Stopped: when the run was asked to stop and the loop is not made of `steps`.
+            Stopped: when the run was asked to stop and the loop does not use `steps`.
         """
         if not self._loops and (reason := self._stopping()):
             raise Stopped(reason)
@@ -227,7 +230,7 @@ class Run:
             v.detach() if isinstance(v, Tensor) else torch.tensor(v, dtype=torch.float64)
             for v in scalars.values()
         ]
-        if len({scalar.dtype for scalar in found}) > 1:  # which would meet in one of too few bits
+        if len({scalar.dtype for scalar in found}) > 1:  # a common dtype might have too few bits
             found = [scalar.double() for scalar in found]
         values = torch.stack([scalar.to(self.device) for scalar in found]).double()
         self._unread.append((phase, step, total, list(scalars), values))
@@ -251,6 +254,6 @@ class Run:
             self._progress(phase, step + 1, total, next(iter(values.values())))
 
     def checkpoint(self, student: nn.Module, step: int, samples: SampleSource) -> None:
-        """Show the student after ``step`` steps; the outcome is not told."""
+        """Hand the student to the caller after ``step`` steps; the method gets no answer."""
         if self.on_checkpoint is not None:
             self.on_checkpoint(student, step, samples)

@@ -1,4 +1,4 @@
-"""Where student batches come from: a bank drawn once, or a generator asked anew each step."""
+"""Where the student's batches come from: a bank of images, or fresh images at every step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
 
 class Batches(ABC, Iterator[Batch]):
-    """Batches without end that can say where they are, and go on from there."""
+    """Endless batches whose position can be saved and restored."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -33,10 +33,10 @@ class Batches(ABC, Iterator[Batch]):
 
 
 class Counted(Batches):
-    """Any batches, which are made once more to come back to where they were.
+    """Batches of any iterator; their position is restored by drawing them again.
 
     Args:
-        batches: that depend on nothing but their stream.
+        batches: they may depend on nothing but their stream.
     """
 
     def __init__(self, batches: Iterator[Batch]) -> None:
@@ -45,7 +45,7 @@ class Counted(Batches):
 
     @classmethod
     def of(cls, batches: Iterator[Batch]) -> Batches:
-        """The batches themselves if they can say where they are."""
+        """``batches`` themselves if they are `Batches`, else counted ones."""
         return batches if isinstance(batches, Batches) else cls(batches)
 
     def __next__(self) -> Batch:
@@ -69,10 +69,10 @@ class SampleSource(ABC):
 
     @abstractmethod
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
-        """At most ``count`` images the student does not train on, N×C×H×W."""
+        """At most ``count`` images that the student does not train on, N×C×H×W."""
 
     def label(self, teacher: nn.Module) -> SampleSource:
-        """This source with the teacher's logits attached where they can be computed once."""
+        """This source with the teacher's logits attached, where each can be computed once."""
         return self
 
 
@@ -82,16 +82,16 @@ class ImageBank(SampleSource):
     Args:
         images: N×C×H×W in the teacher's input space; float16 is widened batch by batch.
         held_out: how many at the end are kept for validation.
-        labels: N, optional.
-        device: where batches are delivered.
+        labels: N class numbers, or N×H×W label maps; optional.
+        device: the device of the batches.
     """
 
-    LABEL_CHUNK = 256  # of a larger one, a CPU first has to find gigabytes for activations
+    LABEL_CHUNK = 256  # the activations of larger chunks would take a CPU gigabytes
     LABEL_CHUNK_PIXELS = LABEL_CHUNK * 32 * 32
     LABEL_LIMIT = 1 << 30
-    """Bytes; what would take more, as logits of every pixel may, is asked for batch by batch."""
+    """Most bytes of logits to keep; larger ones, such as those of pixels, are computed by batch."""
     RESIDENT_LIMIT = 4 << 30
-    """Bytes of images that may take up an accelerator's memory for a whole run."""
+    """Most bytes of images that are kept in an accelerator's memory for a whole run."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class ImageBank(SampleSource):
         return _BankBatches(self, RandomOrder(len(self), size, stream))
 
     def take(self, chosen: Tensor) -> Batch:
-        """The images of the given numbers, with what is known of them."""
+        """The images of the given numbers, with labels and teacher logits where there are any."""
         images = self._where_used()
         return Batch(
             self._fetch(images[chosen.to(images.device)]),
@@ -133,7 +133,7 @@ class ImageBank(SampleSource):
         )
 
     def _where_used(self) -> Tensor:
-        """The images, copied once to the accelerator that batches go to, if they are few enough."""
+        """The images, copied once to the accelerator if they fit into `RESIDENT_LIMIT`."""
         if self.device.type == "cpu" or self.images.nbytes > self.RESIDENT_LIMIT:
             return self.images
         if self._resident is None:
@@ -145,7 +145,7 @@ class ImageBank(SampleSource):
 
     @torch.no_grad()
     def label(self, teacher: nn.Module) -> ImageBank:
-        """Attach the teacher's logits to every training image, computed once, if they fit."""
+        """Compute the teacher's logits of all training images, if they fit into `LABEL_LIMIT`."""
         chunk = max(1, min(self.LABEL_CHUNK, self.LABEL_CHUNK_PIXELS // self.images[0, 0].numel()))
         logits: list[Tensor] = []
         for part in self.images[: len(self)].split(chunk):
@@ -174,7 +174,7 @@ class _BankBatches(Batches):
 
 
 class Draw(Protocol):
-    """Make ``count`` images from a random stream."""
+    """A function that makes ``count`` images, B×C×H×W, from a random stream."""
 
     def __call__(self, count: int, stream: torch.Generator) -> Tensor: ...
 
@@ -183,8 +183,8 @@ class OnlineSource(SampleSource):
     """Fresh images at every step, from a generator or a noise distribution.
 
     Args:
-        draw: makes ``count`` images, without gradient.
-        on_images: told how many images were made.
+        draw: makes images without gradient.
+        on_images: called with the number of images made.
     """
 
     def __init__(self, draw: Draw, on_images: Callable[[int], None] = lambda count: None) -> None:
@@ -195,7 +195,7 @@ class OnlineSource(SampleSource):
         return _FreshBatches(self, size, stream)
 
     def fresh(self, count: int, stream: torch.Generator) -> Batch:
-        """``count`` images for the student, counted."""
+        """``count`` images for the student, reported to ``on_images``."""
         images = self._draw(count, stream)
         self._on_images(count)
         return Batch(images)
@@ -226,8 +226,8 @@ class MixedSource(SampleSource):
     """Two sources in one: every batch holds the same share of each.
 
     Args:
-        first: where ``share`` of every batch comes from, to the nearest whole image.
-        second: where the rest comes from.
+        first: the source of ``share`` of every batch, rounded to whole images.
+        second: the source of the rest.
         share: in [0, 1].
     """
 
@@ -264,7 +264,7 @@ class MixedSource(SampleSource):
 
 
 class _MixedBatches(Batches):
-    """Batches of several sources side by side, each with how many images it gives."""
+    """Batches joined from several sources, each with its number of images."""
 
     def __init__(self, parts: list[tuple[Batches, int]]) -> None:
         self._parts = parts
@@ -288,7 +288,7 @@ class _MixedBatches(Batches):
 
 
 def _joined(batches: list[Batch]) -> Batch:
-    """One batch of several; a field that one of them lacks is lacking."""
+    """Several batches as one, with the fields that all of them have."""
     fields = {
         name: torch.cat(parts)
         for name, parts in zip(Batch._fields, zip(*batches, strict=True), strict=True)

@@ -12,30 +12,30 @@ import torch
 
 
 class Stateful(Protocol):
-    """Networks, optimisers and schedules have these two; so may anything else."""
+    """Anything whose state can be saved and restored, such as networks, optimisers, schedules."""
 
     def state_dict(self) -> Any:
-        """Tensors, numbers and texts, in dicts, lists and tuples."""
+        """The state: tensors, numbers and texts, in dicts, lists and tuples."""
 
     def load_state_dict(self, state: Any, /) -> Any:
-        """Be as when ``state`` was taken."""
+        """Restore ``state``."""
 
 
 Part = Stateful | torch.Generator
-"""A part of a loop; random streams are parts too."""
+"""One thing that a loop changes and reads again; random streams are parts too."""
 
 
 class Keeper(Protocol):
-    """Where the states of a run's loops are kept; the caller of a method may have one."""
+    """Where the states of a run's loops are kept; the caller of a method may provide one."""
 
     def due(self) -> bool:
-        """Whether enough time has passed since the last one."""
+        """Whether enough time has passed since the last state was kept."""
 
     def save(self, loop: str, step: int, state: dict[str, Any]) -> None:
         """Keep the state of ``loop`` after ``step`` steps."""
 
     def load(self, loop: str) -> tuple[int, dict[str, Any]] | None:
-        """Steps done and state of ``loop``, if there is one."""
+        """The number of steps done and the state of ``loop``; None where none is kept."""
 
 
 class Diverged(RuntimeError):
@@ -43,16 +43,16 @@ class Diverged(RuntimeError):
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked the run to stop, and it has come to a place where it can."""
+    """Somebody asked the run to stop, and it has reached a point where it can go on later."""
 
 
 def state_of(part: Part) -> Any:
-    """A part's state."""
+    """The state of a part."""
     return part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
 
 
 def restore(part: Part, state: Any) -> None:
-    """Put a part into a state that `state_of` found it in."""
+    """Restore a state that `state_of` returned."""
     if isinstance(part, torch.Generator):
         part.set_state(state)
     else:

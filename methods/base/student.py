@@ -25,9 +25,9 @@ def student_optimizer(
     """The budget's optimiser and schedule, the same for every method of a table.
 
     Args:
-        parameters: what is optimised.
-        budget: names the optimiser.
-        steps: over which the schedule runs.
+        parameters: the parameters to optimise.
+        budget: gives optimiser, learning rate, weight decay and schedule.
+        steps: length of the schedule.
         rate: factor on the budget's learning rate.
     """
     rate, decay = rate * budget.student_lr, budget.student_weight_decay
@@ -55,7 +55,7 @@ def checkpoint_steps(total: int, evaluations: int) -> set[int]:
 
 
 class Labels:
-    """Batches with the teacher's logits, which is asked unless the bank already knew them."""
+    """Adds the teacher's logits to batches that do not have them yet."""
 
     def __init__(self, teacher: Teacher, device: torch.device) -> None:
         @torch.no_grad()
@@ -65,22 +65,22 @@ class Labels:
         self._ask = Replayed(logits, device, counters=teacher.ledger)
 
     def __call__(self, batch: Batch) -> Batch:
-        """The batch, labelled."""
+        """``batch`` with the teacher's logits."""
         if batch.teacher_logits is not None:
             return batch
         return batch._replace(teacher_logits=self._ask(batch.images)["logits"])
 
 
 class StudentTraining:
-    """A student in training: its optimiser, its schedule and where it is shown.
+    """A student in training: its optimiser, its schedule and its checkpoints.
 
     Args:
         problem: gives the student and the teacher.
-        objective: what is minimised; what it trains beside the student joins the optimiser.
-        run: budget, logging, checkpoints.
-        steps: how many steps there will be.
-        student: a fresh one unless given.
-        phase: name of the curves; only students of the phase ``distillation`` are shown.
+        objective: the loss; parameters that it trains as well join the optimiser.
+        run: gives budget, logging and checkpoints.
+        steps: total number of steps.
+        student: the student to train; a fresh one when not given.
+        phase: name of the curves; only the phase ``distillation`` has checkpoints.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class StudentTraining:
         return {"loss": loss.detach()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Student, objective, optimiser, schedule and position."""
+        """The states of student, objective, optimiser and schedule, and the steps taken."""
         return {
             "student": self.student.state_dict(),
             "objective": [parameter.detach() for parameter in self._objective.parameters()],
@@ -158,7 +158,7 @@ class StudentTraining:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        """Be as when ``state`` was taken."""
+        """Restore ``state``."""
         self.student.load_state_dict(state["student"])
         with torch.no_grad():
             for parameter, value in zip(
@@ -170,7 +170,7 @@ class StudentTraining:
         self.taken = state["taken"]
 
     def learn_from(self, samples: SampleSource) -> None:
-        """All steps, on batches of ``samples``.
+        """Take all steps, on batches of ``samples``.
 
         Raises:
             Diverged: when the loss is NaN or infinite.

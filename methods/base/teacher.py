@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Ledger:
-    """What a run has spent so far. Images count once per forward or backward pass."""
+    """What a run has spent so far; an image counts once for every forward or backward pass."""
 
     teacher_forward: int = 0
     teacher_backward: int = 0
@@ -20,11 +20,11 @@ class Ledger:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
-        """Everything but the seconds, by name."""
+        """All counts by name, without the seconds."""
         return {name: value for name, value in vars(self).items() if name != "seconds"}
 
     def add(self, counts: Mapping[str, int]) -> None:
-        """Spend that much more of what is named."""
+        """Add to the named counts."""
         for name, value in counts.items():
             setattr(self, name, getattr(self, name) + value)
 
@@ -32,7 +32,7 @@ class Ledger:
 class Teacher(nn.Module):
     """A frozen network in eval mode that counts every sample passed through it.
 
-    Follows timm's convention: ``forward_features``, ``forward_head(x, pre_logits=)``,
+    The network follows timm's convention: ``forward_features``, ``forward_head(x, pre_logits=)``,
     ``num_classes``. Gradients flow to the input, never to the parameters.
 
     Args:
@@ -49,7 +49,7 @@ class Teacher(nn.Module):
         super().train(False)
 
     def train(self, mode: bool = True) -> Teacher:
-        """Refuse train mode: it would overwrite the BatchNorm statistics of the evidence."""
+        """Refuse train mode, in which forward passes overwrite the BatchNorm statistics."""
         if mode:
             raise RuntimeError("the teacher is frozen: it must stay in eval mode")
         return self
@@ -65,16 +65,16 @@ class Teacher(nn.Module):
         self.ledger.teacher_backward += len(gradient)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, B×K (or B×K×H×W), of images B×C×H×W."""
+        """Map images, B×C×H×W, to logits, B×K or B×K×H×W."""
         logits: Tensor = self.network(self._counted(images))
         return logits
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """The feature map before pooling and classifier, B×D×h×w."""
+        """Map images, B×C×H×W, to the feature map before pooling and classifier, B×D×h×w."""
         features: Tensor = self.network.forward_features(self._counted(images))  # type: ignore[operator]
         return features
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Classify a feature map; with ``pre_logits`` stop before the classifier (B×D)."""
+        """Map a feature map to logits, or with ``pre_logits`` to the classifier's input, B×D."""
         out: Tensor = self.network.forward_head(features, pre_logits=pre_logits)  # type: ignore[operator]
         return out
