@@ -1,7 +1,7 @@
 """Data-free knowledge distillation: one approach in each file, usable on any teacher.
 
-`methods.base` is the contract of a method; `distill` runs a method on a teacher of your own. Nothing
-here imports the benchmark.
+`methods.base` is the contract of a method; `distill` runs a method on a teacher of your own.
+Nothing here imports the benchmark.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The rows every data-free table needs beside it: the ceilings and the controls.
+"""Baselines that every data-free table needs: ceilings and controls.
 
 Ceilings see real data: the student trained on labels, and ordinary KD on the training images.
-Alternative data are real images too, but not the teacher's: what a proxy dataset is worth alone.
-Controls see nothing: a method that does not beat noise and an untrained generator has learnt
-nothing from its teacher that random images would not have shown.
+Alternative data are real images of another dataset: they show what proxy images are worth alone.
+Controls see no data: a method that does not beat noise and an untrained generator has learnt no
+more from its teacher than random images show.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Noise(Method):
 
 
 class UntrainedGenerator(Method):
-    """KD on what the generator makes before any training."""
+    """KD on the images of a generator before any training."""
 
     name = "untrained-generator"
     title = "Untrained generator"

@@ -1,4 +1,4 @@
-"""DAFL: a generator that pleases the teacher's confidence, balance and activations.
+"""DAFL: a generator trained for confident, balanced predictions and large activations.
 
 Chen et al., "Data-Free Learning of Student Networks", ICCV 2019.
 
@@ -160,7 +160,7 @@ class DAFL(Method):
             "one_hot": one_hot_loss(batch.logits),
             "entropy": information_entropy_loss(batch.logits, base),
         }
-        if batch.features.shape[1]:  # not every teacher shows some
+        if batch.features.shape[1]:  # some teachers have no features to show
             terms["activation"] = activation_loss(batch.features, p.activation_reduction)
         weights = {"one_hot": p.one_hot, "entropy": p.entropy, "activation": p.activation}
         total = sum((weights[name] * term for name, term in terms.items()), torch.zeros(()))
@@ -179,7 +179,7 @@ class DAFL(Method):
             return self._fit_jointly(problem, run)
 
     def _fit_jointly(self, problem: Problem, run: Run) -> nn.Module:
-        """The released loop: every generated batch also trains the student, detached.
+        """The released loop: every generated batch also trains the student.
 
         It makes as many student steps as the budget has synthesis steps (times
         ``student_steps_per_batch``): the generator is what the budget limits.

@@ -1,4 +1,4 @@
-"""DeepInversion and Adaptive DeepInversion: images whose features have the stored statistics.
+"""DeepInversion and its adaptive form: images whose features have the stored statistics.
 
 Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", CVPR 2020.
 
@@ -39,7 +39,7 @@ from methods.synthesis.pixels import (
 
 ADAPTIVE = {"adaptive": (True,)}
 LEAST_ROUNDS = 4
-"""Of images and student in turn: against a student that has learnt nothing yet nobody competes."""
+"""Least rounds of images and student: competing with an untrained student would mean nothing."""
 
 
 class DeepInversionParams(MethodParams):
@@ -201,7 +201,7 @@ class DeepInversion(Method):
         return super().fit(problem, run)
 
     def _fit_adaptively(self, problem: Problem, run: Run) -> nn.Module:
-        """A batch of images, then its share of the budget's student steps on the pool, in turn."""
+        """Alternate between a batch of images and the student's steps on the pool of all images."""
         inversion = Inversion(self.params, problem, run)
         steps, rounds = run.budget.student_steps, len(inversion.sizes)
         training = StudentTraining(problem, self.student_objective(problem), run, steps)
@@ -222,7 +222,7 @@ class DeepInversion(Method):
 
 
 class Inversion:
-    """Makes the budget's images one batch after the other.
+    """Makes the budget's images batch by batch.
 
     Args:
         params: weights of the loss.
@@ -244,7 +244,7 @@ class Inversion:
             batch,
             params.learning_rate,
             params.selection,
-            resumable=not params.adaptive,  # in which a student changes beside the images
+            resumable=not params.adaptive,  # then a student changes as well
             beside={"jitter": self._jitter},
         )
         self.sizes = self._optimization.sizes
@@ -253,7 +253,7 @@ class Inversion:
         self._has_batch_norm = bool(batch_norm_layers(problem.teacher.network))
 
     def next_batch(self, student: nn.Module | None = None) -> Tensor:
-        """The next batch, B×C×H×W; with a student, in eval mode, one that it gets wrong."""
+        """The next batch, B×C×H×W; given a student in eval mode, one on which it is wrong."""
         size, first = next(self._unmade)
         noise = torch.randn(size, *self.problem.image_shape, generator=self._noise)
         labels = balanced_labels(size, self.problem.num_classes, first).to(self.run.device)
@@ -298,11 +298,11 @@ class Inversion:
 
 
 class Pool:
-    """The growing pool of Adaptive DeepInversion; a share of every batch is kept for validation.
+    """The growing pool of Adaptive DeepInversion; a share of it is kept for validation.
 
     Args:
         run: gives device and budget.
-        teacher: labels what is trained on, once.
+        teacher: labels the training images once.
     """
 
     def __init__(self, run: Run, teacher: nn.Module) -> None:

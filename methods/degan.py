@@ -1,4 +1,4 @@
-"""DeGAN: a GAN on proxy images whose generator also listens to the teacher.
+"""DeGAN: a GAN on proxy images whose generator also minimises terms of the teacher.
 
 Addepalli et al., "DeGAN: Data-Enriching GAN for Retrieving Representative Samples from a Trained
 Classifier", AAAI 2020.
@@ -40,7 +40,7 @@ from methods.synthesis.real_images import shuffled_proxies
 
 
 class DCGANParams(MethodParams):
-    """What the GAN itself can be set to."""
+    """Hyper-parameters of the GAN itself."""
 
     latent_dim: int = param(
         100, "length of a latent vector", source="released code", tune=(50, 200), ge=1
@@ -89,7 +89,7 @@ class DCGANParams(MethodParams):
 
 
 class DCGAN(Method):
-    """A GAN on the proxy images alone; the teacher only labels what it draws."""
+    """A GAN on the proxy images alone; the teacher only labels its images."""
 
     name = "dcgan"
     title = "DCGAN"
@@ -145,7 +145,7 @@ class DCGAN(Method):
         problem: Problem,
         run: Run,
     ) -> None:
-        """The game: on every generated batch one step of D, then one of G."""
+        """Train both networks: on every generated batch one step of D, then one of G."""
         steps, batch = run.budget.synthesis_steps, run.budget.synthesis_batch
         latents, choices = run.stream("generator-latents"), run.stream("proxy-batches")
         adam_g, adam_d = self._optimizer(generator), self._optimizer(discriminator)
@@ -238,7 +238,7 @@ SEGMENTATION = {"temperature": 1.0, "entropy_weight": 10.0, "diversity": "none"}
 
 
 class DeGAN(DCGAN):
-    """A GAN on proxy images that is drawn towards what the teacher knows."""
+    """A GAN on proxy images whose images the teacher is sure about, in all classes."""
 
     name = "degan"
     title = "DeGAN"
@@ -264,7 +264,7 @@ TEACHER_TERMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Within the block the network's parameters get no gradients."""
+    """Within the block the parameters of ``network`` get no gradients."""
     network.requires_grad_(False)
     try:
         yield
@@ -273,13 +273,13 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 
 def adversarial_loss(logits: Tensor, real: bool) -> Tensor:
-    """Binary cross-entropy of a discriminator's logits with one verdict on them all, a scalar."""
+    """Binary cross-entropy of a discriminator's logits with one label for all of them, a scalar."""
     wanted = torch.full_like(logits, float(real), dtype=torch.float32)
     return F.binary_cross_entropy_with_logits(logits.float(), wanted)
 
 
 def teacher_input(images: Tensor, problem: Problem) -> Tensor:
-    """Images in the GAN's [−1, 1] to the teacher's input space: pixels, then its normalisation.
+    """Map images in the GAN's [−1, 1] to the teacher's input space.
 
     The released code's teacher was trained on [−1, 1] itself; this mapping suits any teacher.
     """

@@ -4,7 +4,7 @@ Lopes, Fenu and Starner, "Data-Free Knowledge Distillation for Deep Neural Netwo
 
 Algorithm: the teacher comes with records of its activations by class
 (`methods.synthesis.activation_records`). For every image (1) draw a class and, from the class's
-records, activations a*; (2) start from noise and change the pixels by Adam until the teacher's
+records, activations a*; (2) start from noise and change the pixels by Adam so that the teacher's
 activations come close to a*. The student then learns from the teacher on these images.
 """
 
@@ -35,10 +35,10 @@ from methods.synthesis.reconstructions import (
 Variant = Literal["top-layer", "all-layers", "all-layers-dropout", "spectral-all", "spectral-pairs"]
 
 PART = 1 << 25
-"""Units of all layers and images that a CPU computes at a time, so that they stay in its cache."""
+"""Activations, of all layers and images, that a CPU computes at a time to stay in its cache."""
 
 PHOTOGRAPHS = {"initial_mean": 0.44, "initial_std": 0.29, "pixel_lr": 0.05}
-"""What the released code starts from on CelebA, and its rate there."""
+"""The released code's initial pixels and learning rate on CelebA."""
 
 
 class MetadataParams(MethodParams):
@@ -146,7 +146,7 @@ class Metadata(Method):
         return AllLayers(records, p.sampling, dropout)
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        """A bank of reconstructed images, as many of each class, in random order.
+        """A bank of reconstructed images, equally many of each class, in random order.
 
         Raises:
             ValueError: when the budget has no pixel optimisation.
@@ -179,9 +179,9 @@ class Metadata(Method):
             problem: gives the teacher and the normalisation.
             run: gives device and precision.
             reconstruction: draws the targets and measures the distance.
-            labels: B.
-            stream: of the initial pixels and of the targets.
-            optimization: changes the pixels.
+            labels: B classes.
+            stream: random stream of the initial pixels and of the targets.
+            optimization: the optimisation that the batch is part of.
         """
         p = self.params
         noise = torch.randn(len(labels), *problem.image_shape, generator=stream)

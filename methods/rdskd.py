@@ -34,7 +34,7 @@ from methods.synthesis.generator import (
 
 
 class IncrementParams(GeneratorParams):
-    """What RDSKD and MSKD have in common."""
+    """Hyper-parameters that RDSKD and MSKD share."""
 
     generator_lr: float = param(
         5e-3,
@@ -79,7 +79,7 @@ class IncrementParams(GeneratorParams):
 
 
 class _IncrementalMethod(Method):
-    """Generator phase shared by RDSKD and MSKD; they differ in `diversity` alone."""
+    """The training of the generator; RDSKD and MSKD differ in `diversity` alone."""
 
     Params = IncrementParams
     settings = {
@@ -129,7 +129,7 @@ class _IncrementalMethod(Method):
 class _PreviousLoss:
     """The reference value of each loss term in exp(loss − previous); 0 in the beginning.
 
-    A value stays the same tensor, so that a recorded step finds it where it was.
+    A value keeps its tensor, so that a recorded step finds it in the same memory.
     """
 
     def __init__(
@@ -141,8 +141,8 @@ class _PreviousLoss:
         self.device = device
         self.epoch_steps = epoch_steps
         self.rule = rule
-        # The released code overwrites it after iteration index 1 of every epoch, so most of an
-        # epoch is measured against its own second step.
+        # The released code stores the loss of step 1 (from 0) of every epoch, so that most of an
+        # epoch is compared with its own second step.
         self.stored_at = min(1, epoch_steps - 1)
         self.value: dict[str, Tensor] = {}
         self.sum: dict[str, Tensor] = {}
@@ -160,7 +160,7 @@ class _PreviousLoss:
         return self.value.setdefault(name, torch.zeros((), device=self.device))
 
     def after(self, name: str, step: int, loss: Tensor) -> None:
-        """Take in the term's value at a step."""
+        """Note the term's value at a step."""
         position = step % self.epoch_steps
         if self.rule == "released":
             if position == self.stored_at:
@@ -223,7 +223,7 @@ class MSKDParams(IncrementParams):
 
 
 class MSKD(_IncrementalMethod):
-    """Mode-seeking KD: RDSKD with latents in the place of the teacher's predictions."""
+    """Mode-seeking KD: RDSKD with latents instead of the teacher's predictions."""
 
     name = "mskd"
     title = "MSKD"

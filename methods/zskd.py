@@ -1,4 +1,4 @@
-"""ZSKD: images that make the teacher answer with sampled, class-similarity-aware soft targets.
+"""ZSKD: images to which the teacher gives soft targets sampled by the similarity of classes.
 
 Nayak et al., "Zero-Shot Knowledge Distillation in Deep Networks", ICML 2019.
 
@@ -119,7 +119,7 @@ class ZSKD(Method):
         if classifier_weight(problem) is None:
             return (
                 "ZSKD reads class similarities off a final linear layer, which this teacher "
-                "has not got"
+                "does not have"
             )
         return None
 
@@ -189,7 +189,7 @@ def soft_targets(concentrations: Tensor, count: int, first: int = 0) -> Tensor:
         concentrations: 2×K×K float64: for each half of the samples, and each class, a Dirichlet.
             Peaked ones are all but zero in most entries, which float32 would round to zero.
         count: number of samples; classes take turns, and so do the halves.
-        first: the turn of the first sample, of 2·K.
+        first: the first sample's position in a round of 2·K.
 
     Returns:
         count×K, rows summing to 1.
@@ -208,7 +208,7 @@ def rescale(pixels: Tensor) -> Tensor:
 
 
 def classifier_weight(problem: Problem) -> Tensor | None:
-    """Weights of the teacher's final layer, K×D; None, where it is not linear or not found."""
+    """Weights of the teacher's final layer, K×D; None where it is not linear or not found."""
     weight = getattr(final_layer(problem.teacher.network, problem.image_shape), "weight", None)
     if not isinstance(weight, Tensor) or len(weight) != problem.num_classes:
         return None

@@ -1,0 +1,1 @@
+"""The same numbers, sooner: recorded steps, batch-last convolutions, optimisers."""

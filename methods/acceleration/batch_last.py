@@ -1,9 +1,10 @@
-"""Convolutions of C×H×W×B tensors: the batch is innermost, which is what a CPU likes.
+"""Convolutions of C×H×W×B tensors, whose innermost dimension is the batch; for CPUs.
 
 With few channels a CPU's convolution of B×C×H×W images has nothing to vectorise over. With the
-batch innermost every shift of an image is one long contiguous copy, and every sum over channels a
-matrix product with B·H·W columns. All functions here compute what their namesakes in torch do, for
-any floating dtype; they follow autocast as a convolution does, and cannot be differentiated twice.
+batch innermost, every shift of an image is one long contiguous copy, and every sum over channels a
+matrix product with B·H·W columns. All functions here compute the same as their namesakes in torch,
+for any floating dtype; they follow autocast as a convolution does, and cannot be differentiated
+twice.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 0) -> 
 def upsampled_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """3×3 convolution with padding 1 of the nearest-neighbour ×2 upsampling of ``x``.
 
-    A quarter of the multiplications, the same function. In one dimension, with d[i] = x[i] − x[i−1]
-    and x = 0 outside, the taps (a, b, c) on the upsampled signal give
+    It is the same function with a quarter of the multiplications. In one dimension, with
+    d[i] = x[i] − x[i−1] and x = 0 outside, the taps (a, b, c) on the upsampled signal give
 
         out[2i] = (a+b+c)·x[i] − a·d[i]        out[2i+1] = (a+b+c)·x[i] + c·d[i+1]
 
@@ -83,9 +84,9 @@ def or_zeros(bias: Tensor | None, weight: Tensor) -> Tensor:
 
 
 def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the dtype that autocast, where it is on, gives a convolution.
+    """The tensors in the dtype that autocast gives a convolution, where it is on.
 
-    Float64 stays what it is, as with torch.
+    Float64 stays float64, as in torch.
     """
     device = tensors[0].device.type
     if not torch.is_autocast_enabled(device):
@@ -104,7 +105,7 @@ class _ScatteredConv(torch.autograd.Function):
         kernel = weight.permute(2, 3, 0, 1).reshape(-1, channels)
         planes = (kernel @ x.reshape(channels, -1)).view(size, size, outputs, height, width, batch)
         high, wide = height + 2 * padding - size + 1, width + 2 * padding - size + 1
-        # Nine roundings of a bf16 sum would show; the sum is small, so it is kept in float32.
+        # Nine roundings to bfloat16 would show; the sum is small, and so is kept in float32.
         total = torch.promote_types(x.dtype, torch.float32)
         out = x.new_zeros(outputs, high, wide, batch, dtype=total)
         for i in range(size):
@@ -240,7 +241,7 @@ def _meets(phase: int, size: int) -> slice:
 
 
 def _misses(phase: int, size: int) -> int:
-    """The one difference that does not."""
+    """The one difference that meets none of them."""
     return 0 if phase else size
 
 

@@ -20,10 +20,10 @@ class Counters(Protocol):
     """What a function counts while it is called, such as `methods.base.teacher.Ledger`."""
 
     def counts(self) -> dict[str, int]:
-        """All counts by name."""
+        """The counts so far, by name."""
 
     def add(self, counts: Mapping[str, int], /) -> None:
-        """Count so much more."""
+        """Add to the named counts."""
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from torch.optim import Optimizer
 
 
 def _unmarked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What the mark was put on; the function itself in a torch that has no mark there."""
+    """The function under the mark; the function itself where this version of torch has no mark."""
     return getattr(function, "__wrapped__", function)
 
 
 class _Unmarked(Optimizer):
-    """The parts that every optimiser shares."""
+    """The parts that all optimisers share, without their marks."""
 
     add_param_group = _unmarked(Optimizer.add_param_group)
     zero_grad = _unmarked(Optimizer.zero_grad)
@@ -43,7 +43,7 @@ class SGD(_Unmarked, torch.optim.SGD):
 
 
 def improve(optimizer: Optimizer, loss: Tensor) -> None:
-    """One step down ``loss``."""
+    """Take one step of the optimiser on the gradient of ``loss``, a scalar."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()

@@ -1,8 +1,9 @@
 """Loss terms between a student's maps and its teacher's, one pure function each.
 
-Maps are B×D×h×w. A student's and a teacher's may differ in D where a term compares relations
-between positions (`pairwise_loss`, `affinity_loss`, `attention_loss`), and nowhere in h×w. Every
-term is a mean over the batch unless a keyword asks for the released code's sum.
+Maps are B×D×h×w. Student and teacher may differ in D for terms that compare relations between
+positions (`pairwise_loss`, `affinity_loss`, `attention_loss`); in h×w they may differ for
+`attention_loss` alone. Every term is a mean over the batch unless a keyword asks for the released
+code's sum.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def hint_loss(
 
 
 def _require_equal_maps(student: Tensor, teacher: Tensor) -> None:
-    """Broadcasting would compare maps of unequal size without a word."""
+    """Raise, because broadcasting would silently compare maps of unequal size."""
     if student.shape[2:] != teacher.shape[2:]:
         raise ValueError(
             f"the student's map is {tuple(student.shape[2:])}, the teacher's "
@@ -165,7 +166,7 @@ def _require_equal_maps(student: Tensor, teacher: Tensor) -> None:
 
 
 def _require_equal_shapes(student: Tensor, teacher: Tensor) -> None:
-    """Broadcasting would compare one channel with many without a word."""
+    """Raise, because broadcasting would silently compare one channel with many."""
     if student.shape != teacher.shape:
         raise ValueError(
             f"the student's map is {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}; "
@@ -181,7 +182,7 @@ def activation_loss(features: Tensor, reduction: Literal["sum", "mean"] = "sum")
     summing them (``reduction="mean"``), and the published weight is tuned to that.
 
     Args:
-        features: B×D, or B×D×h×w of a segmentation network: a position is a sample then.
+        features: B×D, or B×D×h×w of a segmentation network, whose positions are the samples.
         reduction: how the entries of one sample's feature vector are combined.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Loss terms of images: how different they are, their features' statistics, their smoothness."""
+"""Loss terms of images: their diversity, the statistics of their features, their smoothness."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def mode_seeking_loss(
 
 
 class LayerStatistics(NamedTuple):
-    """Statistics of what enters one BatchNorm layer: of a batch, and as stored in training; C."""
+    """Statistics of one BatchNorm layer's input, C each: those of a batch, and the stored ones."""
 
     mean: Tensor
     variance: Tensor
@@ -98,14 +98,14 @@ def batch_norm_statistics_loss(
 
 
 def total_variation(images: Tensor, norm: Literal["l2", "l1"] = "l2") -> Tensor:
-    """Differences of horizontal, vertical and both diagonal neighbours, four norms summed.
+    """Sum of four norms: differences of horizontal, vertical and both diagonal neighbours.
 
     Source: DeepInversion, R_TV, as released. ``l2`` is the Frobenius norm over the whole batch
     and grows with √B; ``l1``, in the released ImageNet code, is the mean absolute difference.
 
     Args:
         images: B×C×H×W.
-        norm: of each kind of difference.
+        norm: the norm of each kind of difference.
 
     Returns:
         A scalar in [0, ∞).

@@ -1,9 +1,8 @@
-"""Every published loss term, one pure function each.
+"""Loss terms of predictions, one pure function each.
 
 Conventions: ``logits`` are B×K for classification or B×K×H×W for segmentation, where
 "sample" then means pixel. Logarithms are natural unless an argument says otherwise. All
-functions compute in the logits' own precision; callers under autocast pass ``.float()``. Terms
-between feature maps are in `methods.losses.features` and can be imported from here.
+functions compute in the logits' own precision; callers under autocast pass ``.float()``.
 """
 
 from __future__ import annotations
@@ -87,13 +86,13 @@ def label_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = No
 
     Args:
         logits: B×K or B×K×H×W.
-        labels: B, or B×H×W with `IGNORE_INDEX` where a pixel is of no class.
-        class_weights: K, in which a sample counts by its class; None for equal ones.
+        labels: B, or B×H×W with `IGNORE_INDEX` where a pixel has no class.
+        class_weights: K weights, one for the samples of each class; None for equal ones.
 
     Returns:
         A scalar in [0, ∞), mean over samples; 0 when all of them are void.
     """
-    if labels.ndim == 1:  # where 255 is a class like any other
+    if labels.ndim == 1:  # labels of whole images, where 255 is a class like any other
         return F.cross_entropy(logits, labels, class_weights)
     if class_weights is not None:
         known = labels != IGNORE_INDEX
@@ -107,7 +106,7 @@ def label_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = No
 def one_hot_loss(logits: Tensor) -> Tensor:
     """Cross-entropy of the teacher's prediction against its own arg-max, a constant label.
 
-    Small when every sample is one the teacher is sure about.
+    Small when the teacher is sure about every sample.
     Source: DAFL (Chen et al. 2019), Eq. 2; RDSKD (Han et al. 2021), Eq. 1.
 
     Args:
@@ -144,9 +143,9 @@ def information_entropy_loss(logits: Tensor, log_base: float = math.e) -> Tensor
 def entropy_loss(logits: Tensor) -> Tensor:
     """Mean entropy of the single predictions, −Σ p log p.
 
-    Small when every sample is one the teacher is sure about.
-    Source: DeGAN (Addepalli et al. 2020), whose released code adds 1e-5 inside the logarithm: less
-    than K·1e-5 of difference, and no need here, where the logarithm is that of a softmax.
+    Small when the teacher is sure about every sample.
+    Source: DeGAN (Addepalli et al. 2020), whose released code adds 1e-5 inside the logarithm: which
+    changes less than K·1e-5 and is not needed for the logarithm of a softmax.
 
     Args:
         logits: teacher logits, B×K or B×K×H×W.
@@ -161,7 +160,7 @@ def entropy_loss(logits: Tensor) -> Tensor:
 def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-5) -> Tensor:
     """(1/K) Σ_c (1/K − w_c)² / (w_c + ε), w the mean prediction over all samples.
 
-    Distance of the classes' shares from equal ones, where a rare class counts for more; the
+    The distance of the classes' shares from equal shares, in which rare classes count for more; the
     gradient flows through the denominator too.
     Source: DeGAN for segmentation (Bhogale 2020), Eq. 5, "regression" in the released code, which
     has no ε: a class that is never predicted would make the loss infinite.
@@ -178,7 +177,7 @@ def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-5) -> Tensor:
 
 
 def increment_penalty(loss: Tensor, previous: Tensor | float) -> Tensor:
-    """exp(loss − previous): a loss that grows is punished more than a shrinking one pays.
+    """exp(loss − previous): a growing loss costs more than an equally shrinking one gains.
 
     Source: RDSKD, Eq. 5, where ``previous`` is the term's value in the previous epoch.
 
@@ -228,12 +227,12 @@ def competition_loss(
 
 
 def class_similarity(weight: Tensor) -> Tensor:
-    """Cosine between the classifier's weight vectors, C_ij = cos(w_i, w_j).
+    """Cosines between the classifier's weight vectors, C_ij = cos(w_i, w_j).
 
     Source: ZSKD (Nayak et al. 2019): classes whose weights are alike look alike to the teacher.
 
     Args:
-        weight: of the final layer, K×D.
+        weight: weights of the final layer, K×D.
 
     Returns:
         K×K in [−1, 1], with ones on the diagonal.
@@ -279,6 +278,6 @@ def median_frequency_weights(labels: Tensor, num_classes: int) -> Tensor:
     frequency = counts.sum(dim=0) / shown.sum(dim=0).clamp(min=1)
     occurs = frequency > 0
     weights = torch.zeros_like(frequency)
-    # The even median of numpy, not torch's lower one.
+    # numpy's median of an even number of values, their middle; torch's is the lower one.
     weights[occurs] = frequency[occurs].quantile(0.5) / frequency[occurs]
     return weights.float()

@@ -1,0 +1,1 @@
+"""Generators and discriminators; looking inside a network; quantising one."""

@@ -1,4 +1,4 @@
-"""Seeing what enters a network's BatchNorm layers, without changing the network."""
+"""Statistics of the inputs of a network's BatchNorm layers, without changing the network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def batch_norm_layers(network: nn.Module) -> list[nn.BatchNorm2d]:
 
 @contextmanager
 def watch_batch_norms(network: nn.Module) -> Iterator[list[LayerStatistics]]:
-    """Within the block a list is filled with the statistics of every layer a forward pass enters.
+    """Within the block every forward pass appends the statistics of each layer's input to a list.
 
     The caller clears the list before the pass it is interested in. Variances are biased, as in the
     released code of DeepInversion. Gradients flow to the input.
@@ -47,16 +47,16 @@ def watch_batch_norms(network: nn.Module) -> Iterator[list[LayerStatistics]]:
 
 
 def channel_moments(activations: Tensor) -> tuple[Tensor, Tensor]:
-    """Biased variance and mean of every channel, in float32 at least.
+    """Biased variance and mean of every channel, in float32 or wider.
 
-    On a CPU by the kernel that BatchNorm itself is trained with: `torch.var_mean` of tensors whose
+    A CPU computes them by the kernel of BatchNorm in train mode: `torch.var_mean` of tensors whose
     channels are innermost takes seven times as long, forward and backward.
 
     Args:
         activations: B×C×H×W.
 
     Returns:
-        Two tensors of C.
+        Two tensors of C values.
     """
     if activations.device.type == "cpu":
         variance, mean = _ChannelMoments.apply(activations)
@@ -68,7 +68,7 @@ class _ChannelMoments(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
         dtype = torch.promote_types(x.dtype, torch.float32)
-        # Running statistics of this type let it return, and sum, such of bfloat16 activations too.
+        # With running statistics of this type it also sums bfloat16 activations in float32.
         like = x.new_zeros(x.shape[1], dtype=dtype)
         mean, variance = torch.batch_norm_update_stats(x, like, like.clone(), 0.0)
         ctx.save_for_backward(x, mean)

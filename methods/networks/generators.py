@@ -65,8 +65,8 @@ class UpsamplingGenerator(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents (B×Z) to images (B×C×H×W) in the teacher's normalised input space.
 
-        A CPU computes the batch-last form, the same function in half the time, unless hooks want
-        to see the layers; a GPU the plain one.
+        A CPU computes the batch-last form, the same function in half the time, unless layers have
+        hooks. A GPU computes the plain form.
         """
         faster = latents.device.type == "cpu" and not has_hooks(self)
         return self.batch_last(latents) if faster else self.plain(latents)

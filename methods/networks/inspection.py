@@ -1,4 +1,4 @@
-"""Hooks, and the layer that gives the logits."""
+"""Looking inside a network: its hooks, and the layer that gives the logits."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor, nn
 
 
 def noise(image_shape: tuple[int, int, int]) -> Tensor:
-    """Two images, 2×C×H×W, always the same: of a black one several layers may say the same."""
+    """Two images, 2×C×H×W, always the same; for black ones several layers could answer alike."""
     return torch.randn(2, *image_shape, generator=torch.Generator().manual_seed(0))
 
 
 def final_layer(network: nn.Module, image_shape: tuple[int, int, int]) -> nn.Module | None:
     """The layer that gives the logits: timm's ``get_classifier``, else found by a forward pass.
 
-    The order in which layers are defined does not tell, nor which of them are used at all.
+    The order of definition does not tell which layer it is: a layer may be defined and not used.
 
     Args:
         network: in eval mode.
         image_shape: (C, H, W) of its input.
 
     Returns:
-        The layer; None, where no linear layer's output is the network's.
+        The layer; None where the network does not end in a linear layer.
     """
     if hasattr(network, "get_classifier"):
         layer: nn.Module | None = network.get_classifier()  # type: ignore[operator]
@@ -35,10 +35,10 @@ def final_layer(network: nn.Module, image_shape: tuple[int, int, int]) -> nn.Mod
 
 @torch.no_grad()
 def _last_linear(network: nn.Module, images: Tensor) -> tuple[str | None, Tensor, Tensor]:
-    """Name of the linear layer whose output is the network's, logits, and the layer's input."""
+    """The name of the linear layer that gives the logits, the logits, and the layer's input."""
     linear = {name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
     seen, logits = _inputs_of(network, linear, images)
-    # An auxiliary head may be called after it; of a layer called twice the last call is asked.
+    # An auxiliary head may be called after it; a layer called twice is judged by its last call.
     for name, features in reversed(dict(seen).items()):
         if features.dim() == 2 and torch.equal(network.get_submodule(name)(features), logits):
             return name, logits, features
@@ -48,7 +48,7 @@ def _last_linear(network: nn.Module, images: Tensor) -> tuple[str | None, Tensor
 def _inputs_of(
     network: nn.Module, names: set[str], images: Tensor
 ) -> tuple[list[tuple[str, Tensor]], Tensor]:
-    """What some layers are given while the network looks at images, in order; and its answer."""
+    """The inputs of some layers during a forward pass, in order of the calls, and the logits."""
     seen: list[tuple[str, Tensor]] = []
 
     def record(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -65,7 +65,7 @@ def _inputs_of(
 
 
 def has_hooks(network: nn.Module) -> bool:
-    """Whether somebody listens to a layer: then the layers themselves must be called."""
+    """Whether any layer has hooks, so that the layers themselves must be called."""
     return any(
         layer._forward_hooks
         or layer._forward_pre_hooks

@@ -1,8 +1,8 @@
-"""What a network computes just before its activation functions, and how to hear it.
+"""A network's pre-activations, the inputs of its activation functions, and how to read them.
 
-Lopes et al., 2017, record activations before the ReLU. Where a network does so differs: on the
-output of a BatchNorm (wide ResNets), of a convolution (LeNet), or on a sum (ResNet); so it is
-watched rather than read off the kinds of layers.
+Lopes et al., 2017, record activations before the ReLU. What a ReLU is applied to differs between
+networks: the output of a BatchNorm (wide ResNets), of a convolution (LeNet), or a sum (ResNet). So
+a forward pass is watched, and the kinds of layers do not matter.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ ACTIVATIONS = (
     nn.SiLU,
     nn.Hardswish,
 )
-"""Modules that are heard at their input."""
+"""Modules whose input is a pre-activation."""
 
 OPERATIONS = {"relu", "hardtanh", "leaky_relu", "elu", "gelu", "silu", "hardswish"}
-"""What they and their functional forms come down to; in place with a trailing underscore."""
+"""The operations behind them and their functional forms; in place with a trailing underscore."""
 
 
 @contextmanager
@@ -41,9 +41,10 @@ def listening(
 
     Args:
         network: its hooks are removed at the end of the block, whatever happens there.
-        names: of modules: activation functions are heard at their input, others at their output.
-        masks: U by name; what is heard is multiplied by it, for this listener and for the layers
-            behind.
+        names: names of modules; activation functions are read at their input, others at their
+            output.
+        masks: U values by name, multiplied into the pre-activations, both those that are yielded
+            and those that the network goes on with.
     """
     heard: dict[str, Tensor] = {}
 
@@ -76,10 +77,10 @@ def listening(
 def hidden_layers(network: nn.Module, image: Tensor) -> list[str]:
     """Names for `listening` of the pre-activations, in the order of the forward pass.
 
-    A pre-activation is named after the module whose output it is; where it is the outcome of plain
-    arithmetic, such as the sum behind a ResNet's block, after the activation module that takes it.
-    What neither names (a sum given to `F.relu`) cannot be heard and is left out, and so are modules
-    called more than once.
+    A pre-activation is named after the module whose output it is. The result of plain arithmetic,
+    such as the sum at the end of a ResNet's block, is named after the activation module that takes
+    it. A pre-activation with neither (a sum given to `F.relu`) cannot be read and is left out, and
+    so are modules called more than once.
 
     Args:
         network: in eval mode.
@@ -94,7 +95,7 @@ def hidden_layers(network: nn.Module, image: Tensor) -> list[str]:
 
     def leave(name: str, module: nn.Module, output: Any) -> None:
         calls[name] += 1
-        # What an activation gives out is no pre-activation, even where it works in place.
+        # The output of an activation is no pre-activation, even where it works in place.
         if isinstance(output, Tensor) and not isinstance(module, ACTIVATIONS):
             watch.name(output, name)
 
@@ -126,7 +127,7 @@ class _Watch(TorchDispatchMode):
         self._names: dict[int, tuple[Tensor, int, str]] = {}
 
     def name(self, tensor: Tensor, name: str) -> None:
-        """Call a tensor so, unless it has a name and has not been written to since."""
+        """Name a tensor, unless it has a name and has not been written to since."""
         if not self._named(tensor):
             # The tensor is kept as well, so that no other gets its id.
             self._names[id(tensor)] = (tensor, tensor._version, name)

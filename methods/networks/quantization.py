@@ -1,6 +1,6 @@
-"""Putting fake quantisers into a network, and turning one that has them into integers.
+"""Putting fake quantisers into a network, and converting such a network to integers.
 
-Tracing, quantisers and conversion are torch.ao.quantization's; here is how they are set.
+Tracing, quantisers and conversion are those of torch.ao.quantization; this module configures them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.ao.quantization import (
 )
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_qat_fx
 
-# Said of a pyramid whose pooled branch is resized before it joins the others: torch requantises it.
+# torch warns so of a pyramid whose pooled branch is resized before it joins: it requantises it.
 warnings.filterwarnings("ignore", message="All inputs of this cat operator")
 
 SCALE_BYTES = 4
@@ -38,8 +38,8 @@ MODAL = {F.batch_norm, F.dropout}
 class ActivationQuantizer(FakeQuantize):
     """torch's fake quantiser that adapts its range in training alone.
 
-    torch's own goes on adapting in eval mode, and so would learn from the test images. That of the
-    weights may: it sees no images.
+    torch's own adapts in eval mode too, and so would learn from the test images. The quantisers of
+    the weights may do so: they see no images.
     """
 
     def train(self, mode: bool = True) -> ActivationQuantizer:
@@ -50,7 +50,7 @@ class ActivationQuantizer(FakeQuantize):
 
 
 def why_not(network: nn.Module) -> str:
-    """One sentence on why a network cannot be quantised; empty when it can."""
+    """One sentence on why a network cannot be quantised; empty where it can."""
     try:
         graph = torch.fx.symbolic_trace(_traceable(network)).graph
     except Exception as error:  # torch.fx raises whatever the network trips over
@@ -72,7 +72,7 @@ def with_quantizers(network: nn.Module, example: Tensor, bits: Literal[8, 4]) ->
     Args:
         network: trained; the result has copies of its parameters.
         example: an input, 1×C×H×W.
-        bits: of weights and activations.
+        bits: bits of weights and activations.
     """
     mapping = get_default_qat_qconfig_mapping("x86").set_global(_qconfig(bits))
     with _without_deprecations():
@@ -81,10 +81,10 @@ def with_quantizers(network: nn.Module, example: Tensor, bits: Literal[8, 4]) ->
 
 
 def to_integers(network: nn.Module) -> nn.Module:
-    """The 8-bit network that one with quantisers stands for, on the CPU.
+    """The 8-bit network that a network with quantisers simulates, on the CPU.
 
     Args:
-        network: as made by `with_quantizers`, and trained; it is left as it is.
+        network: made by `with_quantizers` and trained; it is left as it is.
     """
     simulated: Any = copy.deepcopy(network).cpu().eval()
     with _without_deprecations():
@@ -93,17 +93,17 @@ def to_integers(network: nn.Module) -> nn.Module:
 
 
 def packed_kib(network: nn.Module, bits: Literal[8, 4]) -> float:
-    """What a network with quantisers takes with its weights packed to ``bits`` each, in KiB.
+    """The size of a network with quantisers, with its weights packed to ``bits`` each, in KiB.
 
-    Computed, not the size of a file: torch converts to 8 bits at least, and a file has an envelope
-    besides. Counted are the weights of every layer with a quantiser, to a whole byte a layer; a
-    float32 scale and, where it has a bias or a BatchNorm to fold into one, a float32 bias per
-    output channel; a float32 scale and a zero point of one byte per activation quantiser; and
-    whatever else is not quantised, in its own type.
+    It is computed and not the size of a file: torch converts to 8 bits at least, and a file holds
+    more than the weights. It counts the weights of every layer with a quantiser, to a whole byte a
+    layer; per output channel a float32 scale and, where the layer has a bias or a BatchNorm to fold
+    into one, a float32 bias; per activation quantiser a float32 scale and a zero point of one byte;
+    and everything that is not quantised, in its own type.
 
     Args:
-        network: as made by `with_quantizers`; it is left as it is.
-        bits: of a weight.
+        network: made by `with_quantizers`; it is left as it is.
+        bits: bits of a weight.
     """
     total, counted = 0, set[nn.Module]()
     for module in network.modules():
@@ -152,7 +152,7 @@ def _qconfig(bits: Literal[8, 4]) -> QConfig:
         quant_max=2**bits - 1,
         dtype=torch.quint8,
         qscheme=torch.per_tensor_affine,
-        # Without it integer sums of older CPUs overflow; torch's own default for 8 bits.
+        # Without it integer sums overflow on older CPUs; it is torch's own default for 8 bits.
         reduce_range=bits == 8,
     )
     weight: Any = partial(
@@ -169,7 +169,7 @@ def _qconfig(bits: Literal[8, 4]) -> QConfig:
 
 @contextmanager
 def _without_deprecations() -> Iterator[None]:
-    """torch announces that these functions will move to torchao; users can do nothing about it."""
+    """Hide the notice that these functions move to torchao; users can do nothing about it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

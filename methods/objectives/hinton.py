@@ -1,4 +1,4 @@
-"""Distillation as first published: soft targets beside the true labels (Hinton et al. 2015)."""
+"""Distillation as first published: soft targets and true labels (Hinton et al. 2015)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from methods.settings.params import MethodParams, param
 
 
 class KnowledgeAdaptationParams(MethodParams):
-    """Hyper-parameters; what the paper does not print is marked as ours."""
+    """Hyper-parameters; values that the paper does not print are marked as ours."""
 
     adapter_weight: float = param(
         50.0,

@@ -16,7 +16,7 @@ from methods.settings.params import MethodParams, param
 
 
 class PixelwiseParams(MethodParams):
-    """What the pixel-wise term can be set to."""
+    """Hyper-parameters of the pixel-wise term."""
 
     pixel_weight: float = param(
         10.0,
@@ -37,13 +37,13 @@ class PixelwiseParams(MethodParams):
     )
 
     def stride(self, student: nn.Module) -> int:
-        """Pixels of the image to one that is compared."""
+        """Image pixels, along one side, for every pixel that is compared."""
         own: int = student.output_stride  # type: ignore[assignment]
         return own if self.resolution == "score-map" else 1
 
 
 class Pixelwise(TransferObjective):
-    """λ_pi·KL of every pixel of the score maps, and cross-entropy where labels may be seen."""
+    """λ_pi·KL of every pixel of the score maps, plus cross-entropy where labels may be seen."""
 
     name = "pixelwise"
     title = "Pixel-wise distillation"
@@ -92,7 +92,7 @@ def pixel_terms(
 
 
 def score_map(logits: Tensor, stride: int) -> Tensor:
-    """Logits at 1/stride of their resolution, at least one pixel.
+    """Logits at 1/stride of their resolution, but at least one pixel.
 
     This undoes a head's bilinear upsampling up to a blur over neighbours.
     """

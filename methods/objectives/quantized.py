@@ -53,7 +53,7 @@ class QuantizedParams(MethodParams):
 
 
 class Quantized(TransferObjective):
-    """The method's own loss, of a student that is quantised while it learns."""
+    """The method's own loss, for a student that is quantised while it learns."""
 
     name = "quantized"
     title = "Quantisation-aware distillation"
@@ -76,7 +76,7 @@ class Quantized(TransferObjective):
     def prepare(
         self, student: nn.Module, problem: Problem, samples: SampleSource, run: Run
     ) -> tuple[nn.Module, int]:
-        """Train in full precision, then put the quantisers in."""
+        """Train in full precision, then insert the quantisers."""
         from methods.networks.quantization import with_quantizers
 
         budget = run.budget.student_steps
@@ -90,7 +90,7 @@ class Quantized(TransferObjective):
         return quantized, budget - steps
 
     def __call__(self, student: nn.Module, batch: Batch) -> Tensor:
-        # Rounding to bfloat16 before rounding to a quantiser's levels would move its borders.
+        # Rounding to bfloat16 first would move the borders between a quantiser's levels.
         with torch.autocast(batch.images.device.type, enabled=False):
             return self.own(student, batch)
 

@@ -1,4 +1,4 @@
-"""Finding objectives: every concrete `TransferObjective` in a file of this folder."""
+"""Finding objectives: the concrete `TransferObjective`s in the files of this folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import methods.objectives
 from methods.base.objective import TransferObjective
 
 OWN = "kd"
-"""Stands for the objective that a method has of its own: Hinton's KD, or the labels."""
+"""The name of a method's own objective: Hinton's KD, or cross-entropy with the labels."""
 
 
 def discover_objectives() -> Mapping[str, type[TransferObjective]]:

@@ -38,10 +38,10 @@ class StructuredParams(PixelwiseParams):
 
 
 class Structured(FeatureObjective):
-    """λ_pi·pixel-wise + λ_pa·pair-wise, and cross-entropy where labels may be seen.
+    """λ_pi·pixel-wise + λ_pa·pair-wise, plus cross-entropy where labels may be seen.
 
-    The pair-wise term looks at the maps that enter the classifier, behind any pyramid of the
-    head's. The third term of the paper, an adversarial one, is left out.
+    The pair-wise term compares the maps that enter the classifier, after any pyramid of the head.
+    The third term of the paper, an adversarial one, is left out.
     """
 
     name = "structured"

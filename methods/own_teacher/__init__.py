@@ -1,0 +1,1 @@
+"""`distill()`: any data-free method on anybody's classifier."""

@@ -21,7 +21,7 @@ from methods.settings.params import nearest
 
 TIMM = "timm/"
 SHOWN = 3
-"""How many names a message lists before it counts the rest."""
+"""Most names that a message lists; it counts the others."""
 
 
 def build_network(
@@ -32,9 +32,9 @@ def build_network(
     Args:
         name: ``timm/NAME``, or ``module:factory``: a function (or class) without arguments, in a
             module of the current folder or an installed one. Importing it executes its code.
-        channels: of the images, for timm's.
-        num_classes: for timm's; its own number when not given.
-        pretrained: with timm's published weights, which timm fetches.
+        channels: channels of the images, for timm's networks.
+        num_classes: classes, for timm's networks; the network's own number when not given.
+        pretrained: whether timm fetches its published weights.
 
     Raises:
         Unsuitable: one line, when there is no such network or it cannot be built.
@@ -97,7 +97,7 @@ def _from_module(module_name: str, factory: str) -> nn.Module:
 
 @contextmanager
 def _current_folder_first() -> Iterator[None]:
-    """A console script, unlike ``python -m``, does not look for modules where it is called."""
+    """Look for modules in the current folder first, as ``python -m`` does and a script does not."""
     sys.path.insert(0, "")
     try:
         yield
@@ -110,17 +110,17 @@ def load_weights(network: nn.Module, path: Path, name: str = "the network") -> N
 
     Args:
         network: filled in place.
-        path: safetensors, or what ``torch.load(weights_only=True)`` accepts: no other pickle is
-            ever loaded, for it could execute anything. A ``state_dict`` or ``model`` entry and
-            the prefix ``module.`` of parallel training are seen through.
-        name: of the network, for messages.
+        path: safetensors, or a file that ``torch.load(weights_only=True)`` accepts. Other pickles
+            are refused, because they could execute anything. Weights may be in an entry
+            ``state_dict`` or ``model``, and may have the prefix ``module.`` of parallel training.
+        name: the network's name, for messages.
 
     Raises:
         Unsuitable: one line, when the file cannot be read or does not fit, with the keys.
     """
     weights = read_weights(path)
     wanted = network.state_dict()
-    # Older files have no counters, which only cumulative averages read.
+    # Older files lack these counters, which only cumulative averages read.
     missing = [
         key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")
     ]
@@ -147,7 +147,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a file of weights by name; see `load_weights`.
 
     Raises:
-        Unsuitable: one line, when it is missing, damaged or not plain tensors.
+        Unsuitable: one line, when the file is missing, damaged or holds more than tensors.
     """
     if not path.is_file():
         raise Unsuitable(f"there is no file of weights '{path}'")
@@ -157,9 +157,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError, ValueError) as error:
             raise Unsuitable(f"'{path}' is no safetensors file: {_reason(error)}") from None
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what is refused anyway
+        with warnings.catch_warnings(action="ignore"):  # such files are refused anyway
             content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever the bytes trip over, there are no weights to be had
+    except Exception:  # damaged bytes can raise anything
         raise Unsuitable(
             f"'{path}' is not loaded: it is damaged, or a pickle of more than tensors, which could "
             "execute anything; save the state_dict with safetensors.torch.save_file"

@@ -1,4 +1,4 @@
-"""A teacher of one's own: `distill` runs any data-free method on any classifier."""
+"""`distill` runs any data-free method on a teacher of your own."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ def distill(
     """Train a student from a teacher alone. Equal seeds give equal bits on one machine.
 
     Args:
-        teacher: any classifier, images B×C×H×W to logits B×K. It is moved to the device and
-            frozen: eval mode, parameters without gradient. timm's interface is used where it is
-            there; otherwise features are what the last linear layer is given.
+        teacher: any classifier, from images B×C×H×W to logits B×K. It is moved to the device and
+            frozen: eval mode, parameters without gradient. Its features come from timm's interface
+            where it has that, and otherwise are the input of its last linear layer.
         student: a network, of which a copy is trained from the weights it has, or a function that
             makes one, whose initialisation then follows from the seed.
         method: name of a data-free method (or of one that sees proxy images), or a class.
         image_shape: (C, H, W) of the teacher's input.
-        mean: per channel, by which the teacher's input is normalised, in [0, 1] pixel units.
-        std: per channel.
+        mean: mean per channel of the teacher's normalisation, in [0, 1] pixel units.
+        std: standard deviation per channel, likewise.
         params: settings of the method that differ from its defaults.
-        budget: ``smoke``, ``cpu`` or ``gpu`` of `methods.settings.budget`, or numbers of one's own.
-        seed: of every random stream.
+        budget: ``smoke``, ``cpu`` or ``gpu`` of `methods.settings.budget`, or numbers of your own.
+        seed: seed of every random stream.
         device: where to compute.
         precision: ``bf16`` computes the networks in bfloat16, ``fp32`` leaves them alone.
         proxy_images: for methods that see some: N×C×H×W, pixels in [0, 1], unlabelled.
@@ -79,7 +79,7 @@ def distill(
     Raises:
         Unsuitable: one line, when teacher, student, method and shape do not go together.
         methods.settings.params.ParameterError: for an unknown, invalid or ineffective parameter.
-        methods.base.method.Diverged: when a loss becomes NaN or infinite.
+        methods.base.Diverged: when a loss becomes NaN or infinite.
     """
     cls = find_method(method)
     approach = cls(cls.build_params(params or {}))
@@ -133,14 +133,14 @@ def distill(
 def find_method(
     method: str | type[Method], known: Mapping[str, type[Method]] | None = None
 ) -> type[Method]:
-    """The class of a method that gets on without the teacher's data.
+    """The class of a method that does without the teacher's data.
 
     Args:
         method: a name, or the class itself.
-        known: methods by name; those that are installed, when it is not given.
+        known: methods by name; all installed ones when not given.
 
     Raises:
-        Unsuitable: when there is none of this name, or it sees what is not there.
+        Unsuitable: when there is no such method, or it needs data of the teacher's.
     """
     if isinstance(method, str):
         known = discover() if known is None else known
@@ -194,9 +194,9 @@ class Agreement:
     """How often student and teacher agree on images kept from the student; needs no real data.
 
     Args:
-        teacher: the bare network: these questions are not the method's queries.
-        run: budget and random stream; its curves get a point at every checkpoint, measured on the
-            images there are by then.
+        teacher: the bare network, because these queries are not the method's.
+        run: gives budget and random stream; its curves get a point at every checkpoint, measured
+            on the validation images of that time.
     """
 
     def __init__(self, teacher: nn.Module, run: Run) -> None:
@@ -205,7 +205,7 @@ class Agreement:
         self.last = float("nan")
 
     def measure(self, student: nn.Module, step: int, samples: SampleSource) -> None:
-        """Compare the answers of a student in training after ``step`` steps."""
+        """Measure the agreement of a student after ``step`` steps."""
         count = self.run.budget.validation_images
         images = samples.validation(count, self.run.stream("validation"))
         self.last = accuracy(student, images, predictions(self.teacher, images))

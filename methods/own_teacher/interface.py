@@ -1,4 +1,4 @@
-"""Anybody's classifier as a teacher or student: what it must do, and what it may lack."""
+"""Any classifier as a teacher or student: what it must have, and what it may lack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Unsuitable(ValueError):
 
 @torch.no_grad()
 def probe(network: nn.Module, images: Tensor, role: str) -> Tensor:
-    """What a network in eval mode answers; it stays in eval mode.
+    """The logits of a network for some images; the network is put into eval mode.
 
     Args:
         network: any classifier.
@@ -68,7 +68,7 @@ class PlainNetwork(nn.Module):
     """A classifier with nothing but ``forward``, cut before its last linear layer.
 
     A network that does not end in a linear layer cannot be cut: its ``num_features`` is 0, and
-    its features are B×0. Methods that need features say so; the others get on without.
+    its features are B×0. Methods that need features refuse it; the others do without.
 
     Args:
         network: in eval mode.
@@ -83,7 +83,7 @@ class PlainNetwork(nn.Module):
         self.num_features = features.shape[1]
 
     def get_classifier(self) -> nn.Module | None:
-        """The last linear layer, as timm calls it; None, where there is no such layer."""
+        """The last linear layer, under timm's name; None where there is no such layer."""
         return None if self.head is None else self.network.get_submodule(self.head)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class PlainNetwork(nn.Module):
         return logits
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """What the last layer is given, B×D; the logits, where there is no such layer."""
+        """The input of the last linear layer, B×D; the logits where there is no such layer."""
         if self.head is None:
             return self.forward(images)
         return _inputs_of(self.network, {self.head}, images)[0][-1][1]

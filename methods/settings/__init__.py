@@ -1,0 +1,1 @@
+"""Typed hyper-parameters and budgets; imports no torch."""

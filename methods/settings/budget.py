@@ -1,4 +1,4 @@
-"""What a run may spend. Importable without torch: records and tables carry budgets too."""
+"""What a run may spend. Records and tables import this too, and so it imports no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ class Budget(BaseModel):
     """What a run may spend; the same numbers for every method of a table."""
 
     NOT_IDENTITY: ClassVar[set[str]] = {"inversion_images", "inversion_steps", "variant"}
-    """Left out of an identity: what is added where it is used, and a name of what is in there."""
+    """Fields that are not part of a run's identity.
+
+    The inversion numbers are added only where a method uses them, and ``variant`` only names
+    numbers that are part of it already.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +63,7 @@ class Budget(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_empty_variant(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """So that what was written before there were variants is what would be written now."""
+        """Leave an empty variant out, as in records written before there were variants."""
         values: dict[str, Any] = write(self)
         if not values.get("variant"):
             values.pop("variant", None)
@@ -71,7 +75,7 @@ class Budget(BaseModel):
         return f"{self.name}, {self.variant}" if self.variant else self.name
 
     def varied(self, **numbers: Any) -> Budget:
-        """This preset with other numbers; those it has already make no variant of it.
+        """This preset with other numbers; numbers equal to the preset's make no variant.
 
         Raises:
             pydantic.ValidationError: for a name that is no number of a budget, or out of range.
@@ -81,11 +85,11 @@ class Budget(BaseModel):
         return Budget(**{**self.model_dump(), **changed, "variant": variant})
 
     def held_out(self, images: int) -> int:
-        """How many of a finished set are kept for validation: `validation_images`, or a tenth."""
+        """How many of a set are kept for validation: `validation_images`, at most a tenth of it."""
         return max(1, min(self.validation_images, images // 10))
 
     def synthesis_part(self) -> dict[str, Any]:
-        """The numbers that decide which images are made, for the identity of a synthesis."""
+        """The numbers that decide which images are made; they identify a synthesis."""
         names = ("synthesis_steps", "synthesis_batch", "epoch_steps", "images", "validation_images")
         return {name: getattr(self, name) for name in names} | self._inversion()
 
@@ -136,7 +140,7 @@ PRESETS: Mapping[str, Budget] = {
         student_lr=2e-3,
         evaluations=3,
     ),
-    # Fresh images at every step: a bank of large ones would not fit into memory.
+    # Fresh images at every step, because a bank of large images would not fit into memory.
     "gpu": Budget(
         name="gpu",
         synthesis_steps=2400,
@@ -153,15 +157,15 @@ PRESETS: Mapping[str, Budget] = {
         evaluations=10,
     ),
 }
-"""``smoke`` only shows that everything fits together, in seconds; ``cpu`` is for 32×32 images."""
+"""``smoke`` checks in seconds that everything fits together; ``cpu`` is made for 32×32 images."""
 
 
 def preset(name: str, **changes: Any) -> Budget:
     """The numbers of a preset, some of them changed.
 
     Args:
-        name: of `PRESETS`.
-        changes: fields of `Budget`.
+        name: a name in `PRESETS`.
+        changes: fields of `Budget` with other values.
 
     Raises:
         ParameterError: one line, for an unknown preset or field, or a number out of range.

@@ -150,12 +150,12 @@ class MethodParams(BaseModel):
 
 
 def format_value(value: Any) -> str:
-    """A value the way it is typed after ``--set name=``."""
+    """A value as one types it after ``--set name=``."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def nearest(name: str, valid: list[str]) -> str:
-    """`` (did you mean 'x'?)`` or the list of valid names when nothing is close."""
+    """``did you mean 'x'?``, or the list of valid names where none is close."""
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
@@ -183,4 +183,4 @@ PER_PIXEL: Mapping[str, Mapping[str, Any]] = {
     "camvid": {"temperature": 1.0},
     "voc2012": {"temperature": 1.0},
 }
-"""DeGAN for segmentation distils per pixel at τ = 1; its table's other rows must do so as well."""
+"""DeGAN for segmentation distils per pixel at τ = 1, and so must the other rows of its table."""

@@ -1,11 +1,11 @@
-"""Activation records: what a teacher's owner may ship in the place of the training data.
+"""Activation records: what the owner of a teacher may ship instead of the training data.
 
 Lopes, Fenu and Starner, "Data-Free Knowledge Distillation for Deep Neural Networks", 2017. The
 records are statistics of the pre-ReLU activations by class: a Gaussian for every layer, and a
 Gaussian of the leading graph-spectral coefficients for all layers jointly and for every pair of
 consecutive layers. They are computed in float64 and rounded to float16, whose error of 0.05 % is
-far below that of a mean over some thousand images; what float16 would change by more, because it is
-very large or very small, is rounded to float32.
+far below that of a mean over some thousand images. Very large or very small values, which float16
+would change by more, are rounded to float32.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ HALF_ERROR = 2**-11
 """Relative error of float16 in its normal range, from 6e-5 to 65,504."""
 
 TEMPERATURE = 8.0
-"""Logits are divided by it before they are recorded (released code)."""
+"""Divisor of the logits before they are recorded (released code)."""
 
 COVARIANCE_LIMIT = 256
-"""Layers with more units keep standard deviations only, and enter graphs by their channels."""
+"""Larger layers, by units, keep standard deviations only, and enter graphs by their channels."""
 
 GRAPH_UNITS = 1024
-"""Units of a graph over all layers, at most, unless classes and layers alone are more."""
+"""Most units of a graph over all layers, unless there are more classes and layers than this."""
 
 DEAD = 1e-4
 """A unit whose standard deviation is below this share of the largest counts as constant."""
@@ -82,7 +82,7 @@ class GraphRecord:
     covariance: Tensor
 
     def coefficients(self, units: Sequence[Tensor]) -> Tensor:
-        """Coefficients B×D of what `ActivationRecords.graph_units` says of all layers."""
+        """Spectral coefficients, B×D, of all layers' `ActivationRecords.graph_units`."""
         signal = torch.cat([units[layer] for layer in self.layers], dim=1)
         standard = (signal - self.center.to(signal)) / self.scale.to(signal)
         return standard @ self.basis.to(signal)
@@ -90,7 +90,7 @@ class GraphRecord:
 
 @dataclass(frozen=True)
 class ActivationRecords:
-    """All records of a teacher. Layers are in the order of the forward pass, the logits last."""
+    """All records of a teacher; layers in the order of the forward pass, the logits last."""
 
     layers: tuple[LayerRecord, ...]
     joint: GraphRecord
@@ -98,7 +98,7 @@ class ActivationRecords:
 
     @property
     def hidden(self) -> list[str]:
-        """Names of the modules to listen to; the logits need no hook."""
+        """Names of the hidden modules; the logits need no hook."""
         return [layer.name for layer in self.layers[:-1]]
 
     def to_tensors(self) -> dict[str, Tensor]:
@@ -148,10 +148,10 @@ class ActivationRecords:
         return cls(layers, graphs[0], tuple(graphs[1:]))
 
     def graph_units(self, activations: Sequence[Tensor]) -> list[Tensor]:
-        """Every layer's activations B×C(×H×W) as the units B×U that its graphs are made of.
+        """The units, B×U, that each layer has in the graphs, from its activations, B×C(×H×W).
 
         Raises:
-            ValueError: when the graphs are made of other units.
+            ValueError: when the graphs were made of other units.
         """
         units = _graph_units(activations, [layer.covariance is None for layer in self.layers])
         if (found := sum(values.shape[1] for values in units)) != len(self.joint.center):
@@ -164,10 +164,10 @@ class ActivationRecords:
 
 
 def _halved(tensor: Tensor) -> Tensor:
-    """Float16 where that changes no vector by more than its relative error, else float32.
+    """A tensor in float16 if that changes no row by more than `HALF_ERROR`, else in float32.
 
-    A row of a matrix is such a vector, in the ℓ1 norm: single values may be next to nothing beside
-    the others. Of centers and scales, by which units are divided, every value counts.
+    The change of a row is relative, in the ℓ1 norm, because single values of it may be negligible.
+    In centers and scales, by which units are divided, every value counts as a row.
     """
     half, exact = tensor.half(), tensor.double()
     error = half.double() - exact
@@ -178,15 +178,16 @@ def _halved(tensor: Tensor) -> Tensor:
 
 
 def _graphs(layers: int) -> list[tuple[int, ...]]:
-    """Which layers each graph joins: all of them, then the consecutive pairs."""
+    """The layers of each graph: all layers first, then the consecutive pairs."""
     return [tuple(range(layers)), *((i, i + 1) for i in range(layers - 1))]
 
 
 def _graph_units(activations: Sequence[Tensor], large: Sequence[bool]) -> list[Tensor]:
-    """Small layers as they are, large ones by channel (mean over space); not too many in all.
+    """The units of a graph: small layers as they are, large ones by channel (mean over space).
 
-    Neighbouring units of a hidden layer that has too many are averaged. Logits never are, for the
-    mean of two classes tells neither; the hidden layers share what they leave.
+    Where these are too many in all, neighbouring units of a hidden layer are averaged. Logits never
+    are, because the mean of two classes tells nothing about either; the hidden layers share the
+    number of units that the logits leave.
     """
     *hidden, logits = activations
     share = GRAPH_UNITS // len(activations)
@@ -246,7 +247,7 @@ def collect_records(
                 ]
             kept = _graph_units(activations, [moment.second is None for moment in moments])
             if not units:
-                # At once: small pieces between the large ones would keep all of their memory.
+                # Allocated at once: small tensors between large ones would fragment the memory.
                 units = [torch.empty(len(images), values.shape[1]) for values in kept]
             for moment, values in zip(moments, activations, strict=True):
                 moment.add(values.flatten(1), classes.to(device))
@@ -260,13 +261,13 @@ def collect_records(
     graphs = [
         _graph_of(among, units, labels, num_classes, energy) for among in _graphs(len(layers))
     ]
-    # As a reader of the file will see them.
+    # Rounded as in the file, so that fresh and loaded records are the same.
     collected = ActivationRecords(layers, graphs[0], tuple(graphs[1:]))
     return ActivationRecords.from_tensors(collected.to_tensors())
 
 
 class ClassMoments:
-    """Running sums of activations and their squares or products by class, in float64."""
+    """Running sums by class, in float64, of activations, their squares and their products."""
 
     def __init__(
         self,
@@ -293,7 +294,7 @@ class ClassMoments:
                 self.second[label].addmm_(rows.t(), rows)
 
     def statistics(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Mean, deviation and covariance (if kept), normalised by the count; on the CPU."""
+        """Mean, standard deviation and covariance (None if not kept) of each class, on the CPU."""
         mean = self.first / self.count[:, None]
         variance = self.squares / self.count[:, None] - mean.square()
         covariance = None
@@ -309,7 +310,7 @@ def _graph_of(
 ) -> GraphRecord:
     signal = torch.cat([units[layer] for layer in among], dim=1).double()
     center, scale = signal.mean(0), signal.std(0, correction=0)
-    # Float16 would round the scale of a unit that hardly changes to zero.
+    # Float16 would round the scale of a nearly constant unit to zero.
     scale[scale <= DEAD * scale.max()] = 1
     standard = (signal - center) / scale
     values, vectors = torch.linalg.eigh(standard.t() @ standard / len(standard))

@@ -1,4 +1,4 @@
-"""Random changes of images that keep their class, or change their map with them."""
+"""Random changes of images that keep their class, or change their label map with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from methods.base.samples import Batch, Batches, Counted, ImageBank, SampleSourc
 from methods.losses.predictions import IGNORE_INDEX
 
 SCALE, DEGREES, SHIFT, NOISE = 0.2, 15.0, 0.15, 0.1
-"""Most by which a view is scaled, rotated and moved (in image sizes); the noise's deviation."""
+"""Largest scaling, rotation and shift (in image sizes) of a view; deviation of its noise."""
 
 CHUNK = 4096
 
@@ -25,23 +25,23 @@ SCALES = (0.5, 2.0)
 """Least and largest random scale of a crop, as in the segmentation literature."""
 
 Augmentation = Literal["none", "crop-flip", "scale-crop-flip"]
-"""`crop_flip` is for images of one class, `scale_crop_flip` for those with a map."""
+"""`crop_flip` is for images with one class, `scale_crop_flip` for images with a label map."""
 
 SUITABLE: Mapping[str, Augmentation] = {
     "classification": "crop-flip",
     "segmentation": "scale-crop-flip",
 }
-"""By type of task."""
+"""The augmentation for each type of task."""
 
 
 def crop_flip(images: Tensor, stream: torch.Generator) -> Tensor:
-    """Pad by 4 black pixels, crop back at a random place, mirror every other image or so.
+    """Pad by 4 black pixels, crop back at a random place, and mirror half of the images.
 
-    The augmentation of the CIFAR literature, drawn for each image on its own.
+    This is the augmentation of the CIFAR literature. Each image has its own random change.
 
     Args:
         images: B×C×H×W in which black is 0, as stored or in [0, 1], on any device.
-        stream: a CPU generator, so that every device sees the same crops.
+        stream: a CPU generator, so that the crops are the same on every device.
 
     Returns:
         B×C×H×W of the same dtype, in channels-last layout.
@@ -68,8 +68,8 @@ def scale_crop_flip(
 ) -> tuple[Tensor, Tensor]:
     """Scale every image and its map by the same random factor, crop or pad, mirror half of them.
 
-    The augmentation of the segmentation literature, drawn for each image on its own. What lies
-    beyond an image is black, and void in its map.
+    This is the augmentation of the segmentation literature. Each image has its own random change.
+    Pixels beyond an image are black, and void in its map.
 
     Args:
         images: B×C×H×W in which black is 0, on any device; resampled bilinearly, and rounded where
@@ -89,8 +89,8 @@ def _windows(images: Tensor, stream: torch.Generator) -> Tensor:
     draw = torch.rand(4, len(images), generator=stream)
     scale = SCALES[0] + (SCALES[1] - SCALES[0]) * draw[0]
     mirror = torch.where(draw[1] < 0.5, -1.0, 1.0)
-    # In grid_sample's coordinates an image spans 2 and the window 2 / scale: its centre may move
-    # by what one is larger than the other.
+    # In grid_sample's coordinates an image spans 2 and the window 2 / scale. The window's centre
+    # may move by the difference of half of each.
     right, down = (2 * draw[2:] - 1) * (1 - 1 / scale).abs()
     zero = torch.zeros_like(scale)
     affine = torch.stack([mirror / scale, zero, right, zero, 1 / scale, down], dim=1)
@@ -105,14 +105,14 @@ def _seen_through(grid: Tensor, images: Tensor) -> Tensor:
 
 
 def _labels_through(grid: Tensor, labels: Tensor) -> Tensor:
-    # Outside is zero; so class k travels as k + 1, and void as zero.
+    # grid_sample fills with zeros, so class k is sampled as k + 1, and void as zero.
     shifted = torch.where(labels == IGNORE_INDEX, 0, labels.float() + 1)
     moved = F.grid_sample(shifted[:, None], grid, mode="nearest", align_corners=False)[:, 0]
     return torch.where(moved == 0, IGNORE_INDEX, moved - 1).to(labels.dtype)
 
 
 def unsuitable(augmentation: Augmentation, problem: Problem) -> str | None:
-    """Why a problem's images cannot be changed like this; None when they can."""
+    """Why a problem's images cannot be augmented like this; None where they can."""
     suitable = SUITABLE[problem.task_type]
     if augmentation in ("none", suitable):
         return None
@@ -120,17 +120,17 @@ def unsuitable(augmentation: Augmentation, problem: Problem) -> str | None:
 
 
 class Augmented(SampleSource):
-    """A source whose every batch is changed at random; validation images stay as they are.
+    """A source whose batches are changed at random; its validation images stay as they are.
 
-    The teacher's logits are never attached, because no image is seen twice: whoever needs them asks
-    the teacher of the changed images.
+    It never attaches the teacher's logits, because no image is seen twice: the student's loop asks
+    the teacher about the changed images.
 
     Args:
-        source: where images, and labels where there are any, come from.
-        augmentation: how they are changed.
-        normalization: of the images. What lies beyond an image is a black pixel, normalised.
-        make_stream: of the random changes; called once for every sequence of batches, so that their
-            order is what it would be without.
+        source: where images, and their labels if any, come from.
+        augmentation: how images are changed.
+        normalization: normalisation of the images; pixels beyond an image are black, normalised.
+        make_stream: makes the stream of the random changes; called once for every sequence of
+            batches, so that the batches' own order stays what it is without changes.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Augmented(SampleSource):
         return _AugmentedBatches(self, self.source.batches(size, stream), self._make_stream())
 
     def change(self, batch: Batch, stream: torch.Generator) -> Batch:
-        """The batch with other images and, where they are maps, labels; without any logits."""
+        """The batch with changed images and changed label maps, without teacher logits."""
         pixels = self.normalization.denormalize(batch.images)
         labels = batch.labels
         if self.augmentation == "crop-flip":
@@ -164,7 +164,7 @@ class Augmented(SampleSource):
         return self.source.validation(count, stream)
 
     def label(self, teacher: nn.Module) -> Augmented:
-        """This source: logits of images as they were before would be wrong."""
+        """This source as it is: logits of the unchanged images would be wrong."""
         return self
 
 
@@ -203,13 +203,12 @@ def augmented(
 
 
 def random_views(images: Tensor, stream: torch.Generator, flip: bool = False) -> Tensor:
-    """Every image scaled, rotated and moved at random, with a little normal noise.
+    """Scale, rotate and move every image at random, and add a little normal noise.
 
     Args:
-        images: B×C×H×W in the teacher's input space; what a view sees beyond the border is the
-            mirrored image.
-        stream: of the random numbers, on the images' device.
-        flip: mirror half of them at random, left to right.
+        images: B×C×H×W in the teacher's input space; beyond its border an image goes on mirrored.
+        stream: random stream on the images' device.
+        flip: whether half of the images are mirrored, left to right.
 
     Returns:
         B×C×H×W.
@@ -228,7 +227,7 @@ def random_views(images: Tensor, stream: torch.Generator, flip: bool = False) ->
 
 
 def with_views(bank: ImageBank, count: int, run: Run, flip: bool = False) -> ImageBank:
-    """The bank with ``count`` random views of every training image; validation images stay alone.
+    """The bank with ``count`` random views of every training image, but of no validation image.
 
     The views are made once, so that the teacher labels them once.
     """

@@ -19,7 +19,7 @@ from methods.settings.params import MethodParams, param
 
 
 class GeneratedBatch(NamedTuple):
-    """One generator step: what went in and what the teacher made of it, in float32."""
+    """A generator's batch, with the teacher's features and logits; all in float32."""
 
     latents: Tensor
     images: Tensor
@@ -28,7 +28,7 @@ class GeneratedBatch(NamedTuple):
 
 
 class GeneratorParams(MethodParams):
-    """Hyper-parameters every method with the upsampling generator has."""
+    """Hyper-parameters of every method with the upsampling generator."""
 
     latent_dim: int = param(
         100, "length of a latent vector", source="RDSKD and DAFL, MNIST", tune=(50, 1000), ge=1
@@ -59,8 +59,8 @@ def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> Upsa
 
 
 def draw_latents(count: int, latent_dim: int, stream: torch.Generator, run: Run) -> Tensor:
-    """Standard normal latents, B×Z, drawn on the CPU so that every device sees the same."""
-    on_gpu = run.device.type == "cuda"  # which then need not be waited for
+    """Standard normal latents, B×Z, drawn on the CPU so that they are the same on every device."""
+    on_gpu = run.device.type == "cuda"  # pinned memory is copied without waiting for the GPU
     latents = torch.randn(count, latent_dim, generator=stream, pin_memory=on_gpu)
     return latents.to(run.device, non_blocking=on_gpu)
 
@@ -94,14 +94,15 @@ def train_generator(
     Args:
         problem: gives the teacher.
         run: budget, random streams, logging.
-        generator: trained in place.
-        learning_rate: Adam's.
-        loss: of a batch; returns named terms, ``loss`` (their total, with gradient) first.
-        beside: what ``loss`` and ``after`` change, for `Run.steps`.
-        after: told the terms of every step, detached, and its number.
-        replay: let a GPU record a step and replay it (`methods.acceleration.cuda_graphs`). For
-            losses that compute with the batch, and with tensors that ``after`` changes in place,
-            and do nothing else: they are called for the first steps only.
+        generator: the generator, trained in place.
+        learning_rate: learning rate of Adam.
+        loss: takes a batch and returns named terms, ``loss`` (their total, with gradient) first.
+        beside: what ``loss`` and ``after`` change, as parts for `Run.steps`.
+        after: called after every step with its detached terms and its number.
+        replay: whether a GPU may record a step and replay it
+            (`methods.acceleration.cuda_graphs`). ``loss`` is then called in the first steps only,
+            and so must do nothing but compute with the batch and with tensors that ``after``
+            changes in place.
 
     Raises:
         Diverged: when a term is NaN or infinite.
@@ -136,7 +137,7 @@ def train_generator(
 
 
 def drawing_from(generator: UpsamplingGenerator, mode: Literal["train", "eval"], run: Run) -> Draw:
-    """A function that draws images with the generator's BatchNorms in the given mode."""
+    """A function that draws images, with the generator's BatchNorms in the given mode."""
 
     @torch.no_grad()
     def images(latents: Tensor) -> dict[str, Tensor]:

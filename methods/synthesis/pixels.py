@@ -1,4 +1,4 @@
-"""Optimising the pixels of a batch of images, for the methods that train no generator."""
+"""Optimising the pixels of images, for methods that train no generator."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from methods.base.samples import ImageBank
 from methods.base.states import Part
 
 Terms = dict[str, Tensor]
-"""Named scalars of one step; ``loss``, their total with gradient, comes first."""
+"""Named scalars of one step; ``loss``, their total, comes first."""
 
 
 class PixelOptimization:
-    """The budget's images, a batch at a time, each batch for the budget's steps of Adam.
+    """Optimises the budget's images batch by batch, each for the budget's number of Adam steps.
 
     Args:
-        run: budget and logging; the curves run over the steps of all batches.
-        batch: images per batch; the last one may be smaller.
-        learning_rate: Adam's, in the units of the images.
-        keep: of a batch's iterates, the one with the least loss or the last.
-        resumable: whether nothing but this, and ``beside``, changes from step to step.
-        beside: what the losses change, for `Run.steps`.
+        run: gives budget and logging; the curves run over the steps of all batches.
+        batch: images per batch; the last batch may be smaller.
+        learning_rate: learning rate of Adam, in the units of the images.
+        keep: which iterate of a batch is returned: the one with the least loss, or the last.
+        resumable: whether the steps change nothing but the images and ``beside``.
+        beside: what the losses change, as parts for `Run.steps`.
 
     Raises:
         ValueError: when the budget gives no images or steps to such methods.
@@ -73,7 +73,7 @@ class PixelOptimization:
 
         Args:
             start: B×C×H×W.
-            loss: of the batch.
+            loss: takes the batch and returns its terms.
             project: applied to the images after every step.
 
         Raises:
@@ -83,8 +83,8 @@ class PixelOptimization:
 
         def differentiate(images: Tensor) -> tuple[Terms, Tensor]:
             terms = loss(images)
-            # Of the batch's sum: the gradient of a mean over thousands of images would drown in
-            # Adam's eps. Only the images get a gradient, not a student that the loss may contain.
+            # The gradient of the sum over the batch: that of a mean over thousands of images would
+            # drown in Adam's eps. Only the images get one, not a student that the loss may contain.
             (gradient,) = torch.autograd.grad(terms["loss"] * len(images), images)
             return terms, gradient
 
@@ -96,7 +96,7 @@ class PixelOptimization:
         differentiate: Callable[[Tensor], tuple[Terms, Tensor]],
         project: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """`optimize` for losses that give their own gradient, B×C×H×W, beside their terms."""
+        """Like `optimize`, for losses that return their terms and their own gradient, B×C×H×W."""
         self._begun += 1
         if self._begun <= len(self._finished):
             return self._finished[self._begun - 1]
@@ -124,19 +124,19 @@ class PixelOptimization:
         return self._finished[-1]
 
     def state_dict(self) -> dict[str, Any]:
-        """The batches that are done, and where the one in work is."""
+        """The finished batches, and the state of the batch in work."""
         current = None if self._current is None else self._current.state_dict()
         return {"finished": list(self._finished), "current": current}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        """Hand out what is done, and go on from there."""
+        """Restore ``state``; `optimize` returns finished batches at once and goes on after them."""
         device = self._run.device
         self._finished = [images.to(device) for images in state["finished"]]
         self._kept = state["current"]
 
 
 class _Iterate:
-    """A batch while its pixels are optimised, and the best it has been."""
+    """A batch while its pixels are optimised, and its best iterate so far."""
 
     def __init__(self, start: Tensor, learning_rate: float) -> None:
         # One layout for pixels and gradients, over which the fused optimiser walks in step.
@@ -147,7 +147,7 @@ class _Iterate:
 
     def remember(self, loss: Tensor) -> None:
         """Keep the images if their loss is the least so far."""
-        # Copied before the update in place, which would otherwise change the best as well.
+        # A copy, because the optimiser goes on to change the images in place.
         lower = loss < self.least
         self.best = torch.where(lower, self.images.detach(), self.best)
         self.least = torch.where(lower, loss, self.least)
@@ -170,19 +170,19 @@ class _Iterate:
 
 
 def balanced_labels(count: int, num_classes: int, first: int = 0) -> Tensor:
-    """0, 1, …, K−1, 0, 1, … from turn ``first`` on: every class equally often, up to one."""
+    """0, 1, …, K−1, 0, 1, … from position ``first`` on: all classes equally often, up to one."""
     return (torch.arange(count) + first) % num_classes
 
 
 def first_turns(sizes: Sequence[int], turns: int) -> list[int]:
-    """Which turn each batch begins with, so that all images have every turn about equally often.
+    """The turn that each batch begins with, so that all turns are about equally frequent.
 
-    A batch goes on where the one before ended. One of ten rounds and more begins anew, for what it
-    has too many of a turn is at most a tenth.
+    A batch goes on where the one before ended. A batch of ten rounds or more begins with turn 0:
+    it has at most a tenth more of one turn than of another.
 
     Args:
-        sizes: of the batches.
-        turns: in a round, one per class for instance.
+        sizes: sizes of the batches.
+        turns: number of turns in a round, for instance one per class.
     """
     ends = accumulate(sizes)
     return [
@@ -192,9 +192,9 @@ def first_turns(sizes: Sequence[int], turns: int) -> list[int]:
 
 
 def jitter(images: Tensor, most: int, flip: bool, stream: torch.Generator) -> Tensor:
-    """The batch rolled by up to ``most`` pixels each way and, if ``flip``, mirrored half the time.
+    """Roll a batch by up to ``most`` pixels each way and, if ``flip``, mirror it half the time.
 
-    One shift for the whole batch, as released by DeepInversion.
+    The whole batch has one shift, as in the released code of DeepInversion.
     """
     down, right, mirror = (
         int(torch.randint(low, high, (), generator=stream))
@@ -206,7 +206,7 @@ def jitter(images: Tensor, most: int, flip: bool, stream: torch.Generator) -> Te
 
 
 def shuffled_bank(images: Tensor, run: Run) -> ImageBank:
-    """A bank of ``images`` in random order, so that those held out are of every class."""
+    """A bank of ``images`` in random order, so that the images held out are of every class."""
     order = torch.randperm(len(images), generator=run.stream("bank-order"))
     # Half precision, like every bank of synthetic images (see `methods.base.drawn_images.bank_of`).
     images = images.to("cpu", torch.float16)[order]

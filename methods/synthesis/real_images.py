@@ -18,7 +18,8 @@ def bank_of_real_images(images: Tensor, run: Run, labels: Tensor | None = None) 
 def shuffled_proxies(problem: Problem, run: Run) -> ImageBank:
     """A bank of the proxy images, in random order.
 
-    Folders of images come sorted by class; validation must not see one class only.
+    Folders of images are often sorted by class, and the last images, kept for validation, must not
+    be of one class only.
     """
     images = problem.proxy_images
     order = torch.randperm(len(images), generator=run.stream("proxy-order"))

@@ -1,4 +1,4 @@
-"""What metadata's images are to reconstruct: activations drawn from records, and how far they are.
+"""The targets of metadata's images: activations drawn from records, and the distance to them.
 
 Lopes, Fenu and Starner, "Data-Free Knowledge Distillation for Deep Neural Networks", 2017, Sec. 3.
 """
@@ -31,14 +31,14 @@ def rectified_distance(targets: Tensor, activations: Tensor) -> Tensor:
 
 
 class _RectifiedDistance(torch.autograd.Function):
-    """`rectified_distance`, passing over the activations as seldom as can be.
+    """`rectified_distance` with as few passes over the activations as possible.
 
-    A tenth of the time of `mse_loss` on a CPU where layouts are not the default one.
+    Takes a tenth of the time of `mse_loss` on a CPU for memory layouts other than the default.
     """
 
     @staticmethod
     def forward(ctx: Any, targets: Tensor, activations: Tensor) -> Tensor:
-        # Rectified first: under autocast that is half the memory to read and write.
+        # Rectified before the cast: under autocast that reads and writes half the memory.
         difference = F.relu(activations).to(targets.dtype).sub_(targets)
         ctx.save_for_backward(difference, activations)
         distance: Tensor = torch.linalg.vector_norm(difference).square() / difference.numel()
@@ -125,11 +125,11 @@ def cholesky_factor(covariance: Tensor) -> Tensor:
 
 
 class Reconstruction(ABC):
-    """What the activations of a batch are drawn to be, and how far they are from it.
+    """Draws target activations for a batch, and measures the distance to them.
 
     Attributes:
-        listens_to: hidden modules whose outputs `distance` needs.
-        masks: by module, multiplied into its outputs; drawn anew with the targets.
+        listens_to: hidden modules whose pre-activations `distance` needs.
+        masks: factors of a module's pre-activations, by module; drawn anew with the targets.
     """
 
     listens_to: Sequence[str] = ()
@@ -140,7 +140,7 @@ class Reconstruction(ABC):
         """Targets for a batch of these classes."""
 
     def laid_out(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[Tensor]:
-        """Targets in the memory layout of what they are compared with."""
+        """Targets in the memory layout of the activations they are compared with."""
         return list(targets)
 
     @abstractmethod
