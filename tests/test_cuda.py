@@ -26,7 +26,7 @@ from methods.base.student import train_student
 from methods.base.teacher import Ledger
 from methods.baselines import StudentSupervised
 from methods.networks.generators import UpsamplingGenerator
-from methods.synthesis.activation_records import collect_records
+from methods.synthesis.activation_statistics import collect_records
 from tests.benchmark.grid.test_grid import Grid, grid
 from tests.helpers import IMAGE_SHAPE, tiny_budget, tiny_problem
 from tests.segmentation import posed

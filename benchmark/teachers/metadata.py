@@ -18,7 +18,8 @@ from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Dataset
 from benchmark.teachers.teacher import SHIPPED_LIMIT, Say
 from methods.networks.pre_activations import ACTIVATIONS
-from methods.synthesis.activation_records import FORMAT, ActivationRecords, collect_records
+from methods.synthesis.activation_records import FORMAT, ActivationRecords
+from methods.synthesis.activation_statistics import collect_records
 
 
 def metadata_file(task: Task, teacher: nn.Module) -> str:

@@ -16,7 +16,8 @@ from methods.base.states import Stopped
 from methods.base.teacher import Ledger, Teacher
 from methods.metadata import Metadata
 from methods.networks.inspection import has_hooks
-from methods.synthesis.activation_records import ActivationRecords, collect_records
+from methods.synthesis.activation_records import ActivationRecords
+from methods.synthesis.activation_statistics import collect_records
 from methods.synthesis.pixels import PixelOptimization
 from methods.synthesis.reconstructions import (
     ClassGaussians,

@@ -10,7 +10,7 @@ from benchmark.tasks.models.resnet import cifar_resnet
 from benchmark.tasks.models.wide_resnet import WideResNet, wide_resnet
 from methods.networks.inspection import has_hooks
 from methods.networks.pre_activations import hidden_layers, listening
-from methods.synthesis.activation_records import collect_records
+from methods.synthesis.activation_statistics import collect_records
 from tests.helpers import tiny_network
 
 

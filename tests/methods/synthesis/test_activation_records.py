@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from methods.synthesis.activation_records import (
     GRAPH_UNITS,
     ActivationRecords,
-    _graph_units,
     _halved,
-    collect_records,
+    graph_units_of,
 )
+from methods.synthesis.activation_statistics import collect_records
 from methods.synthesis.reconstructions import ClassGaussians
 from tests.helpers import one_line
 
@@ -195,7 +195,7 @@ def test_logits_of_many_classes_are_never_averaged() -> None:
     for label in (0, 1):
         logits = torch.zeros(2, classes)
         logits[:, label] = 10
-        units[label] = _graph_units([*wide, logits], [True] * layers)
+        units[label] = graph_units_of([*wide, logits], [True] * layers)
         assert torch.equal(units[label][-1], logits)
     assert not torch.equal(units[0][-1], units[1][-1])
     assert sum(values.shape[1] for values in units[0]) <= GRAPH_UNITS
@@ -204,7 +204,7 @@ def test_logits_of_many_classes_are_never_averaged() -> None:
 @pytest.mark.parametrize("layers", [5, 22, 38])
 def test_hidden_layers_have_an_equal_share_where_the_logits_have_no_more(layers: int) -> None:
     logits = torch.randn(2, 10)
-    units = _graph_units([*[torch.randn(2, 300, 2, 2)] * (layers - 1), logits], [True] * layers)
+    units = graph_units_of([*[torch.randn(2, 300, 2, 2)] * (layers - 1), logits], [True] * layers)
     assert {values.shape[1] for values in units[:-1]} == {min(300, GRAPH_UNITS // layers)}
     assert torch.equal(units[-1], logits)
 
