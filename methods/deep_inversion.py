@@ -245,7 +245,7 @@ class Inversion:
             params.learning_rate,
             params.selection,
             resumable=not params.adaptive,  # then a student changes as well
-            beside={"jitter": self._jitter},
+            parts={"jitter": self._jitter},
         )
         self.sizes = self._optimization.sizes
         turns = first_turns(self.sizes, problem.num_classes)

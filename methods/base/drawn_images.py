@@ -1,4 +1,4 @@
-"""Samples that a method draws: the bank, or the fresh images, that the budget asks for."""
+"""Samples from a function that draws images: a bank or fresh images, as the budget says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract between a method and whoever runs it.
+"""The contract between a method and the program that runs it.
 
 A method turns a frozen teacher into a trained student. It sees a `Problem` (the teacher, a
 student factory, shapes, and only the data it declared) and a `Run` (budget, randomness,

@@ -56,7 +56,7 @@ class KnowledgeAdaptationParams(MethodParams):
     )
     sparsity: float = param(
         1e-7,
-        "weight α of the code's ℓ1 norm beside the squared reconstruction error",
+        "weight α of the code's ℓ1 norm, added to the squared reconstruction error",
         source="paper: printed 10e-7, read as 1e-7; its weight decay of 10e-4 is not taken over",
         phase="distillation",
         tune=(0.0, 1e-2),
@@ -73,7 +73,7 @@ class KnowledgeAdaptationParams(MethodParams):
     autoencoder_share: float = param(
         0.1,
         "the auto-encoder's steps over the student's, which are not reduced by them; the paper "
-        "trains it for one epoch, which images without end have not got",
+        "trains it for one epoch, which an endless supply of images does not have",
         source="ours",
         phase="distillation",
         tune=(0.05, 0.5),

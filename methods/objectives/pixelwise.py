@@ -20,8 +20,8 @@ class PixelwiseParams(MethodParams):
 
     pixel_weight: float = param(
         10.0,
-        "weight λ_pi of the pixel-wise loss beside the cross-entropy with labels, where there are "
-        "any",
+        "weight λ_pi of the pixel-wise loss, relative to the cross-entropy with labels where there "
+        "are any",
         source="released code, which sums over the batch: of 8 images, its 10 are 80 here",
         phase="distillation",
         tune=(1.0, 100.0),

@@ -18,7 +18,7 @@ Phase = Literal["synthesis", "distillation"]
 
 
 class ParameterError(ValueError):
-    """A parameter that does not exist, is out of range, or has no effect; one line."""
+    """A parameter that does not exist, is out of range, or has no effect, said in one line."""
 
 
 class ParamInfo(NamedTuple):
@@ -53,16 +53,16 @@ def param(
     Args:
         default: the paper's value.
         description: one sentence.
-        source: where the default comes from, for example ``"paper, Table 2"``.
+        source: the source of the default, for example ``"paper, Table 2"``.
         unit: unit of the value, empty when it has none.
         phase: ``distillation`` parameters leave the synthetic images unchanged, so that runs
             which differ only there share one cached synthesis.
         tune: the tuning range: (low, high) for a number, the choices for anything else.
         active_when: other parameters and the values under which this one has an effect.
         needs: other parameters that must not be zero or false for this one to have an effect.
-        inert: a reason, when the parameter is allowed to change nothing.
-        added: it came after runs of the method had been recorded, with a default under which they
-            mean what they did; left out of the record while it has that default.
+        inert: the reason why the parameter may change nothing; empty when it must act.
+        added: whether the parameter came after runs of the method had been recorded. Under its
+            default those runs mean what they did, and records leave it out.
         bounds: pydantic's ``gt``, ``ge``, ``lt``, ``le``.
     """
     extra: dict[str, Any] = {
@@ -79,13 +79,13 @@ def param(
 
 
 class MethodParams(BaseModel):
-    """Base of every method's ``Params``; no field of its own."""
+    """Base class of every method's ``Params``; it has no fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     @classmethod
     def info(cls, name: str) -> ParamInfo:
-        """What was declared about field ``name``."""
+        """What `param` recorded about field ``name``."""
         extra = cls.model_fields[name].json_schema_extra
         assert isinstance(extra, dict), f"{cls.__qualname__}.{name} is not declared with param()"
         return ParamInfo(**extra)  # type: ignore[arg-type]

@@ -84,7 +84,7 @@ def train_generator(
     generator: UpsamplingGenerator,
     learning_rate: float,
     loss: Callable[[GeneratedBatch], dict[str, Tensor]],
-    beside: Mapping[str, Part] | None = None,
+    parts: Mapping[str, Part] | None = None,
     *,
     after: Callable[[Mapping[str, Tensor], int], None] = lambda terms, step: None,
     replay: bool = False,
@@ -97,7 +97,7 @@ def train_generator(
         generator: the generator, trained in place.
         learning_rate: learning rate of Adam.
         loss: takes a batch and returns named terms, ``loss`` (their total, with gradient) first.
-        beside: what ``loss`` and ``after`` change, as parts for `Run.steps`.
+        parts: what ``loss`` and ``after`` change, as parts for `Run.steps`.
         after: called after every step with its detached terms and its number.
         replay: whether a GPU may record a step and replay it
             (`methods.acceleration.cuda_graphs`). ``loss`` is then called in the first steps only,
@@ -120,7 +120,7 @@ def train_generator(
         generator=generator,
         optimizer=optimizer,
         latents=stream,
-        **(beside or {}),
+        **(parts or {}),
     )
 
     def turn(latents: Tensor) -> dict[str, Tensor]:

@@ -26,8 +26,8 @@ class PixelOptimization:
         batch: images per batch; the last batch may be smaller.
         learning_rate: learning rate of Adam, in the units of the images.
         keep: which iterate of a batch is returned: the one with the least loss, or the last.
-        resumable: whether the steps change nothing but the images and ``beside``.
-        beside: what the losses change, as parts for `Run.steps`.
+        resumable: whether the steps change nothing but the images and ``parts``.
+        parts: what the losses change, as parts for `Run.steps`.
 
     Raises:
         ValueError: when the budget gives no images or steps to such methods.
@@ -40,7 +40,7 @@ class PixelOptimization:
         learning_rate: float,
         keep: Literal["best", "last"] = "last",
         resumable: bool = True,
-        beside: Mapping[str, Part] | None = None,
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
         images, self.steps = run.budget.inversion_images, run.budget.inversion_steps
         if images < 2 or self.steps < 1:
@@ -58,7 +58,7 @@ class PixelOptimization:
         self._kept: dict[str, Any] | None = None
         self._total = self.steps * len(self.sizes)
         self._steps = (
-            run.steps("synthesis", self._total, images=self, **(beside or {}))
+            run.steps("synthesis", self._total, images=self, **(parts or {}))
             if resumable
             else iter(range(self._total))
         )

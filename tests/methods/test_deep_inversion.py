@@ -98,7 +98,7 @@ def test_a_run_that_stops_in_the_middle_leaves_no_hook_on_the_teacher() -> None:
 
 
 def test_best_is_the_iterate_of_least_loss_and_not_the_last() -> None:
-    # A rate far too large for a parabola: the images leave the minimum they start beside.
+    # A rate far too large for a parabola: the images leave the minimum near which they start.
     _, run = tiny_run(**INVERSION)
     seen: list[tuple[float, Tensor]] = []
 

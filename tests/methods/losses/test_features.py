@@ -66,7 +66,7 @@ def test_pairwise_loss_compares_the_cosines_of_all_pairs_of_nodes(
 
 
 def test_the_length_of_a_node_is_a_constant_to_the_gradient() -> None:
-    """So a gradient along the node itself remains, which a plain cosine has not got."""
+    """So a gradient along the node itself remains, which a plain cosine does not have."""
     student = maps(1, 3, 2, 2).requires_grad_()
     (gradient,) = torch.autograd.grad(pairwise_loss(student, maps(1, 3, 2, 2, seed=1)), student)
     along = (gradient * student).sum(dim=1)

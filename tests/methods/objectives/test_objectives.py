@@ -513,7 +513,7 @@ def test_what_is_not_quantised_is_counted_in_its_own_type() -> None:
     assert packed_kib(Beside(), 8) == pytest.approx((bytes_taken + 13) / 1024)
 
 
-# Soft targets beside labels
+# Soft targets and labels
 
 
 def test_hinton_s_loss_is_its_formula_with_void_left_out() -> None:

@@ -277,7 +277,7 @@ def test_runs_without_augmentation_are_identified_as_they_were() -> None:
 
 
 def with_a_rare_class(**budget: Any) -> tuple[Problem, Run]:
-    """Of the middle band one pixel in ten is left, the others belong to the upper one."""
+    """One pixel in ten is left of the middle band; the others belong to the upper one."""
     problem, run = posed(StudentSupervised.access, **budget)
     labels = problem.train_labels
     kept = torch.rand(labels.shape, generator=stream()) < 0.1
