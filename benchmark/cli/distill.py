@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from torch import Tensor, nn
 
+from benchmark.cli.display import PhaseDisplay
 from benchmark.cli.export import check_export, export, write_student
 from benchmark.errors import UserError
-from benchmark.grid.display import PhaseDisplay
 from benchmark.machine.device import (
     available_device,
     available_memory,

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark.cli.display import GridDisplay, TeacherDisplay, job_label, label, outcome
 from benchmark.errors import UserError
-from benchmark.grid.display import GridDisplay, TeacherDisplay, job_label, label, outcome
+from benchmark.grid.agenda import prepare, preview
+from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.base import Executor
-from benchmark.grid.grid import prepare, preview, run_grid
 from benchmark.grid.request import Request, _overwrite, make_context, parse_duration
 from benchmark.machine import stopping
 from benchmark.machine.device import keep_freed_memory
@@ -60,7 +61,8 @@ def run(request: Request, console: Console) -> int:
         sweep(folder)
     keep_freed_memory()  # a teacher may have to be trained here
     with stopping.on_signals(deadline, patient=False):
-        agenda = prepare(planned, store, context, overwrite, TeacherDisplay(console))
+        training = TeacherDisplay(console)
+        agenda = prepare(planned, store, context, overwrite, training.say, training.report)
         executor, context = choose_executor(request, context, len(agenda.jobs))
     display = GridDisplay(agenda.jobs, len(agenda.kept), console)
     if agenda.kept:

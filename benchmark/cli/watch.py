@@ -12,8 +12,8 @@ from rich.text import Text
 
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.leaderboard.terminal import drawn_table
+from benchmark.cli.display import label, outcome
 from benchmark.errors import UserError
-from benchmark.grid.display import label, outcome
 from benchmark.records.record import FAILED, Purpose, Record
 from benchmark.records.store import Scan, Store
 from methods.settings.params import nearest

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchmark.errors import UserError
-from benchmark.grid.grid import Overwrite
+from benchmark.grid.agenda import Overwrite
 from benchmark.machine.cache import cache_dir
 from benchmark.machine.device import available_device, pick_precision
 from benchmark.runs.job import Context

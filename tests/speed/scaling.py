@@ -19,10 +19,11 @@ import torch
 import typer
 from rich.console import Console
 
+from benchmark.grid.agenda import prepare
+from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.base import Claim, Executor, Report, everything, unfinished
 from benchmark.grid.executors.local import InProcess, Processes
 from benchmark.grid.executors.ray_cluster import Parcel, RayCluster, import_ray
-from benchmark.grid.grid import prepare, run_grid
 from benchmark.machine.device import environment, pick_precision
 from benchmark.records.files import write_atomic
 from benchmark.records.record import Record
@@ -63,14 +64,15 @@ class Silent:
     def say(self, message: str) -> None:
         """Nothing."""
 
-    def teacher(self, phase: str, step: int, total: int, loss: float) -> None:
-        """Nothing."""
-
     def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
         """Nothing."""
 
     def finished(self, record: Record) -> None:
         """Nothing."""
+
+
+def ignore(*said: object) -> None:
+    """Show nothing of the preparation either."""
 
 
 class Idle:
@@ -126,7 +128,7 @@ def timed(name: str, workers: int, executor: Executor, suite: Suite, folder: Pat
     )
     store = Store(folder)
     started = time.perf_counter()
-    agenda = prepare(plan(suite, discover()), store, context, "never", Silent())
+    agenda = prepare(plan(suite, discover()), store, context, "never", ignore, ignore)
     began = time.perf_counter()
     records = run_grid(agenda, store, context, executor, Silent())
     seconds = time.perf_counter() - began

@@ -26,7 +26,7 @@ def report(self, run_id, phase, step, total, loss):
 
 if __name__ == "__main__":
     from benchmark.cli import entry
-    from benchmark.grid.display import GridDisplay
+    from benchmark.cli.display import GridDisplay
 
     GridDisplay.report = report
     sys.argv[0] = "dfkd"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import pytest
 
 import methods.rdskd
 from benchmark.errors import UserError
+from benchmark.grid.agenda import prepare, preview, repeat
+from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.local import InProcess, Processes
-from benchmark.grid.grid import prepare, preview, repeat, run_grid
 from benchmark.machine import stopping
 from benchmark.records.files import check_writable
 from benchmark.records.record import Record
@@ -22,6 +23,7 @@ from benchmark.tasks.data.base import DataError, Dataset
 from benchmark.tasks.data.digits import read_digits
 from benchmark.teachers.teacher import TrainedTeacher
 from methods.base.registry import discover
+from methods.base.run import Progress
 from tests.helpers import FAULTY_METHODS, make_record, one_line, write_file
 
 
@@ -32,6 +34,11 @@ class Watcher:
         self.said: list[str] = []
         self.reported: set[str] = set()
         self.records: list[Record] = []
+
+    @property
+    def preparing(self) -> tuple[Callable[[str], None], Progress]:
+        """What `prepare` tells of: its sentences, and the training of a teacher."""
+        return self.say, self.teacher
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -65,7 +72,7 @@ class Grid:
         wanted = [MethodEntry(name=e) if isinstance(e, str) else e for e in entries]
         suite = Suite(name="s", budget="smoke", tasks=["digits"], seeds=list(seeds), methods=wanted)
         planned = plan(suite, discover(self.context.method_folders))
-        agenda = prepare(planned, self.store, self.context, overwrite, self.watcher)
+        agenda = prepare(planned, self.store, self.context, overwrite, *self.watcher.preparing)
         return run_grid(agenda, self.store, self.context, executor or InProcess(), self.watcher)
 
 
@@ -218,13 +225,13 @@ def test_missing_data_are_said_before_a_teacher_of_another_task_is_trained(
     grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "benchmark.grid.grid.obtain_teacher", lambda *args: pytest.fail("a teacher was asked for")
+        "benchmark.grid.agenda.obtain_teacher", lambda *args: pytest.fail("a teacher was asked for")
     )
     planned = several_tasks("digits", "svhn")
     assert planned[0].task.name == "digits"
     context = dataclasses.replace(grid.context, data_dir=tmp_path / "empty")
     with pytest.raises(DataError, match="SVHN is not here"):
-        prepare(planned, grid.store, context, "never", grid.watcher)
+        prepare(planned, grid.store, context, "never", *grid.watcher.preparing)
 
 
 def test_the_data_of_many_tasks_are_loaded_once(
@@ -236,10 +243,14 @@ def test_the_data_of_many_tasks_are_loaded_once(
         loaded.append(task)
         return read_digits()
 
-    monkeypatch.setattr("benchmark.grid.grid.dataset", load)
-    monkeypatch.setattr("benchmark.grid.grid.obtain_teacher", lambda *args: digits_teacher)
+    monkeypatch.setattr("benchmark.grid.agenda.dataset", load)
+    monkeypatch.setattr("benchmark.grid.agenda.obtain_teacher", lambda *args: digits_teacher)
     agenda = prepare(
-        several_tasks("digits", "mnist", "svhn"), grid.store, grid.context, "never", grid.watcher
+        several_tasks("digits", "mnist", "svhn"),
+        grid.store,
+        grid.context,
+        "never",
+        *grid.watcher.preparing,
     )
     assert loaded == ["digits", "mnist", "svhn"]
     assert len(agenda.jobs) == 6

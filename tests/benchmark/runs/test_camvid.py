@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchmark.grid.agenda import prepare
+from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.local import InProcess
-from benchmark.grid.grid import prepare, run_grid
 from benchmark.machine import stopping
 from benchmark.machine.cache import picture_path
 from benchmark.records.record import Record
@@ -67,7 +68,7 @@ def attempt(folder: Path, data: Path, watcher: StopAt) -> Record:
     )
     store = Store(folder / "results")
     try:
-        agenda = prepare(plan(suite, discover()), store, context, "never", watcher)
+        agenda = prepare(plan(suite, discover()), store, context, "never", *watcher.preparing)
         run_grid(agenda, store, context, InProcess(), watcher)
     except KeyboardInterrupt:
         pass

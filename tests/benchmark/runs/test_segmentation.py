@@ -18,9 +18,9 @@ from benchmark.analysis.leaderboard.columns import cells
 from benchmark.analysis.leaderboard.markdown import markdown_table
 from benchmark.analysis.leaderboard.tables import COLUMNS, tables
 from benchmark.analysis.leaderboard.terminal import print_table
+from benchmark.cli.display import outcome
 from benchmark.cli.program import app
 from benchmark.errors import UserError
-from benchmark.grid.display import outcome
 from benchmark.machine.cache import picture_path
 from benchmark.metrics.segmentation import mean_iou, pixel_accuracy
 from benchmark.records.record import Record, SegmentationInfo, TeacherInfo

@@ -10,8 +10,9 @@ from rich.console import Console
 from torch import nn
 
 from benchmark.cli.run import replay
+from benchmark.grid.agenda import Agenda, prepare
+from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.local import InProcess, Processes
-from benchmark.grid.grid import Agenda, prepare, run_grid
 from benchmark.machine.device import pick_precision
 from benchmark.machine.tensors import checksum, load_tensors, save_tensors
 from benchmark.records.store import Store
@@ -173,7 +174,8 @@ def agenda(context: Context, root: Path, method: str, **params: Any) -> tuple[Ag
         methods=[MethodEntry(name=method, params=params)],
     )
     watcher = Watcher()
-    return prepare(plan(suite, discover()), Store(root), context, "never", watcher), watcher
+    planned = plan(suite, discover())
+    return prepare(planned, Store(root), context, "never", *watcher.preparing), watcher
 
 
 def test_metadata_are_collected_only_where_a_planned_method_may_see_them(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,10 +20,8 @@ from rich.progress import (
 )
 
 from benchmark.records.record import FAILED, Record
+from benchmark.runs.job import Job
 from methods.settings.budget import Budget
-
-if TYPE_CHECKING:
-    from benchmark.runs.job import Job
 
 STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted": "yellow"}
 
@@ -112,9 +109,6 @@ class GridDisplay:
         """A sentence worth keeping."""
         self.console.print(escape(message))
 
-    def teacher(self, phase: str, step: int, total: int, loss: float) -> None:
-        """Teachers are trained before the grid; see `TeacherDisplay`."""
-
     def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
         """Move the line of one run."""
         if run_id not in self.bars:
@@ -175,7 +169,7 @@ class TeacherDisplay:
         """A sentence worth keeping."""
         self.console.print(escape(message))
 
-    def teacher(self, phase: str, step: int, total: int, loss: float) -> None:
+    def report(self, phase: str, step: int, total: int, loss: float) -> None:
         """Move the bar, at most ten times a second, or say at every quarter where it is."""
         if not self.console.is_terminal and step < total and 4 * step // total > self.quarters:
             self.quarters = 4 * step // total
@@ -193,12 +187,6 @@ class TeacherDisplay:
                 self.bar.stop()
             self.quarters = -1
             self.say(f"teacher trained: {total} steps, last loss {loss:.4g}")
-
-    def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
-        """No runs yet."""
-
-    def finished(self, record: Record) -> None:
-        """No runs yet."""
 
 
 class PhaseDisplay:

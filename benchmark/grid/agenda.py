@@ -1,0 +1,174 @@
+"""What a grid has to do: data read, teachers found or trained, missing records listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from benchmark.machine.tensors import Corrupted, load_tensors
+from benchmark.records.locks import Locks
+from benchmark.records.record import FAILED, Record, Spec
+from benchmark.records.store import Store
+from benchmark.runs.job import Context, Job, proxy_checksum
+from benchmark.suites.plan import PlannedRun
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.loaded import dataset
+from benchmark.teachers.metadata import ship_metadata
+from benchmark.teachers.teacher import (
+    SHIPPED_LIMIT,
+    TrainedTeacher,
+    find_teacher,
+    keep_teacher,
+    obtain_teacher,
+    teacher_file,
+    weight_bytes,
+)
+from methods.base.problem import Access
+from methods.base.run import Progress
+
+Overwrite = Literal["never", "failed", "always"]
+"""Which records are made again: none, those of failed runs, or all."""
+
+
+@dataclass
+class Agenda:
+    """What a grid would do: the jobs to run, and the records that are already there.
+
+    ``replaced`` are records that will be made again, by run id.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    kept: list[Record] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+    replaced: dict[str, Record] = field(default_factory=dict)
+
+
+def prepare(
+    planned: Sequence[PlannedRun],
+    store: Store,
+    context: Context,
+    overwrite: Overwrite,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> Agenda:
+    """Read the data, find or train the teachers, and list the records that are missing.
+
+    Small teachers are kept with the records, as part of the evidence. So are their metadata, which
+    are collected only if a planned method may see them. Missing data and proxy images are noticed
+    before any teacher is trained. Another grid on the same folder waits until this one is prepared,
+    so that both use the same teachers.
+
+    Args:
+        planned: the runs of a suite.
+        store: the records that are there.
+        context: where and how the runs are executed.
+        overwrite: which of the records that are there are made again.
+        say: told one sentence at a time, such as where a teacher was found.
+        progress: told of the steps of a teacher's training.
+
+    Raises:
+        UserError: when data or proxy images are missing or damaged.
+    """
+    locks = Locks(store.root)
+    with locks.holding("teachers", lambda: say("waiting for another grid's teacher")):
+        return _prepare(planned, store, context, overwrite, say, progress)
+
+
+def _prepare(
+    planned: Sequence[PlannedRun],
+    store: Store,
+    context: Context,
+    overwrite: Overwrite,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> Agenda:
+    teachers: dict[str, TrainedTeacher] = {}
+    described: set[str] = set()
+    agenda = Agenda()
+    tasks = dict.fromkeys(run.task.name for run in planned)
+    loaded = {task: dataset(task, context.data_dir) for task in tasks}
+    proxies = [proxy_checksum(run.method, run.task.name, context) for run in planned]
+    for run, proxy in zip(planned, proxies, strict=True):
+        data = loaded[run.task.name]
+        name = teacher_file(run.task, data.checksum(), run.budget.name)
+        if name not in teachers:
+            teachers[name] = obtain_teacher(
+                run.task,
+                data,
+                context.teacher_folders,
+                say,
+                progress,
+                run.budget.name,
+                context.device,
+                context.precision,
+                context.checkpoint_seconds,
+            )
+            _keep_with_records(teachers[name], store.root / "teachers" / name)
+        if Access.METADATA in run.method.access and name not in described:
+            network = teachers[name].build(run.task).to(context.device)
+            ship_metadata(run.task, data, network, store.root, context.teacher_folders, say)
+            described.add(name)
+        spec = run.spec(data.checksum(), proxy)
+        add(agenda, run, spec, data, teachers[name], store, overwrite)
+    return agenda
+
+
+def preview(
+    planned: Sequence[PlannedRun], store: Store, context: Context, overwrite: Overwrite
+) -> tuple[Agenda, list[str]]:
+    """What `prepare` would find, training nothing; and the tasks whose teacher is still missing."""
+    teachers: dict[str, TrainedTeacher | None] = {}
+    agenda = Agenda()
+    for run in planned:
+        data = dataset(run.task.name, context.data_dir)
+        proxy = proxy_checksum(run.method, run.task.name, context)
+        if run.task.name not in teachers:
+            teachers[run.task.name] = find_teacher(
+                run.task, data.checksum(), context.teacher_folders, preset=run.budget.name
+            )
+        teacher = teachers[run.task.name]
+        if teacher is not None:
+            spec = run.spec(data.checksum(), proxy)
+            add(agenda, run, spec, data, teacher, store, overwrite)
+    return agenda, [name for name, teacher in teachers.items() if teacher is None]
+
+
+def add(
+    agenda: Agenda,
+    run: PlannedRun,
+    spec: Spec,
+    data: Dataset,
+    teacher: TrainedTeacher,
+    store: Store,
+    overwrite: Overwrite,
+) -> None:
+    """Sort one planned run into what is to do and what is already there."""
+    run_id = spec.run_id(teacher.info.checksum)
+    if run_id in agenda.ids:
+        return  # two entries of a suite that mean the same experiment
+    agenda.ids.add(run_id)
+    record = store.get(spec, run_id)
+    if record is not None and not repeat(record, overwrite):
+        agenda.kept.append(record)
+    else:
+        agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher, data.note))
+        if record is not None:
+            agenda.replaced[run_id] = record
+
+
+def repeat(record: Record, overwrite: Overwrite) -> bool:
+    """Whether a record that is there is made again. An interrupted run always is."""
+    if overwrite == "always" or record.status == "interrupted":
+        return True
+    return overwrite == "failed" and record.status in FAILED
+
+
+def _keep_with_records(teacher: TrainedTeacher, path: Path) -> None:
+    if weight_bytes(teacher) > SHIPPED_LIMIT:
+        return
+    try:
+        load_tensors(path)
+    except (FileNotFoundError, Corrupted):
+        keep_teacher(teacher, path)

@@ -1,0 +1,76 @@
+"""Several grids on one results folder: which jobs are executed here, and which elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from benchmark.machine import stopping
+from benchmark.records.locks import POLL_SECONDS, Locks
+from benchmark.records.record import Record
+from benchmark.records.store import Store
+from benchmark.runs.job import Job
+
+
+class Division:
+    """What a grid does itself, and what it leaves to others on the same folder.
+
+    Args:
+        store: the folder's records.
+        locks: of the same folder; a job is locked from its claim until its record is written.
+        replaced: records that were there when the grid was prepared and are to be made again, by
+            run id.
+        found: told of records that others have made since.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        locks: Locks,
+        replaced: Mapping[str, Record],
+        found: Callable[[Record], None],
+    ) -> None:
+        self._store = store
+        self._locks = locks
+        self._replaced = replaced
+        self._found = found
+        self.left: list[Job] = []
+        """Jobs that others are executing."""
+        self._taken_over: set[str] = set()
+
+    def claim(self, job: Job) -> bool:
+        """Lock a job, unless somebody else is executing it or has made its record meanwhile."""
+        if job.run_id in self._taken_over:
+            self._taken_over.remove(job.run_id)
+            return True
+        if not self._locks.take(job.run_id):
+            self.left.append(job)
+            return False
+        record = self._store.get(job.spec, job.run_id)
+        untouched = record is None or record == self._replaced.get(job.run_id)
+        if record is None or untouched or record.status == "interrupted":
+            return True
+        self._locks.release(job.run_id)
+        self._found(record)
+        return False
+
+    def wait(self) -> list[Job]:
+        """Wait for the others, and give what they could not finish, to be claimed once more.
+
+        Returns:
+            Nothing when they have finished all; else the jobs that are left, the first of which
+            nobody is executing any more. Or all of them, when a stop was requested.
+        """
+        while self.left:
+            jobs, self.left = self.left, []
+            for i, job in enumerate(jobs):
+                if self.claim(job):
+                    self._taken_over.add(job.run_id)
+                    others, self.left = self.left, []
+                    return [job, *others, *jobs[i + 1 :]]
+            if stopping.requested():
+                break
+            if self.left:
+                time.sleep(POLL_SECONDS)
+        jobs, self.left = self.left, []
+        return jobs
