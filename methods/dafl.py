@@ -172,8 +172,12 @@ class DAFL(Method):
         train_generator(problem, run, generator, rate, self._generator_loss, replay=True)
         return samples_from(drawing_from(generator, self.params.generator_mode, run), run)
 
+    @property
+    def alternating(self) -> bool:
+        return bool(self.params.schedule == "joint")
+
     def fit(self, problem: Problem, run: Run) -> nn.Module:
-        if self.params.schedule == "two-phase":
+        if not self.alternating:
             return super().fit(problem, run)
         with run.phase("joint"):
             return self._fit_jointly(problem, run)

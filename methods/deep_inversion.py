@@ -195,8 +195,12 @@ class DeepInversion(Method):
         inversion = Inversion(self.params, problem, run)
         return shuffled_bank(torch.cat([inversion.next_batch() for _ in inversion.sizes]), run)
 
+    @property
+    def alternating(self) -> bool:
+        return bool(self.params.adaptive)
+
     def fit(self, problem: Problem, run: Run) -> nn.Module:
-        if self.params.adaptive:
+        if self.alternating:
             return self._fit_adaptively(problem, run)
         return super().fit(problem, run)
 

@@ -65,7 +65,7 @@ class SampleCache:
 
     def reuse(self, make: Callable[[], SampleSource]) -> SampleSource:
         """The cached bank, or what ``make`` makes."""
-        found = self._find() if self.stored else None
+        found = self.find()
         if found is not None:
             return found
         with self.run.phase("synthesis"):
@@ -75,7 +75,10 @@ class SampleCache:
             self._keep(samples)
         return samples
 
-    def _find(self) -> ImageBank | None:
+    def find(self) -> ImageBank | None:
+        """The bank of an equal synthesis, its costs and curves put into the run; None without."""
+        if not self.stored:
+            return None
         try:
             tensors, info = load_tensors(self.path)
             cost = json.loads(info["cost"])

@@ -92,6 +92,7 @@ class Trial:
     method: Method
     problem: Problem
     note: str = ""
+    sample_cache: SampleCache | None = None
 
     def __init__(self, job: Job, context: Context, progress: RunProgress) -> None:
         self.job = job
@@ -126,8 +127,8 @@ class Trial:
         if self.context.reuse_samples:
             code = fingerprint(*sources(self.method_class, type(self.task)))
             teacher = self.job.teacher.info
-            cache = SampleCache(self.context, spec, self.method, teacher, run, code)
-            run.find_samples = cache.reuse
+            self.sample_cache = SampleCache(self.context, spec, self.method, teacher, run, code)
+            run.find_samples = self.sample_cache.reuse
 
     def go_on(self) -> None:
         """Go on from where an interrupted run was, and keep where this one is."""

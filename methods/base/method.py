@@ -71,6 +71,14 @@ class Method(ABC):
         """A few words on what is special about runs on this problem, shown after the title."""
         return ""
 
+    @property
+    def alternating(self) -> bool:
+        """Whether generator and student are trained in turn, so that images need the whole run.
+
+        A method whose `fit` does so only with some parameters says here with which.
+        """
+        return type(self).fit is not Method.fit
+
     @abstractmethod
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         """Make, or train, the source of the images that the student learns from."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from benchmark.metrics.classification import sample_statistics
@@ -14,13 +12,6 @@ from benchmark.runs.trial import Trial, prepare_process, rounded
 from methods.base.problem import Access
 from methods.base.samples import SampleSource
 from methods.base.states import Diverged
-
-
-class _Ready(Exception):
-    """A method has got its samples; what it would do with them is of no interest here."""
-
-    def __init__(self, samples: SampleSource) -> None:
-        self.samples = samples
 
 
 class Recovered:
@@ -93,34 +84,35 @@ class Recovered:
 
 
 def _samples(trial: Trial, synthesize: bool) -> SampleSource:
-    """What the method hands to its student, without training the student where it can be avoided.
+    """The images the student learnt from: kept, or made again if that is asked for.
 
-    Generators that are trained together with a student, as in DAFL's joint schedule, need the
-    whole run; their images are those of its end.
+    Raises:
+        Unmeasurable: when they are not kept and not to be made, or making them fails.
     """
-    run = trial.run
-    cached = run.find_samples
-    last: list[SampleSource] = []
-
-    def find(make: Callable[[], SampleSource]) -> SampleSource:
-        if cached is not None:
-            raise _Ready(cached(make))
-        with run.phase("synthesis"):
-            raise _Ready(make())
-
-    def not_kept() -> SampleSource:
-        raise Unmeasurable("its images are not in the cache; --synthesize makes them again")
-
+    kept = None
+    if trial.sample_cache is not None and not trial.method.alternating:
+        kept = trial.sample_cache.find()
+    if kept is not None:
+        return kept
     if not synthesize:
-        return not_kept() if cached is None else cached(not_kept)
-    run.find_samples = find
-    run.on_checkpoint = lambda student, step, samples: last.append(samples)
+        raise Unmeasurable("its images are not in the cache; --synthesize makes them again")
     try:
-        trial.method.fit(trial.problem, run)
-    except _Ready as ready:
-        return ready.samples
+        return _made_again(trial)
     except Diverged as error:
         raise Unmeasurable(f"making its images again failed: {error}") from None
-    if not last:
+
+
+def _made_again(trial: Trial) -> SampleSource:
+    """Images made again, without training a student unless the method trains both in turn.
+
+    An alternating method needs the whole run; its images are those shown at the last checkpoint.
+    """
+    method, problem, run = trial.method, trial.problem, trial.run
+    if not method.alternating:
+        return run.reuse(lambda: method.synthesize(problem, run))
+    shown: list[SampleSource] = []
+    run.on_checkpoint = lambda student, step, samples: shown.append(samples)
+    method.fit(problem, run)
+    if not shown:
         raise Unmeasurable("the method shows no images at its checkpoints")
-    return last[-1]
+    return shown[-1]
