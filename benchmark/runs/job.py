@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,6 @@ from benchmark.tasks.loaded import proxy_data
 from benchmark.teachers.teacher import TrainedTeacher
 from methods.base.method import Method
 from methods.base.problem import Access
-
-RunProgress = Callable[[str, int, int, float], None]
-"""Called with phase, step, total and loss."""
 
 
 @dataclass(frozen=True)

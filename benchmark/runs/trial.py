@@ -31,7 +31,7 @@ from benchmark.metrics.exam import Scores, exam_of
 from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
 from benchmark.runs.evaluation import Checkpoints, evaluate
 from benchmark.runs.failures import failure, one_line
-from benchmark.runs.job import Context, Job, RunProgress
+from benchmark.runs.job import Context, Job
 from benchmark.runs.pictures import keep_picture
 from benchmark.runs.samples import SampleCache
 from benchmark.runs.states import RunKeeper
@@ -44,7 +44,7 @@ from benchmark.teachers.metadata import obtain_metadata
 from methods.base.method import Method
 from methods.base.problem import Access, Problem
 from methods.base.registry import discover
-from methods.base.run import Run, derive_seed
+from methods.base.run import Progress, Run, derive_seed
 from methods.base.states import Diverged
 from methods.base.teacher import Ledger, Teacher
 from methods.objectives.registry import discover_objectives
@@ -53,7 +53,7 @@ from methods.synthesis.activation_records import ActivationRecords
 Result = TypeVar("Result")
 
 
-def execute(job: Job, context: Context, progress: RunProgress = lambda *_: None) -> Record:
+def execute(job: Job, context: Context, progress: Progress = lambda *_: None) -> Record:
     """Run one specification. Whatever the method does becomes a record with a status."""
     prepare_process(context)
     trial = Trial(job, context, progress)
@@ -94,7 +94,7 @@ class Trial:
     note: str = ""
     sample_cache: SampleCache | None = None
 
-    def __init__(self, job: Job, context: Context, progress: RunProgress) -> None:
+    def __init__(self, job: Job, context: Context, progress: Progress) -> None:
         self.job = job
         self.context = context
         self.task = get_task(job.spec.task)

@@ -16,7 +16,6 @@ from benchmark.tasks.models.critic import Critic
 from benchmark.teachers.teacher import (
     SHIPPED_LIMIT,
     Say,
-    TeacherProgress,
     TrainedTeacher,
     keep_teacher,
     obtain_teacher,
@@ -24,6 +23,7 @@ from benchmark.teachers.teacher import (
     teacher_folders,
     weight_bytes,
 )
+from methods.base.run import Progress
 
 
 def critic_task(task: Task) -> Task:
@@ -46,7 +46,7 @@ def obtain_critic(
     dataset: Dataset,
     results: Path,
     say: Say = print,
-    progress: TeacherProgress = lambda phase, step, total, loss: None,
+    progress: Progress = lambda phase, step, total, loss: None,
     device: str = "cpu",
     precision: Precision = "fp32",
 ) -> TrainedTeacher:

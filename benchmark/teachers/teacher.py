@@ -28,7 +28,7 @@ from benchmark.tasks.base import Task, TeacherRecipe
 from benchmark.tasks.data.base import Dataset
 from methods.acceleration.optimizers import SGD, Adam
 from methods.base.batch_order import RandomOrder
-from methods.base.run import Run, derive_seed
+from methods.base.run import Progress, Run, derive_seed
 from methods.losses.predictions import IGNORE_INDEX, median_frequency_weights
 from methods.synthesis.augmentation import crop_flip, scale_crop_flip
 
@@ -36,7 +36,6 @@ SHIPPED_LIMIT = 9 << 20
 """Weights up to this many bytes are kept beside the records they belong to."""
 
 Say = Callable[[str], None]
-TeacherProgress = Callable[[str, int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def obtain_teacher(
     dataset: Dataset,
     folders: Sequence[Path],
     say: Say = print,
-    progress: TeacherProgress = lambda phase, step, total, loss: None,
+    progress: Progress = lambda phase, step, total, loss: None,
     preset: str = "",
     device: str = "cpu",
     precision: Precision = "fp32",
@@ -151,7 +150,7 @@ def weight_bytes(teacher: TrainedTeacher) -> int:
 def train_teacher(
     task: Task,
     dataset: Dataset,
-    progress: TeacherProgress,
+    progress: Progress,
     preset: str = "",
     device: str = "cpu",
     precision: Precision = "fp32",
@@ -188,7 +187,7 @@ def train_teacher(
 def _trained(
     task: Task,
     dataset: Dataset,
-    progress: TeacherProgress,
+    progress: Progress,
     preset: str,
     device: str,
     precision: Precision,

@@ -16,8 +16,9 @@ from benchmark.grid.executors.workers import Worker
 from benchmark.machine import stopping
 from benchmark.machine.device import available_cores, available_memory, pick_device
 from benchmark.records.record import Record
-from benchmark.runs.job import Context, Job, RunProgress
+from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import execute
+from methods.base.run import Progress
 
 if TYPE_CHECKING:
     from benchmark.grid.request import Request
@@ -94,7 +95,7 @@ class InProcess:
     ) -> Iterator[Record]:
         """See `Executor.run`."""
 
-        def progress(job: Job) -> RunProgress:
+        def progress(job: Job) -> Progress:
             report(job.run_id, "starting", 0, 0, 0.0)
             return lambda *event: report(job.run_id, *event)
 

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from benchmark.metrics.classification import sample_statistics
 from benchmark.metrics.images import LabelledImages, Unmeasurable, draw_images
 from benchmark.records.record import SCORED, Record
-from benchmark.runs.job import Context, Job, RunProgress
+from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import Trial, prepare_process, rounded
 from methods.base.problem import Access
+from methods.base.run import Progress
 from methods.base.samples import SampleSource
 from methods.base.states import Diverged
 
@@ -35,7 +36,7 @@ class Recovered:
         job: Job,
         context: Context,
         synthesize: bool,
-        progress: RunProgress = lambda *_: None,
+        progress: Progress = lambda *_: None,
     ) -> None:
         if record.status not in SCORED:
             raise Unmeasurable(f"the run did not finish ({record.status})")
