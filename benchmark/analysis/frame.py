@@ -128,9 +128,7 @@ def load_results(path: Path) -> pd.DataFrame:
     Raises:
         UserError: naming the first file that is not a record.
     """
-    if not path.is_dir():
-        raise UserError(f"results folder '{path}' does not exist; run a suite first")
-    return to_frame(readable(Store(path).scan()))
+    return to_frame(readable(Store.existing(path).scan()))
 
 
 def readable(scan: Scan) -> list[Record]:

@@ -126,15 +126,11 @@ class Reproduction:
 
     def show(self, budget: str | None, console: Console) -> None:
         """Print the table beside the records, of ``budget`` or of the one that has most."""
-        if not self.results.is_dir():
-            raise UserError(
-                f"results folder '{self.results}' does not exist; leave --no-run out, or give "
-                "another --results"
-            )
+        store = Store.existing(self.results)
         known = {name for task in all_tasks() for name in get_task(task).budgets}
         if budget is not None and budget not in known:
             raise UserError(f"there is no budget '{budget}'; {nearest(budget, sorted(known))}")
-        frame = to_frame(readable(Store(self.results).scan()))
+        frame = to_frame(readable(store.scan()))
         budget = budget or available_budget(self.table, frame)
         compared = compare(self.table, frame, budget)
         _print(self.paper, self.table, compared, budget, console)

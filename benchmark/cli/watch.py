@@ -47,9 +47,7 @@ def watch(results: Path, suite: str | None, every: float, once: bool, console: C
     Raises:
         UserError: when there is no such folder, or nothing of the suite in it.
     """
-    if not results.is_dir():
-        raise UserError(f"results folder '{results}' does not exist; run a suite first")
-    store = WatchedStore(results)
+    store = WatchedStore.existing(results)
     if suite is not None:
         scan = store.scan()
         names = sorted({record.spec.suite for record in scan.records} | scan.planned.keys())

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -50,6 +51,20 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    @classmethod
+    def existing(cls, root: Path) -> Self:
+        """The records under a folder that must be there.
+
+        Raises:
+            UserError: when it is not.
+        """
+        if not root.is_dir():
+            raise UserError(
+                f"results folder '{root}' does not exist; run a suite first, or give another "
+                "folder with --results"
+            )
+        return cls(root)
 
     def path(self, spec: Spec, run_id: str) -> Path:
         """Where the record of a run lies."""

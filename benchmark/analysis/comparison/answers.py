@@ -66,9 +66,7 @@ def read_scan(results: Path) -> Scan:
     Raises:
         UserError: when there is no such folder, or naming an unreadable file.
     """
-    if not results.is_dir():
-        raise UserError(f"results folder '{results}' does not exist; run a suite first")
-    scan = Store(results).scan()
+    scan = Store.existing(results).scan()
     readable(scan)
     return scan
 

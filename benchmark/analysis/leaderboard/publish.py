@@ -68,9 +68,7 @@ def scanned(results: Path, errors: Console) -> Scan:
     Raises:
         UserError: when there is no such folder.
     """
-    if not results.is_dir():
-        raise UserError(f"results folder '{results}' does not exist; run a suite first")
-    scan = Store(results).scan()
+    scan = Store.existing(results).scan()
     for bad in scan.unreadable:
         errors.print(f"skipped '{escape(str(bad.path))}': {escape(bad.reason)}", soft_wrap=True)
     if scan.unreadable:
