@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.records.record import Environment, LedgerInfo, MethodInfo, Record, Spec, TeacherInfo
+from benchmark.records.record import Environment, LedgerInfo, MethodInfo, Record, TeacherInfo
+from benchmark.records.spec import Spec
 from methods.base.problem import DATA_FREE, Access, Normalization, Problem
 from methods.base.run import Run
 from methods.base.teacher import Ledger, Teacher

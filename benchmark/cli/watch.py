@@ -14,7 +14,8 @@ from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.leaderboard.terminal import drawn_table
 from benchmark.cli.display import label, outcome
 from benchmark.errors import UserError
-from benchmark.records.record import FAILED, Purpose, Record
+from benchmark.records.record import FAILED, Record
+from benchmark.records.spec import Purpose
 from benchmark.records.store import Scan, Store
 from methods.settings.params import nearest
 

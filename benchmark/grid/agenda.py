@@ -9,7 +9,8 @@ from typing import Literal
 
 from benchmark.machine.tensors import Corrupted, load_tensors
 from benchmark.records.locks import Locks
-from benchmark.records.record import FAILED, Record, Spec
+from benchmark.records.record import FAILED, Record
+from benchmark.records.spec import Spec
 from benchmark.records.store import Store
 from benchmark.runs.job import Context, Job, proxy_checksum
 from benchmark.suites.plan import PlannedRun

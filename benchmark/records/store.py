@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.files import write_atomic
-from benchmark.records.record import SCORED, Plan, PlannedEntry, Record, Spec
+from benchmark.records.record import SCORED, Record
+from benchmark.records.spec import Plan, PlannedEntry, Spec
 
 DEFAULT_RESULTS = Path("results")
 """Where commands look unless they are told otherwise."""

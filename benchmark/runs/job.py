@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.machine.device import Precision
-from benchmark.records.record import Spec
+from benchmark.records.spec import Spec
 from benchmark.tasks.loaded import proxy_data
 from benchmark.teachers.teacher import TrainedTeacher
 from methods.base.method import Method

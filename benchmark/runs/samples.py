@@ -12,7 +12,8 @@ from benchmark.errors import UserError
 from benchmark.machine.device import what_bits_depend_on
 from benchmark.machine.tensors import Corrupted, load_tensors, save_tensors
 from benchmark.records.canonical import digest
-from benchmark.records.record import Spec, TeacherInfo
+from benchmark.records.record import TeacherInfo
+from benchmark.records.spec import Spec
 from methods.base.method import Method
 from methods.base.problem import Access
 from methods.base.run import Run

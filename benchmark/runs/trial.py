@@ -28,7 +28,8 @@ from benchmark.machine.fingerprint import fingerprint, sources
 from benchmark.machine.process import process_as_before
 from benchmark.machine.tensors import checksum
 from benchmark.metrics.exam import Scores, exam_of
-from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Spec, Status
+from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Status
+from benchmark.records.spec import Spec
 from benchmark.runs.evaluation import Checkpoints, evaluate
 from benchmark.runs.failures import failure, one_line
 from benchmark.runs.job import Context, Job

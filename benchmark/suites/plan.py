@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
-from benchmark.records.record import ObjectiveSpec, Purpose, Spec
+from benchmark.records.spec import ObjectiveSpec, Purpose, Spec
 from benchmark.suites.suite import MethodEntry, Suite
 from methods.settings.budget import Budget
 

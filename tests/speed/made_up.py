@@ -15,12 +15,11 @@ from benchmark.records.record import (
     LedgerInfo,
     Measured,
     MethodInfo,
-    Purpose,
     Record,
     SegmentationInfo,
-    Spec,
     TeacherInfo,
 )
+from benchmark.records.spec import Purpose, Spec
 from methods.settings.budget import Budget
 
 TASKS = ("mnist", "svhn", "cifar10", "cifar10-wrn", "digits")

@@ -15,7 +15,8 @@ from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.statistics.profiles import normalised
 from benchmark.records.canonical import canonical
-from benchmark.records.record import FAILED, SCORED, PlannedEntry, Record, one_a_run
+from benchmark.records.record import FAILED, SCORED, Record, one_a_run
+from benchmark.records.spec import PlannedEntry
 from benchmark.records.store import Scan
 
 ROBUSTNESS = "robustness"

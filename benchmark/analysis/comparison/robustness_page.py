@@ -36,7 +36,8 @@ from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import Question
 from benchmark.analysis.statistics.paired import compare as compare_pairs
 from benchmark.records.files import write_atomic
-from benchmark.records.record import PlannedEntry, Record
+from benchmark.records.record import Record
+from benchmark.records.spec import PlannedEntry
 from benchmark.suites.suite import load_suite, suite_names
 from methods.settings.params import format_value
 

@@ -16,16 +16,8 @@ from benchmark.analysis.comparison.robustness import ROBUSTNESS, robustness_scor
 from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
 from benchmark.records.canonical import canonical
-from benchmark.records.record import (
-    FAILED,
-    SCORED,
-    Metric,
-    PlannedEntry,
-    Purpose,
-    Record,
-    Spec,
-    one_a_run,
-)
+from benchmark.records.record import FAILED, SCORED, Metric, Record, one_a_run
+from benchmark.records.spec import PlannedEntry, Purpose, Spec
 from benchmark.records.store import Scan
 from methods.settings.budget import Budget
 

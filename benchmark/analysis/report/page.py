@@ -31,7 +31,8 @@ from benchmark.analysis.report.figures import Plot, cost_plot, overall_profiles,
 from benchmark.analysis.report.runs import runs_json
 from benchmark.machine.cache import cache_dir, picture_path, sheet_path
 from benchmark.records.files import write_atomic
-from benchmark.records.record import PlannedEntry, Record, one_a_run
+from benchmark.records.record import Record, one_a_run
+from benchmark.records.spec import PlannedEntry
 from benchmark.records.store import Scan, collector_paused
 
 PICTURE_BYTES = 16_000_000

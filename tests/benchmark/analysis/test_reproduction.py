@@ -20,7 +20,8 @@ from benchmark.cli import program
 from benchmark.cli.reproduce import WIDE
 from benchmark.cli.run import _asked_for
 from benchmark.published.papers import Pair, PublishedTable, Result
-from benchmark.records.record import ObjectiveSpec, Record
+from benchmark.records.record import Record
+from benchmark.records.spec import ObjectiveSpec
 from benchmark.records.store import Store
 from tests.helpers import failed_record, make_record, tiny_budget
 

@@ -116,7 +116,7 @@ def test_replay_needs_the_record_s_teacher(finished) -> None:
     results, path = finished
     record = json.loads(path.read_text())
     record["teacher"]["checksum"] = "0" * 16
-    from benchmark.records.record import Spec
+    from benchmark.records.spec import Spec
 
     run_id = Spec.model_validate(record["spec"]).run_id("0" * 16)
     record["run_id"] = run_id

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from benchmark.errors import UserError
 from benchmark.grid.request import parse_duration
 from benchmark.machine.tensors import save_tensors
-from benchmark.records import record as schema
+from benchmark.records import schema
 from benchmark.records.files import sweep
 from benchmark.records.record import Record
 from benchmark.records.store import Store

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical, digest
 from benchmark.records.files import write_atomic
-from benchmark.records.record import SCHEMA_VERSION, ObjectiveSpec, PlannedEntry, Record, Spec
+from benchmark.records.record import Record
+from benchmark.records.schema import SCHEMA_VERSION
+from benchmark.records.spec import ObjectiveSpec, PlannedEntry, Spec
 from benchmark.records.store import Store, Unreadable
 from tests.helpers import failed_record, make_record, one_line, tiny_budget, write_file
 
@@ -139,7 +141,7 @@ def test_an_older_schema_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
         data["reason"] = data.pop("why")
         return data | {"schema_version": 1}
 
-    monkeypatch.setattr("benchmark.records.record.MIGRATIONS", {0: rename})
+    monkeypatch.setattr("benchmark.records.schema.MIGRATIONS", {0: rename})
     assert Record.from_json(json.dumps(old)) == record
 
 

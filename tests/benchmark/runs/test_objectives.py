@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.cli.program import app
 from benchmark.errors import UserError
-from benchmark.records.record import ObjectiveSpec, PlannedEntry, Record
+from benchmark.records.record import Record
+from benchmark.records.spec import ObjectiveSpec, PlannedEntry
 from benchmark.records.store import Store
 from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import execute

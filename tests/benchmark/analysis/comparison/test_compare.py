@@ -31,7 +31,8 @@ from benchmark.analysis.statistics.claims import seeds_for_effect
 from benchmark.analysis.statistics.paired import holm
 from benchmark.cli.program import app
 from benchmark.errors import UserError
-from benchmark.records.record import ObjectiveSpec, PlannedEntry, Record
+from benchmark.records.record import Record
+from benchmark.records.spec import ObjectiveSpec, PlannedEntry
 from benchmark.records.store import Scan, Store
 from methods.base.registry import discover
 from tests.helpers import failed_record, make_record, one_line, tiny_budget

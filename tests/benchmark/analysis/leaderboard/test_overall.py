@@ -18,7 +18,8 @@ from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.figures import overall_profiles
 from benchmark.analysis.statistics.intervals import stratified_interval, t_interval
 from benchmark.analysis.statistics.ranks import rank_draws, rank_intervals
-from benchmark.records.record import ObjectiveSpec, Record
+from benchmark.records.record import Record
+from benchmark.records.spec import ObjectiveSpec
 from benchmark.records.store import Scan
 from tests.helpers import failed_record, make_record, tiny_budget
 

@@ -16,7 +16,8 @@ from benchmark.analysis.leaderboard.quality import quality_tables
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.statistics.correlation import rank_correlation
 from benchmark.errors import UserError
-from benchmark.records.record import ImageQuality, Measured, ObjectiveSpec, Record
+from benchmark.records.record import ImageQuality, Measured, Record
+from benchmark.records.spec import ObjectiveSpec
 from benchmark.records.store import Scan, Store
 from tests.helpers import make_record, tiny_budget
 

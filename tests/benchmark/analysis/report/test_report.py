@@ -29,7 +29,8 @@ from benchmark.cli.program import app
 from benchmark.cli.run import _planned
 from benchmark.grid.request import Request
 from benchmark.machine.cache import picture_path, sheet_path
-from benchmark.records.record import PlannedEntry, Record
+from benchmark.records.record import Record
+from benchmark.records.spec import PlannedEntry
 from benchmark.records.store import Scan, Store
 from tests.helpers import failed_record, make_record, tiny_budget, write_file
 

@@ -1,0 +1,117 @@
+"""What a run was asked to be: its specification, and with it the run's identity.
+
+This module imports no torch, so a table of ten thousand records starts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import StringConstraints, TypeAdapter
+
+from benchmark.records.canonical import digest
+from benchmark.records.schema import OmitsDefaults, Strict
+from methods.settings.budget import Budget
+
+Purpose = Literal["table", "sweep", "draw"]
+"""What a run is for: a row of the leaderboard, one value of a swept setting, or one of the random
+draws from a method's tuning ranges behind its robustness score."""
+
+
+class ObjectiveSpec(Strict):
+    """An objective that takes the place of a method's own."""
+
+    name: str
+    version: int
+    params: dict[str, Any]
+
+
+@lru_cache(1024)
+def _budget_identity(budget: Budget) -> Mapping[str, Any]:
+    """Few budgets are behind many records."""
+    return budget.identity()
+
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""What becomes a folder's name; it cannot lead anywhere else."""
+
+
+NOT_IDENTITY = frozenset({"suite", "budget", "purpose"})
+"""Of a specification: who asked and why, and what has an identity of its own."""
+
+
+class Spec(OmitsDefaults):
+    """What was asked for. Two runs with equal specs and teachers are the same experiment.
+
+    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any;
+    ``objective`` is None where the student minimises the method's own.
+    """
+
+    later = frozenset({"proxy", "objective", "purpose"})
+
+    suite: FileName
+    task: FileName
+    task_version: int
+    data: str
+    method: FileName
+    method_version: int
+    params: dict[str, Any]
+    budget: Budget
+    seed: int
+    proxy: str = ""
+    objective: ObjectiveSpec | None = None
+    purpose: Purpose = "table"
+
+    def run_id(self, teacher_checksum: str) -> str:
+        """Identity of the experiment; the suite that asked for it, and why, is not part of it."""
+        # What `model_dump` would give, sooner: a table asks for those of ten thousand records.
+        identity = {name: v for name, v in vars(self).items() if name not in NOT_IDENTITY}
+        for name in self.later & identity.keys():
+            if identity[name] == type(self).model_fields[name].default:
+                del identity[name]
+        if self.objective is not None:
+            identity["objective"] = self.objective.model_dump(mode="json")
+        budget = _budget_identity(self.budget)
+        return digest({**identity, "budget": budget, "teacher": teacher_checksum})
+
+
+class PlannedEntry(OmitsDefaults):
+    """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
+
+    later = frozenset({"proxy", "objective", "purpose"})
+
+    task: str
+    task_version: int
+    data: str
+    teacher: str
+    method: str
+    version: int
+    params: dict[str, Any]
+    budget: Budget
+    seed: int
+    proxy: str = ""
+    objective: ObjectiveSpec | None = None
+    purpose: Purpose = "table"
+
+    @classmethod
+    def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
+        """The entry of a specification and its teacher's checksum."""
+        return cls(
+            task=spec.task,
+            task_version=spec.task_version,
+            data=spec.data,
+            teacher=teacher,
+            method=spec.method,
+            version=spec.method_version,
+            params=spec.params,
+            budget=spec.budget,
+            seed=spec.seed,
+            proxy=spec.proxy,
+            objective=spec.objective,
+            purpose=spec.purpose,
+        )
+
+
+Plan = TypeAdapter(dict[str, PlannedEntry])
