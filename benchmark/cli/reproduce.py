@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 
 from benchmark.analysis.frame import readable, to_frame
 from benchmark.analysis.reproduction import Comparison, PairComparison, available_budget, compare
+from benchmark.cli.arguments.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.published.papers import (
     SCORES,
@@ -101,24 +102,17 @@ class Reproduction:
                 f"no suite runs '{self.name}'; --no-run compares it with the records there are"
             )
         from benchmark.cli import run as commands
-        from benchmark.grid.request import Request
 
-        request = Request(
+        request = RunRequest(
             suite=suite,
             task=options.task,
-            methods=(),
-            settings=(),
             seeds=options.seeds,
             budget=options.budget,
-            suite_name=None,
             results=self.results,
             data_dir=options.data_dir,
-            method_folders=(),
-            jobs=options.jobs,
-            threads=None,
-            device=options.device,
-            overwrite="never",
             proxy_dir=options.proxy_dir,
+            jobs=options.jobs,
+            device=options.device,
         )
         code = commands.run(request, console)
         self.show(options.budget or load_suite(suite).budget, console)

@@ -1,47 +1,30 @@
-"""What ``dfkd run`` and ``dfkd replay`` do, between the arguments and the grid."""
+"""``dfkd run``: from what was typed to the grid, and from its records to the printed table."""
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark.cli.arguments.run_request import RunRequest, parse_duration, parse_overwrite
 from benchmark.cli.display import GridDisplay, TeacherDisplay, job_label, label, outcome
-from benchmark.errors import UserError
+from benchmark.cli.executors import check_executor, choose_executor
+from benchmark.cli.planning import planned_runs
 from benchmark.grid.agenda import prepare, preview
 from benchmark.grid.execution import run_grid
-from benchmark.grid.executors.base import Executor
-from benchmark.grid.request import Request, _overwrite, make_context, parse_duration
 from benchmark.machine import stopping
-from benchmark.machine.device import keep_freed_memory
+from benchmark.machine.cache import cache_dir
+from benchmark.machine.device import available_device, keep_freed_memory, pick_precision
 from benchmark.records.files import check_cache, check_writable, sweep, write_atomic
 from benchmark.records.record import FAILED
 from benchmark.records.store import Scan, Store
 from benchmark.runs.job import Context
-from benchmark.runs.replay import compare, revive
-from benchmark.runs.trial import execute
-from benchmark.suites.plan import PlannedRun, plan
-from benchmark.suites.suite import MethodEntry, Suite, load_suite, parse_seeds, parse_settings
-from benchmark.tasks.registry import look_in
-from methods.base.problem import Access
-from methods.base.registry import discover
-from methods.settings.params import nearest
-
-EXECUTORS = {
-    "local": "benchmark.grid.executors.local",
-    "ray": "benchmark.grid.executors.ray_cluster",
-}
-"""Modules by name. Each has a function ``chosen``: request, context and number of runs to an
-`Executor` and the context it is to be given. Another engine is such a file and a line here."""
+from benchmark.suites.plan import PlannedRun
+from benchmark.teachers.teacher import teacher_folders
 
 
-def run(request: Request, console: Console) -> int:
+def run(request: RunRequest, console: Console) -> int:
     """Run what is missing, print the table, return the exit code.
 
     Raises:
@@ -50,9 +33,9 @@ def run(request: Request, console: Console) -> int:
     deadline = None
     if request.time_limit:
         deadline = time.monotonic() + parse_duration(request.time_limit, "--time-limit")
-    overwrite = _overwrite(request.overwrite)
-    _engine(request).check(request)
-    planned = _planned(request)
+    overwrite = parse_overwrite(request.overwrite)
+    check_executor(request)
+    planned = planned_runs(request)
     context = make_context(request)
     store = Store(request.results)
     check_writable(request.results)
@@ -73,13 +56,13 @@ def run(request: Request, console: Console) -> int:
     return _summary(ids, planned[0], store, console)
 
 
-def preview_runs(request: Request, console: Console) -> int:
+def preview_runs(request: RunRequest, console: Console) -> int:
     """List what would run and what is there; touch nothing."""
-    overwrite = _overwrite(request.overwrite)
+    overwrite = parse_overwrite(request.overwrite)
     if request.time_limit:
         parse_duration(request.time_limit, "--time-limit")
-    _engine(request).check(request)
-    planned = _planned(request)
+    check_executor(request)
+    planned = planned_runs(request)
     agenda, untrained = preview(planned, Store(request.results), make_context(request), overwrite)
     for record in agenda.kept:
         spec = record.spec
@@ -101,128 +84,26 @@ def preview_runs(request: Request, console: Console) -> int:
     return 0
 
 
-def replay(
-    run_id: str,
-    results: Path,
-    data_dir: Path | None,
-    method_folders: Sequence[Path],
-    console: Console,
-    proxy_dir: Path | None = None,
-    task_folders: Sequence[Path] = (),
-) -> int:
-    """Execute a record again without any cached samples; 0 on a match, 1 on a difference."""
-    look_in(task_folders)
-    record = Store(results).find(run_id)
-    job, context = revive(
-        record,
-        results,
-        data_dir,
-        proxy_dir,
-        method_folders,
-        console.print,
-        reuse_samples=False,
-        task_folders=task_folders,
-    )
-    console.print(f"replaying {job_label(job)}", highlight=False)
-    display = GridDisplay([job], 0, console)
-    with display:
-        again = execute(job, context, lambda *event: display.report(job.run_id, *event))
-        display.finished(again)
-    differences = compare(record, again)
-    if not differences:
-        console.print(
-            f"[green]match[/green]: status, metrics, costs and curves of {record.run_id} are equal"
-        )
-        return 0
-    console.print(f"[yellow]different[/yellow]: {len(differences)} values of {record.run_id}")
-    for line in differences[:12]:
-        console.print(f"  {escape(line)}", highlight=False)
-    then, now = record.environment, again.environment
-    for name in type(then).model_fields:
-        old, new = getattr(then, name), getattr(now, name)
-        if old and old != new:  # records older than fingerprints have none
-            console.print(f"  made with {name} {old}, replayed with {new}")
-    return 1
-
-
-def choose_executor(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
-    """Where the request's runs are executed, and with how many threads each.
+def make_context(request: RunRequest) -> Context:
+    """Where and how the request's runs are executed.
 
     Raises:
-        UserError: for an unknown executor, or options that contradict each other.
+        UserError: when there is no such device, or a duration is none.
     """
-    executor, context = _engine(request).chosen(request, context, runs)
-    return executor, context
-
-
-def _engine(request: Request) -> Any:
-    """The module of an executor: ``check(request)`` before work, ``chosen`` once it is known."""
-    if request.executor not in EXECUTORS:
-        raise UserError(
-            f"there is no executor '{request.executor}'; "
-            f"{nearest(request.executor, list(EXECUTORS))}"
-        )
-    return importlib.import_module(EXECUTORS[request.executor])
-
-
-def _planned(request: Request) -> list[PlannedRun]:
-    planned = _asked_for(request)
-    if request.proxy_dir and not any(Access.PROXY_IMAGES in run.method.access for run in planned):
-        raise UserError(
-            "--proxy-dir has no effect: no method of this command sees proxy images; leave it out"
-        )
-    return planned
-
-
-def _asked_for(request: Request) -> list[PlannedRun]:
-    look_in(request.task_folders)
-    known = discover(request.method_folders)
-    seeds = None
-    if request.seeds is not None:
-        try:
-            seeds = parse_seeds(request.seeds)
-        except ValueError as error:
-            raise UserError(str(error)) from None
-    if request.suite is not None:
-        if request.settings:
-            raise UserError("give a suite, or --task and --method with --set; not both")
-        if request.suite_name:
-            raise UserError(
-                "a suite's records have a folder of its name; leave --suite-name out, or give "
-                "--task and --method"
-            )
-        if request.objective or request.objective_settings:
-            raise UserError(
-                "a suite names its objectives itself; give --objective with --task and --method"
-            )
-        suite = load_suite(request.suite)
-        if request.task:
-            suite = suite.only_task(request.task)
-        return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
-    if not request.task or not request.methods:
-        raise UserError("give a suite (see `dfkd list`), or --task and --method")
-    settings = parse_settings(request.settings)
-    objective_settings = parse_settings(request.objective_settings, "--objective-set")
-    try:
-        suite = Suite(
-            name=request.suite_name or "custom",
-            budget=request.budget or "cpu",
-            tasks=[request.task],
-            seeds=seeds if seeds is not None else [0],
-            methods=[
-                MethodEntry(
-                    name=name,
-                    params=settings,
-                    objective=request.objective or "",
-                    objective_params=objective_settings,
-                )
-                for name in request.methods
-            ],
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"--suite-name: {first['msg'].removeprefix('Value error, ')}") from None
-    return plan(suite, known)
+    device, timeout = available_device(request.device), request.run_timeout
+    return Context(
+        cache=cache_dir(),
+        teacher_folders=teacher_folders(request.results),
+        data_dir=request.data_dir,
+        proxy_dir=request.proxy_dir,
+        # Workers may have another working directory.
+        method_folders=tuple(folder.resolve() for folder in request.method_folders),
+        device=str(device),
+        precision=pick_precision(device),
+        task_folders=tuple(folder.resolve() for folder in request.task_folders),
+        checkpoint_seconds=parse_duration(request.checkpoint_every, "--checkpoint-every"),
+        run_timeout=parse_duration(timeout, "--run-timeout") if timeout else None,
+    )
 
 
 def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:

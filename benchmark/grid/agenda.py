@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from benchmark.machine.tensors import Corrupted, load_tensors
 from benchmark.records.locks import Locks
 from benchmark.records.record import FAILED, Record
 from benchmark.records.spec import Spec
-from benchmark.records.store import Store
+from benchmark.records.store import Overwrite, Store
 from benchmark.runs.job import Context, Job, proxy_checksum
 from benchmark.suites.plan import PlannedRun
 from benchmark.tasks.data.base import Dataset
@@ -28,9 +27,6 @@ from benchmark.teachers.teacher import (
 )
 from methods.base.problem import Access
 from methods.base.run import Progress
-
-Overwrite = Literal["never", "failed", "always"]
-"""Which records are made again: none, those of failed runs, or all."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import ValidationError
 
@@ -24,6 +24,9 @@ from benchmark.records.spec import Plan, PlannedEntry, Spec
 
 DEFAULT_RESULTS = Path("results")
 """Where commands look unless they are told otherwise."""
+
+Overwrite = Literal["never", "failed", "always"]
+"""Which records that are there are made again: none, those of failed runs, or all."""
 
 
 @dataclass

@@ -120,9 +120,9 @@ def run(
     if executor == "local" and jobs != "1" and not dry_run:
         forks.get_ready()
     from benchmark.cli import run as commands
-    from benchmark.grid.request import Request
+    from benchmark.cli.arguments.run_request import RunRequest
 
-    request = Request(
+    request = RunRequest(
         suite=suite,
         task=task,
         methods=tuple(method or ()),
@@ -218,10 +218,10 @@ def replay(
 
     On the machine kind and thread count of the record, on the CPU, the same bits are expected.
     """
-    from benchmark.cli import run as commands
+    from benchmark.cli import replay as replaying
 
     raise typer.Exit(
-        commands.replay(
+        replaying.replay(
             run_id, results, data_dir, methods_dir or [], console, proxy_dir, tasks_dir or []
         )
     )

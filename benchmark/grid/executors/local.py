@@ -5,79 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
 
 import torch
 
-from benchmark.errors import UserError
 from benchmark.grid.executors.base import Claim, Executor, Report, everything
 from benchmark.grid.executors.threads import best_threads, runs_at_once
 from benchmark.grid.executors.workers import Worker
 from benchmark.machine import stopping
-from benchmark.machine.device import available_cores, available_memory, pick_device
+from benchmark.machine.device import available_memory
 from benchmark.records.record import Record
 from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import execute
 from methods.base.run import Progress
 
-if TYPE_CHECKING:
-    from benchmark.grid.request import Request
-
 POLL_SECONDS = 0.5
 
 
-def check(request: Request) -> None:
-    """Fail before hours of work, not after.
+def on_this_machine(
+    runs: int, jobs: int | None, threads: int | None, context: Context
+) -> tuple[Executor, Context]:
+    """One process or several for so many runs, and the context with the threads of each.
 
-    Raises:
-        UserError: when ``--jobs`` is not a number, or options contradict each other.
+    Except with a GPU, processes times threads never exceed the cores.
+
+    Args:
+        runs: how many runs there are.
+        jobs: runs at the same time; None for as many as cores and memory allow, which is one on a
+            GPU, because two runs share a GPU badly.
+        threads: threads of a run; None for what was measured to be best on this machine.
+        context: where and how the runs are executed.
     """
-    for option in ("ray_address", "gpus_per_run", "retries"):
-        if getattr(request, option) is not None:
-            name = option.replace("_", "-")
-            raise UserError(f"--{name} has no effect without --executor ray; leave it out")
-    if request.jobs != "auto" and not (request.jobs.isdecimal() and int(request.jobs)):
-        raise UserError(f"--jobs is '{request.jobs}'; give a number of processes, or auto")
-    _check_cores(request)
-
-
-def _check_cores(request: Request) -> None:
-    """On a CPU, more threads than cores only wait for one another; beside a GPU they may."""
-    cores, threads = available_cores(), request.threads or 1
-    jobs = 1 if request.jobs == "auto" else int(request.jobs)
-    if pick_device(request.device).type != "cpu" or jobs * threads <= cores:
-        return
-    if threads > cores:
-        raise UserError(f"--threads is {threads}, and this machine has {cores} cores")
-    times = f" with --threads {threads} each" if threads > 1 else ""
-    raise UserError(
-        f"--jobs {jobs}{times} is more than the {cores} cores of this machine; "
-        f"give --jobs {cores // threads}, or leave it at auto"
-    )
-
-
-def _alone(request: Request) -> bool:
-    """Whether ``--jobs auto`` means this process: two share a GPU badly, a core not at all."""
-    on_gpu = pick_device(request.device).type != "cpu"
-    return on_gpu or torch.get_num_threads() == 1
-
-
-def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
-    """One process or several, and the threads of each.
-
-    Processes times threads never exceed the cores, beside a GPU excepted.
-
-    Raises:
-        UserError: see `check`.
-    """
-    check(request)
     cores = torch.get_num_threads()
-    if request.jobs == "auto":
-        memory = available_memory()
-        jobs = 1 if _alone(request) else runs_at_once(runs, cores, memory, request.threads or 1)
-    else:
-        jobs = int(request.jobs)
-    threads = request.threads or best_threads(max(1, cores // jobs), context.cache)
+    if jobs is None and (context.device != "cpu" or cores == 1):
+        jobs = 1
+    elif jobs is None:
+        jobs = runs_at_once(runs, cores, available_memory(), threads or 1)
+    threads = threads or best_threads(max(1, cores // jobs), context.cache)
     context = replace(context, threads=threads)
     # A run that hangs can only be ended with its process.
     in_process = jobs == 1 and context.run_timeout is None

@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 
 from benchmark.errors import UserError
-from benchmark.grid.executors.base import Claim, Executor, Report, everything, unfinished
+from benchmark.grid.executors.base import Claim, Report, everything, unfinished
 from benchmark.machine import stopping
 from benchmark.machine.cache import cache_dir
 from benchmark.machine.checkpoints import forget
@@ -37,43 +37,12 @@ from benchmark.teachers.teacher import TrainedTeacher
 from methods.base.problem import Access
 from methods.base.registry import discover
 
-if TYPE_CHECKING:
-    from benchmark.grid.request import Request
-
 POLL_SECONDS = 0.5
 EVENT_SECONDS = 1.0
 """A run says at most so often how far it is: what it says travels to the driver."""
 
 OVERDUE = "overdue"
 """"Phase" of a run that has taken longer than it may, and is ended by the driver."""
-
-
-def check(request: Request) -> None:
-    """Fail before hours of work, not after.
-
-    Raises:
-        UserError: when Ray is not installed, or options are given that the cluster decides.
-    """
-    if request.jobs != "auto":
-        raise UserError(
-            "with --executor ray the cluster decides how many runs there are at once; leave --jobs "
-            "out, and say with --threads and --gpus-per-run what a run needs"
-        )
-    import_ray()
-
-
-def chosen(request: Request, context: Context, runs: int) -> tuple[Executor, Context]:
-    """A cluster that there is, or one of this machine.
-
-    Raises:
-        UserError: see `check`.
-    """
-    check(request)
-    gpus = request.gpus_per_run
-    if gpus is None:
-        gpus = float(context.device != "cpu")
-    retries = 2 if request.retries is None else request.retries
-    return RayCluster(request.ray_address, request.threads or 1, gpus, retries), context
 
 
 class RayCluster:

@@ -17,8 +17,8 @@ from benchmark.analysis.reproduction import (
     further_mean_interval,
 )
 from benchmark.cli import program
+from benchmark.cli.planning import asked_for
 from benchmark.cli.reproduce import WIDE
-from benchmark.cli.run import _asked_for
 from benchmark.published.papers import Pair, PublishedTable, Result
 from benchmark.records.record import Record
 from benchmark.records.spec import ObjectiveSpec
@@ -352,7 +352,7 @@ def test_a_table_can_be_run_on_the_papers_own_task_in_place_of_its_stand_in(
     tasks = []
 
     def run(request: Any, console: Any) -> int:
-        tasks.extend(planned.task.name for planned in _asked_for(request))
+        tasks.extend(planned.task.name for planned in asked_for(request))
         return 0
 
     monkeypatch.setattr("benchmark.cli.run.run", run)

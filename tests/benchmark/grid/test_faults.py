@@ -21,8 +21,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmark.cli.arguments.run_request import parse_duration
 from benchmark.errors import UserError
-from benchmark.grid.request import parse_duration
 from benchmark.machine.tensors import save_tensors
 from benchmark.records import schema
 from benchmark.records.files import sweep

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.cli.run import choose_executor
+from benchmark.cli.arguments.run_request import parse_duration
+from benchmark.cli.executors import choose_executor
 from benchmark.errors import UserError
 from benchmark.grid.executors.local import InProcess, Processes
-from benchmark.grid.request import parse_duration
 from benchmark.machine import stopping
 from benchmark.machine.process import process_as_before
 from benchmark.runs.job import Context

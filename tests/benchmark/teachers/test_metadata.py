@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from benchmark.cli.run import replay
+from benchmark.cli.replay import replay
 from benchmark.grid.agenda import Agenda, prepare
 from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.local import InProcess, Processes

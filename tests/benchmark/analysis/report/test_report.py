@@ -25,9 +25,9 @@ from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.figures import cost_plot, size_with_legend, svg
 from benchmark.analysis.report.page import render
 from benchmark.analysis.report.runs import FEW_POINTS, MANY, POINTS, rerun, runs_json
+from benchmark.cli.arguments.run_request import RunRequest
+from benchmark.cli.planning import planned_runs
 from benchmark.cli.program import app
-from benchmark.cli.run import _planned
-from benchmark.grid.request import Request
 from benchmark.machine.cache import picture_path, sheet_path
 from benchmark.records.record import Record
 from benchmark.records.spec import PlannedEntry
@@ -194,7 +194,7 @@ def test_many_runs_have_fewer_points() -> None:
 def test_the_command_plans_the_same_experiment() -> None:
     command = ["dfkd", "run", "--task", "digits", "--method", "rdskd", "--budget", "smoke"]
     options = ["--set", "temperature=4.0", "--objective", "fitnets"]
-    (planned,) = _planned(request_of([*command[2:], *options, "--seeds", "3"]))
+    (planned,) = planned_runs(request_of([*command[2:], *options, "--seeds", "3"]))
     spec = planned.spec("d" * 16)
     record = make_record(
         method="rdskd",
@@ -207,31 +207,24 @@ def test_the_command_plans_the_same_experiment() -> None:
     record = record.model_copy(update={"spec": spec, "run_id": spec.run_id("t" * 16)})
     line = rerun(record)
     assert line is not None
-    (again,) = _planned(request_of([*shlex.split(line)[2:], "--seeds", "3"]))
+    (again,) = planned_runs(request_of([*shlex.split(line)[2:], "--seeds", "3"]))
     assert again.spec("d" * 16).run_id("t" * 16) == record.run_id
     assert again.suite == record.spec.suite
 
 
-def request_of(words: list[str]) -> Request:
-    """The arguments of `dfkd run` as `Request` holds them."""
+def request_of(words: list[str]) -> RunRequest:
+    """The arguments of `dfkd run` as `RunRequest` holds them."""
     values: dict[str, list[str]] = {}
     for name, value in zip(words[::2], words[1::2], strict=True):
         values.setdefault(name, []).append(value)
-    return Request(
-        suite=None,
+    return RunRequest(
         task=values["--task"][0],
         methods=tuple(values["--method"]),
         settings=tuple(values.get("--set", [])),
         seeds=values["--seeds"][0],
         budget=values["--budget"][0],
         suite_name=values.get("--suite-name", ["custom"])[0],
-        results=Path("results"),
-        data_dir=None,
-        method_folders=(),
-        jobs="auto",
-        threads=None,
         device="cpu",
-        overwrite="never",
         objective=values.get("--objective", [None])[0],  # type: ignore[list-item]
         objective_settings=tuple(values.get("--objective-set", [])),
     )

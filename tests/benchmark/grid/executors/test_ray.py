@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmark.cli.run import choose_executor
+from benchmark.cli.executors import choose_executor
 from benchmark.errors import UserError
 from benchmark.grid.executors import ray_cluster
 from benchmark.grid.executors.ray_cluster import RayCluster

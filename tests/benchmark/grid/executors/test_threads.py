@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from benchmark.cli.run import choose_executor
+from benchmark.cli.arguments.run_request import RunRequest
+from benchmark.cli.executors import choose_executor
 from benchmark.errors import UserError
 from benchmark.grid.executors.local import Processes
 from benchmark.grid.executors.threads import GIB, best_threads, runs_at_once, seconds_of_work
-from benchmark.grid.request import Request
 from benchmark.machine.device import available_memory
 from benchmark.runs.job import Context
 from tests.helpers import one_line
@@ -73,30 +74,14 @@ def test_measuring_leaves_threads_and_random_numbers_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def request(**changes: object) -> Request:
-    arguments: dict[str, object] = {
-        "suite": "quickstart",
-        "task": None,
-        "methods": (),
-        "settings": (),
-        "seeds": None,
-        "budget": None,
-        "suite_name": "custom",
-        "results": Path("results"),
-        "data_dir": None,
-        "method_folders": (),
-        "jobs": "auto",
-        "threads": None,
-        "device": "cpu",
-        "overwrite": "never",
-    }
-    return Request(**{**arguments, **changes})  # type: ignore[arg-type]
+def request(**changes: Any) -> RunRequest:
+    return RunRequest(**{"suite": "quickstart", "device": "cpu", **changes})
 
 
 @pytest.fixture
 def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr("benchmark.grid.executors.local.available_cores", lambda: 8)
+    monkeypatch.setattr("benchmark.cli.executors.available_cores", lambda: 8)
     monkeypatch.setattr("benchmark.grid.executors.local.available_memory", lambda: 64 * GIB)
     monkeypatch.setattr("benchmark.grid.executors.local.best_threads", lambda limit, cache: limit)
 
@@ -147,9 +132,7 @@ def test_bad_numbers_of_jobs_are_named(
 def test_processes_beside_a_gpu_may_outnumber_the_cores(
     eight_cores: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "benchmark.grid.executors.local.pick_device", lambda name: torch.device("cuda", 0)
-    )
+    monkeypatch.setattr("benchmark.cli.executors.pick_device", lambda name: torch.device("cuda", 0))
     executor, _ = choose_executor(request(jobs="16"), Context(tmp_path, (), device="cuda:0"), 20)
     assert isinstance(executor, Processes)
     assert executor.count == 16

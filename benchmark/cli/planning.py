@@ -1,0 +1,80 @@
+"""The runs that the options of ``dfkd run`` ask for."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from benchmark.cli.arguments.run_request import RunRequest
+from benchmark.errors import UserError
+from benchmark.suites.plan import PlannedRun, plan
+from benchmark.suites.suite import MethodEntry, Suite, load_suite, parse_seeds, parse_settings
+from benchmark.tasks.registry import look_in
+from methods.base.problem import Access
+from methods.base.registry import discover
+
+
+def planned_runs(request: RunRequest) -> list[PlannedRun]:
+    """The runs of a suite, or of methods on one task, as the options ask for them.
+
+    Raises:
+        UserError: when options contradict each other, have no effect or name what there is not.
+        methods.settings.params.ParameterError: for an unknown, invalid or ineffective parameter.
+    """
+    planned = asked_for(request)
+    if request.proxy_dir and not any(Access.PROXY_IMAGES in run.method.access for run in planned):
+        raise UserError(
+            "--proxy-dir has no effect: no method of this command sees proxy images; leave it out"
+        )
+    return planned
+
+
+def asked_for(request: RunRequest) -> list[PlannedRun]:
+    """The runs, without the question whether ``--proxy-dir`` has an effect on them."""
+    look_in(request.task_folders)
+    known = discover(request.method_folders)
+    seeds = None
+    if request.seeds is not None:
+        try:
+            seeds = parse_seeds(request.seeds)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+    if request.suite is not None:
+        if request.settings:
+            raise UserError("give a suite, or --task and --method with --set; not both")
+        if request.suite_name:
+            raise UserError(
+                "a suite's records have a folder of its name; leave --suite-name out, or give "
+                "--task and --method"
+            )
+        if request.objective or request.objective_settings:
+            raise UserError(
+                "a suite names its objectives itself; give --objective with --task and --method"
+            )
+        suite = load_suite(request.suite)
+        if request.task:
+            suite = suite.only_task(request.task)
+        return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
+    if not request.task or not request.methods:
+        raise UserError("give a suite (see `dfkd list`), or --task and --method")
+    settings = parse_settings(request.settings)
+    objective_settings = parse_settings(request.objective_settings, "--objective-set")
+    try:
+        suite = Suite(
+            name=request.suite_name or "custom",
+            budget=request.budget or "cpu",
+            tasks=[request.task],
+            seeds=seeds if seeds is not None else [0],
+            methods=[
+                MethodEntry(
+                    name=name,
+                    params=settings,
+                    objective=request.objective or "",
+                    objective_params=objective_settings,
+                )
+                for name in request.methods
+            ],
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--suite-name: {first['msg'].removeprefix('Value error, ')}") from None
+    return plan(suite, known)
