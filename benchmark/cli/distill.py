@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -25,7 +25,7 @@ from benchmark.records.files import check_writable
 from benchmark.runs.failures import is_out_of_memory, one_line
 from benchmark.suites.suite import parse_settings
 from benchmark.tasks.data.images import MODES
-from benchmark.tasks.data.labelled import labelled_images
+from benchmark.tasks.data.labelled import LabelledImages, labelled_images
 from benchmark.tasks.data.proxy import files_in, read_images
 from methods.base.method import Method
 from methods.base.problem import Access, Normalization
@@ -37,9 +37,6 @@ from methods.own_teacher.distill import Distilled, distill, find_method
 from methods.own_teacher.interface import Unsuitable, probe
 from methods.settings.budget import Budget, preset
 from methods.settings.params import ParameterError
-
-if TYPE_CHECKING:
-    from benchmark.tasks.data.labelled import LabelledImages
 
 PRETRAINED = "pretrained"
 BANK_SHARE = 0.5

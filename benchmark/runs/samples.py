@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from benchmark.errors import UserError
 from benchmark.machine.device import what_bits_depend_on
@@ -14,13 +13,11 @@ from benchmark.machine.tensors import Corrupted, load_tensors, save_tensors
 from benchmark.records.canonical import digest
 from benchmark.records.record import TeacherInfo
 from benchmark.records.spec import Spec
+from benchmark.runs.job import Context
 from methods.base.method import Method
 from methods.base.problem import Access
 from methods.base.run import Run
 from methods.base.samples import ImageBank, SampleSource
-
-if TYPE_CHECKING:
-    from benchmark.runs.job import Context
 
 LOG = logging.getLogger(__name__)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmark.machine.checkpoints import LoopKeeper, _folder
 from benchmark.machine.device import what_bits_depend_on
 from benchmark.machine.tensors import load_tensors, save_tensors
 from benchmark.records.canonical import digest
 from benchmark.runs.evaluation import Checkpoints
-
-if TYPE_CHECKING:
-    from benchmark.runs.job import Context
+from benchmark.runs.job import Context
 
 
 class RunKeeper(LoopKeeper):

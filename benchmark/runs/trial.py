@@ -57,7 +57,7 @@ Result = TypeVar("Result")
 def execute(job: Job, context: Context, progress: Progress = lambda *_: None) -> Record:
     """Run one specification. Whatever the method does becomes a record with a status."""
     prepare_process(context)
-    trial = Trial(job, context, progress)
+    trial = Trial(job, get_task(job.spec.task), context, progress)
     with process_as_before():
         try:
             trial.set_up()
@@ -86,6 +86,7 @@ class Trial:
 
     Args:
         job: what to run.
+        task: the task that the job names.
         context: where and how.
         progress: told of every phase's steps.
     """
@@ -95,10 +96,10 @@ class Trial:
     note: str = ""
     sample_cache: SampleCache | None = None
 
-    def __init__(self, job: Job, context: Context, progress: Progress) -> None:
+    def __init__(self, job: Job, task: Task, context: Context, progress: Progress) -> None:
         self.job = job
+        self.task = task
         self.context = context
-        self.task = get_task(job.spec.task)
         self.method_class = discover(context.method_folders)[job.spec.method]
         self.code = code_of(job.spec, self.method_class)
         self.run = Run(
@@ -189,6 +190,7 @@ class Trial:
         """The record of this trial."""
         return to_record(
             self.job,
+            self.task,
             self.context,
             self.method_class,
             status,
@@ -201,6 +203,7 @@ class Trial:
 
 def to_record(
     job: Job,
+    task: Task,
     context: Context,
     method: type[Method],
     status: Status,
@@ -221,9 +224,7 @@ def to_record(
             paper=method.paper,
             access=method.access.describe(),
             changed=job.changed,
-            proxy=proxy_name(get_task(job.spec.task).proxy, context.proxy_dir)
-            if job.spec.proxy
-            else "",
+            proxy=proxy_name(task.proxy, context.proxy_dir) if job.spec.proxy else "",
             note=note,
         ),
         metrics=scores.metrics if scores else {},

@@ -8,6 +8,7 @@ from typing import Protocol
 from benchmark.records.record import Record, Status
 from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import to_record
+from benchmark.tasks.registry import get_task
 from methods.base.registry import discover
 
 Report = Callable[[str, str, int, int, float], None]
@@ -44,4 +45,5 @@ class Executor(Protocol):
 def unfinished(job: Job, context: Context, status: Status, reason: str) -> Record:
     """The record of a run whose process cannot write one any more."""
     method = discover(context.method_folders)[job.spec.method]
-    return to_record(job, context, method, status, reason)
+    task = get_task(job.spec.task)
+    return to_record(job, task, context, method, status, reason)

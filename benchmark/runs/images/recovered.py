@@ -9,6 +9,7 @@ from benchmark.metrics.images import LabelledImages, Unmeasurable, draw_images
 from benchmark.records.record import SCORED, Record
 from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import Trial, prepare_process, rounded
+from benchmark.tasks.registry import get_task
 from methods.base.problem import Access
 from methods.base.run import Progress
 from methods.base.samples import SampleSource
@@ -41,7 +42,7 @@ class Recovered:
         if record.status not in SCORED:
             raise Unmeasurable(f"the run did not finish ({record.status})")
         prepare_process(context)
-        self.trial = Trial(job, context, progress)
+        self.trial = Trial(job, get_task(job.spec.task), context, progress)
         self.trial.set_up()
         if Access.TRAIN_IMAGES in self.trial.method.access:
             raise Unmeasurable("its student learns from the real training images")

@@ -134,7 +134,7 @@ def test_headline_is_the_last_step_and_the_oracle_is_beside_it(
 
 def concluded(context: Context, job: Job) -> tuple[Trial, Record]:
     """A run with what was kept on the way."""
-    trial = Trial(job, dataclasses.replace(context, reuse_samples=False), lambda *_: None)
+    trial = Trial(job, Digits(), dataclasses.replace(context, reuse_samples=False), lambda *_: None)
     trial.set_up()
     return trial, trial.conclude("ok", "", trial.method.fit(trial.problem, trial.run))
 
@@ -320,7 +320,7 @@ def test_a_diverged_run_keeps_its_curves_and_an_error_does_not(
 def test_an_interruption_is_a_status_of_its_own(
     faulty: Context, digits_teacher: TrainedTeacher
 ) -> None:
-    trial = Trial(job_of(digits_teacher, "noise"), faulty, lambda *_: None)
+    trial = Trial(job_of(digits_teacher, "noise"), Digits(), faulty, lambda *_: None)
     trial.set_up()
 
     def stop() -> None:
