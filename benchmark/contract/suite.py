@@ -1,4 +1,4 @@
-"""Running the checks on a file of methods and saying how it went."""
+"""The checks applied to the methods of a file or folder."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
 
 from benchmark.contract.checks import CHECKS, Broken, Check
 from benchmark.errors import UserError
@@ -40,11 +37,11 @@ def judge(cls: type[Method], check: Check) -> Verdict:
     return Verdict(check.__name__, complaint, time.perf_counter() - started)
 
 
-def report(path: Path, only: str | None, console: Console) -> int:
-    """Check every method of a file or folder; 0 when all keep the contract, 1 otherwise.
+def methods_to_check(path: Path) -> list[type[Method]]:
+    """Every method of a file or folder.
 
     Raises:
-        UserError: when there is nothing to check.
+        UserError: when there is no such path, or no method in it.
         methods.base.registry.RegistryError: when a file does not import.
     """
     if not path.exists():
@@ -55,24 +52,20 @@ def report(path: Path, only: str | None, console: Console) -> int:
         raise UserError(
             f"'{path}' defines no method: a subclass of methods.base.method.Method with a name"
         )
+    return classes
+
+
+def checks_called(only: str | None) -> list[Check]:
+    """The checks whose name contains ``only``; all of them for None.
+
+    Raises:
+        UserError: when no check is called like that.
+    """
     checks = [check for check in CHECKS if not only or only in check.__name__]
     if not checks:
         names = ", ".join(check.__name__ for check in CHECKS)
         raise UserError(f"no check is called '{only}'; there are: {names}")
-    broken = 0
-    for cls in classes:
-        console.print(f"[bold]{escape(cls.name)}[/bold]")
-        for check in checks:
-            verdict = judge(cls, check)
-            broken += bool(verdict.complaint)
-            mark = "[red]✗[/red]" if verdict.complaint else "[green]✓[/green]"
-            name = verdict.check.replace("_", " ")
-            console.print(f"  {mark} {name} [dim]{verdict.seconds:.1f} s[/dim]", highlight=False)
-            if verdict.complaint:
-                console.print(f"      {escape(verdict.complaint)}", highlight=False, soft_wrap=True)
-    total = len(classes) * len(checks)
-    console.print(f"{total - broken} passed, {broken} failed", highlight=False)
-    return int(bool(broken))
+    return checks
 
 
 def methods_in_file(file: Path) -> list[type[Method]]:

@@ -62,6 +62,6 @@ def check_contract(
     only: Annotated[str | None, typer.Option(help="Only checks whose name contains this.")] = None,
 ) -> None:
     """Run the contract suite on anybody's method: seconds, on tiny data."""
-    from benchmark.contract import suite
+    from benchmark.cli import contract
 
-    raise typer.Exit(suite.report(path, only, console))
+    raise typer.Exit(contract.report(path, only, console))
