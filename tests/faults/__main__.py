@@ -72,7 +72,7 @@ the start, before there is a state, leaves nothing to go on from.
 
 TAIL = """
 Faults that have to be staged are tests of their own (in `tests/benchmark/`, files `test_faults`,
-`test_resume`, `test_stopping`, `test_sharing`, `test_run`, `test_grid`, `test_records`,
+`test_resume`, `test_stopping`, `test_sharing`, `test_trial`, `test_grid`, `test_records`,
 `test_teachers` and `test_ray`): a full disk under a record, a state and a bank of images; damaged
 states, teachers and records; a clock that was set back; a run out of memory, one that hangs, one
 that calls `sys.exit`; methods that change the teacher, the random state, threads or deterministic

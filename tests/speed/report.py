@@ -19,7 +19,7 @@ were timed in turn, after a warm-up, from equal weights and latents; *apart* is 
 difference of their losses (the student's: of its first loss on one batch). *Share of the peak*
 counts the operations **as written** against the fastest large matrix product of this machine; it
 can pass 100 %, because fewer are executed: a convolution of an upsampled image needs a quarter of
-them (`methods/batch_last.py`).
+them (`methods/acceleration/batch_last.py`).
 Absolute times belong to one machine; quote the ratios.
 """
 

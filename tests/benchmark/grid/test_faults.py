@@ -17,13 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.cli.arguments.run_request import parse_duration
 from benchmark.errors import UserError
-from benchmark.machine.tensors import save_tensors
 from benchmark.records import schema
 from benchmark.records.files import sweep
 from benchmark.records.record import Record
@@ -186,41 +184,6 @@ def test_names_of_a_record_cannot_lead_out_of_the_folder(tmp_path: Path, name: s
         assert len(store.scan().unreadable) == 1
         with pytest.raises(UserError):
             store.find(record.run_id)
-
-
-# The command that injects faults
-
-
-def a_run(seed: int = 0, score: float = 0.9) -> Record:
-    return make_record(suite="s", seed=seed, metrics={"accuracy": score})
-
-
-def test_lost_and_different_records_are_counted() -> None:
-    whole = {str(seed): a_run(seed) for seed in range(3)}
-    outcome = faults.Outcome("any")
-    outcome.compare(whole, whole)
-    assert (outcome.grids, outcome.lost, outcome.identical) == (1, 0, True)
-    outcome.compare({**whole, "1": a_run(1, 0.8)}, whole)
-    assert (outcome.lost, outcome.identical) == (0, False)
-    outcome = faults.Outcome("any")
-    outcome.compare({"0": whole["0"]}, whole)
-    outcome.compare(whole, whole)  # a later grid does not make up for it
-    assert (outcome.grids, outcome.lost, outcome.identical) == (2, 2, False)
-
-
-def test_torn_files_are_found_but_for_those_that_were_cut(tmp_path: Path) -> None:
-    arena = faults.Arena(tmp_path, 1)
-    state = arena.cache / "checkpoints" / "run" / "loop.safetensors"
-    save_tensors(state, {"x": torch.arange(1000)}, {})
-    assert arena.torn_files() == 0
-    process = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
-    assert faults.damage(process, arena)
-    assert faults.is_torn(state)
-    assert arena.torn_files() == 0
-    save_tensors(state, {"x": torch.arange(1000)}, {})
-    assert arena.torn_files() == 0
-    state.write_bytes(state.read_bytes()[:-8])
-    assert arena.torn_files() == 1
 
 
 # Texts that nobody typed
