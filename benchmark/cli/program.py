@@ -1,4 +1,4 @@
-"""The ``dfkd`` program: its help, its consoles, and how it answers what went wrong."""
+"""The ``dfkd`` program: its help, its consoles, and how it prints errors."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="""Benchmark data-free knowledge distillation: run seeded grids, rank what came out.
+    help="""Benchmark data-free knowledge distillation: run grids over seeds and rank the results.
 
     [bold]Start here[/bold]
 
-    dfkd run quickstart --results runs/quickstart    seven methods on digits, three minutes
+    dfkd run quickstart --results runs/quickstart    run seven methods on digits (3 minutes)
 
-    dfkd list    tasks, methods and suites        dfkd show rdskd    a method's parameters
+    dfkd list                                        list tasks, methods and suites
+
+    dfkd show rdskd                                  show one method's parameters
 
     dfkd run --task digits --method dafl --set generator_lr=0.01 --seeds 0-4
     """,
@@ -37,7 +39,7 @@ errors = Console(stderr=True)
 
 
 def answers_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors a user can act on into one line and exit code 2."""
+    """Print an error that a user can act on as one line, and end with exit code 2."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -55,7 +57,7 @@ def answers_in_one_line(command: Callable[P, R]) -> Callable[P, R]:
                 raise
             message = str(error)
         except KeyboardInterrupt:
-            errors.print("stopped; finished runs are kept, the same command goes on from here")
+            errors.print("stopped; finished runs are kept, and the same command goes on from here")
             raise typer.Exit(130) from None
         errors.print(f"[bold red]error:[/bold red] {_plain(message)}", soft_wrap=True)
         raise typer.Exit(2)

@@ -1,4 +1,4 @@
-"""The command for a teacher of one's own."""
+"""The command that distills a teacher of the user's own."""
 
 from __future__ import annotations
 
@@ -19,66 +19,80 @@ def distill(
     teacher: Annotated[
         str,
         typer.Option(
-            help="timm/NAME, or module:factory, a function without arguments that makes a "
-            "classifier. The module's code is executed."
+            help="The teacher: timm/NAME, or module:factory for a function without arguments that "
+            "makes a classifier. The module's code is executed."
         ),
     ],
-    student: Annotated[str, typer.Option(help="timm/NAME or module:factory.")],
-    image_shape: Annotated[str, typer.Option(help="Channels,height,width of the teacher's input.")],
-    out: Annotated[Path, typer.Option(help="The student's weights, .safetensors.")],
+    student: Annotated[str, typer.Option(help="The student: timm/NAME or module:factory.")],
+    image_shape: Annotated[
+        str, typer.Option(help="The shape of the teacher's input as channels,height,width.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="The file for the student's weights, ending in .safetensors.")
+    ],
     weights: Annotated[
         str | None,
         typer.Option(
-            help="The teacher's: .safetensors, or what torch.load(weights_only=True) accepts; "
-            "'pretrained' for timm's own."
+            help="The file of the teacher's weights: .safetensors, or what "
+            "torch.load(weights_only=True) accepts; 'pretrained' for the weights that timm has."
         ),
     ] = None,
     mean: Annotated[
         str | None,
-        typer.Option(help="By which the teacher's input is normalised, a number a channel."),
+        typer.Option(
+            help="The mean that the teacher's input is normalised with, one number a channel."
+        ),
     ] = None,
-    std: Annotated[str | None, typer.Option(help="As --mean.")] = None,
+    std: Annotated[str | None, typer.Option(help="The standard deviation, like --mean.")] = None,
     num_classes: Annotated[
-        int | None, typer.Option(min=2, help="Of a timm teacher, when not timm's own number.")
+        int | None,
+        typer.Option(min=2, help="Classes of a timm teacher (default: as many as timm says)."),
     ] = None,
-    method: Annotated[str, typer.Option(help="A data-free method, or one of proxy images.")] = (
-        "rdskd"
-    ),
+    method: Annotated[
+        str, typer.Option(help="The method; it must be data-free or see proxy images only.")
+    ] = ("rdskd"),
     set_: Settings = None,
     budget: Annotated[
-        str, typer.Option(help="smoke (seconds), cpu (32×32 images) or gpu.")
+        str, typer.Option(help="The budget: smoke (seconds), cpu (32×32 images) or gpu.")
     ] = "cpu",
     synthesis_steps: Annotated[
-        int | None, typer.Option(help="Instead of the budget's: steps of making images.")
+        int | None, typer.Option(help="Steps of making images (default: the budget's).")
     ] = None,
     student_steps: Annotated[
-        int | None, typer.Option(help="Instead of the budget's: steps of the student.")
+        int | None, typer.Option(help="Steps of the student (default: the budget's).")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(help="Instead of the budget's: images a step, of both kinds.")
+        int | None,
+        typer.Option(help="Images a step, of both kinds of steps (default: the budget's)."),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(help="Instead of the budget's: synthetic images kept; 0: fresh every step."),
+        typer.Option(
+            help="Synthetic images that are kept; 0 for fresh ones at every step (default: the "
+            "budget's)."
+        ),
     ] = None,
     student_lr: Annotated[
-        float | None, typer.Option(help="Instead of the budget's: the student's learning rate.")
+        float | None, typer.Option(help="The student's learning rate (default: the budget's).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random stream.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of all random streams.")] = 0,
     device: Device = "auto",
     eval_dir: Annotated[
         Path | None,
-        typer.Option(help="Folder of labelled images, a folder a class: reports accuracy."),
+        typer.Option(
+            help="A folder of labelled images, one folder a class; the accuracy on them is printed."
+        ),
     ] = None,
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
     export: Annotated[
-        str | None, typer.Option(help="Also write the student as onnx or torch (torch.export).")
+        str | None,
+        typer.Option(help="Also write the student as a program: onnx, or torch for torch.export."),
     ] = None,
 ) -> None:
-    """Distill a student from a teacher of your own; no data needed.
+    """Distill a student from a teacher of your own; no data are needed.
 
-    Exit code 1 when the training failed; nothing is written then.
+    Exit code 1 if the training failed; nothing is written then.
     """
     from benchmark.cli import distill as own_teacher
 

@@ -1,4 +1,4 @@
-"""Commands that say what there is: tasks, methods, suites, records, this machine."""
+"""Commands that list what there is: tasks, methods, suites, records, this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PANEL = "Look around"
 @app.command("list", rich_help_panel=PANEL)
 @answers_in_one_line
 def list_(methods_dir: MethodsDir = None, tasks_dir: TasksDir = None) -> None:
-    """List the tasks, methods, objectives and suites there are."""
+    """List all tasks, methods, objectives and suites."""
     from benchmark.cli import show
 
     show.overview(console, methods_dir or [], tasks_dir or [])
@@ -32,7 +32,7 @@ def show(
     methods_dir: MethodsDir = None,
     tasks_dir: TasksDir = None,
 ) -> None:
-    """Show a method's or an objective's parameters, a task, a suite or a record."""
+    """Show one method or objective with its parameters, one task, suite or record."""
     from benchmark.cli import show as pages
 
     pages.page(name, console, results, methods_dir or [], tasks_dir or [])
@@ -43,7 +43,7 @@ def show(
 def doctor(
     data_dir: DataDir = None, methods_dir: MethodsDir = None, tasks_dir: TasksDir = None
 ) -> None:
-    """Say what this machine has (device, packages, datasets, teachers) and where it looked."""
+    """Show the device, packages, datasets and teachers of this machine, and where they lie."""
     from benchmark.cli import doctor as diagnosis
 
     diagnosis.report(console, data_dir, methods_dir or [], tasks_dir or [])

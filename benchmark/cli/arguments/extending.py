@@ -1,4 +1,4 @@
-"""Commands for one's own methods and tasks."""
+"""Commands for methods and tasks of the user's own."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PANEL = "Bring your own"
 @app.command("new-method", rich_help_panel=PANEL)
 @answers_in_one_line
 def new_method(
-    name: Annotated[str, typer.Argument(help="The method's name, kebab-case.")],
-    folder: Annotated[Path, typer.Option("--dir", help="Where to write the file.")] = Path(
-        "methods"
-    ),
+    name: Annotated[str, typer.Argument(help="The method's name in kebab-case.")],
+    folder: Annotated[
+        Path, typer.Option("--dir", help="The folder to write the file into.")
+    ] = Path("methods"),
 ) -> None:
-    """Write a method that passes the contract suite as it is, to start from."""
+    """Write a file with a small method that passes the contract suite, to start from."""
     from benchmark.contract import scaffold
     from methods.base.registry import discover
 
@@ -39,10 +39,12 @@ def new_method(
 @app.command("new-task", rich_help_panel=PANEL)
 @answers_in_one_line
 def new_task(
-    name: Annotated[str, typer.Argument(help="The task's name, kebab-case.")],
-    folder: Annotated[Path, typer.Option("--dir", help="Where to write the file.")] = Path("tasks"),
+    name: Annotated[str, typer.Argument(help="The task's name in kebab-case.")],
+    folder: Annotated[
+        Path, typer.Option("--dir", help="The folder to write the file into.")
+    ] = Path("tasks"),
 ) -> None:
-    """Write a task that runs as it is (data, networks, recipe, budgets), to start from."""
+    """Write a file with a small task (data, networks, recipe, budgets), to start from."""
     from benchmark.contract import scaffold, task_template
     from benchmark.tasks.registry import all_tasks
 
@@ -59,9 +61,11 @@ def new_task(
 @answers_in_one_line
 def check_contract(
     path: Annotated[Path, typer.Argument(help="A method file, or a folder of them.")],
-    only: Annotated[str | None, typer.Option(help="Only checks whose name contains this.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only the checks whose name contains this text.")
+    ] = None,
 ) -> None:
-    """Run the contract suite on anybody's method: seconds, on tiny data."""
+    """Check that a method keeps the contract; this takes seconds, on tiny data."""
     from benchmark.cli import contract
 
     raise typer.Exit(contract.report(path, only, console))

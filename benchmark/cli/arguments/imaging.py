@@ -1,4 +1,4 @@
-"""Commands over the images that runs made."""
+"""Commands on the images that runs made."""
 
 from __future__ import annotations
 
@@ -18,20 +18,28 @@ from benchmark.cli.arguments.options import (
 )
 from benchmark.cli.program import answers_in_one_line, app, console
 
-PANEL = "Look at the images"
+PANEL = "Look at images"
 
 
 @app.command(rich_help_panel=PANEL)
 @answers_in_one_line
 def measure(
-    target: Annotated[str, typer.Argument(help="A run id, or the start of it, or a suite.")],
+    target: Annotated[
+        str, typer.Argument(help="A run id or its first digits, or the name of a suite.")
+    ],
     extractor: Annotated[
         list[str] | None,
-        typer.Option(help="task (a critic trained on the task; the default) or inception."),
+        typer.Option(
+            help="The network that judges (repeatable): task, a critic trained on the task "
+            "(default), "
+            "or inception."
+        ),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option(min=8, help="Images of a run (default: 5,000; 10,000 at gpu and paper)."),
+        typer.Option(
+            min=8, help="Images of each run (default: 5,000; 10,000 at the budgets gpu and paper)."
+        ),
     ] = None,
     results: Results = Path("results"),
     data_dir: DataDir = None,
@@ -40,8 +48,8 @@ def measure(
         Path | None,
         typer.Option(
             "--weights-dir",
-            help="Folder of the weights for inception (default: $DFKD_WEIGHTS, torch's cache, "
-            "our cache; downloaded where they are nowhere).",
+            help="The folder of the weights for inception (default: $DFKD_WEIGHTS, torch's cache "
+            "or our own; downloaded if they are in none of them).",
         ),
     ] = None,
     methods_dir: MethodsDir = None,
@@ -50,15 +58,15 @@ def measure(
     overwrite: Annotated[
         str,
         typer.Option(
-            help="never: only what is not measured yet, or with other --images, another critic or "
-            "older definitions; always: everything."
+            help="Which images are measured again: never only those measured with other --images, "
+            "another critic or older definitions, always all."
         ),
     ] = "never",
     device: Device = "auto",
 ) -> None:
-    """Measure the images of finished runs (IS, FID, KID, LPIPS); no student is trained.
+    """Measure the images of finished runs (IS, FID, KID, LPIPS) without training a student.
 
-    Exit code 1 when the images of a run that made some could not be measured.
+    Exit code 1 if a run made images that could not be measured.
     """
     from benchmark.cli.measure import measure_runs
     from benchmark.runs.images.measure import MeasureRequest
@@ -83,11 +91,13 @@ def measure(
 @app.command(rich_help_panel=PANEL)
 @answers_in_one_line
 def images(
-    run_id: Annotated[str, typer.Argument(help="A record's run id, or the start of it.")],
+    run_id: Annotated[str, typer.Argument(help="The run id of a record, or its first digits.")],
     output: Annotated[
         Path | None, typer.Option(help="The PNG file to write (default: RUN-ID.png).")
     ] = None,
-    per_class: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 8,
+    per_class: Annotated[
+        int, typer.Option(min=1, max=100, help="How many images of each class.")
+    ] = 8,
     results: Results = Path("results"),
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
@@ -95,7 +105,7 @@ def images(
     tasks_dir: TasksDir = None,
     synthesize: Synthesize = False,
 ) -> None:
-    """Draw a run's images, by class, beside real ones."""
+    """Draw the images of a run by class, beside real ones, into a PNG file."""
     from benchmark.cli import images as sheets
 
     request = sheets.SheetRequest(
@@ -116,12 +126,14 @@ def images(
 @answers_in_one_line
 def image_quality(
     results: Results = Path("results"),
-    output: Annotated[Path, typer.Option(help="The file to write; its plot lies beside it.")] = (
-        Path("docs/image-quality.md")
-    ),
-    extractor: Annotated[str, typer.Option(help="task or inception.")] = "task",
+    output: Annotated[
+        Path, typer.Option(help="The file to write; the plot goes into the same folder.")
+    ] = (Path("docs/image-quality.md")),
+    extractor: Annotated[
+        str, typer.Option(help="The network that judged the images: task or inception.")
+    ] = "task",
 ) -> None:
-    """Write docs/image-quality.md: does image quality predict the student's accuracy?"""
+    """Write the page on whether image quality predicts the student's accuracy."""
     from benchmark.analysis import image_quality as quality_report
 
     quality_report.write(results, output, extractor, console)

@@ -1,6 +1,6 @@
-"""Commands over the records: tables, a report, comparisons.
+"""Commands on the records: tables, a report, comparisons.
 
-None of them imports torch, unless a setting was swept that records leave out at its default.
+None of them imports torch, unless the records leave out a swept setting at its default.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ PANEL = "Judge"
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """numpy on one thread, and no garbage collection, also while modules are imported.
+    """Run numpy on one thread and without garbage collection, while modules are imported too.
 
-    The products behind tables are small: handed to several threads, they wait for one another,
-    on a busy machine for longer than the sums take. numpy reads this once, when it is imported.
+    The matrix products behind tables are small. Several threads only wait for one another, on a
+    busy machine for longer than the sums take. numpy reads the number of threads when it is
+    imported.
     """
     from benchmark.records.store import collector_paused
 
@@ -43,13 +44,13 @@ def leaderboard(
         Path | None, typer.Option(help="The file to write (default: leaderboard.md, .tex or .csv).")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="markdown, latex (booktabs) or csv.")
+        str, typer.Option("--format", help="The format: markdown, latex (booktabs) or csv.")
     ] = "markdown",
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 if the file is out of date.")
+        bool, typer.Option("--check", help="Write nothing; exit code 1 if a file is out of date.")
     ] = False,
 ) -> None:
-    """Render leaderboard.md, and the marked tables of the README beside it, from the records."""
+    """Write leaderboard.md, and the marked tables of the README, from the records."""
     with _undisturbed():
         from benchmark.analysis.leaderboard import publish
 
@@ -63,7 +64,7 @@ def report(
     results: Results = Path("results"),
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
-    """Write one self-contained HTML page: tables to sort and filter, plots, pictures, every run."""
+    """Write one self-contained HTML page with sortable tables, plots, images and every run."""
     with _undisturbed():
         from benchmark.analysis.report import page as reporting
 
@@ -77,13 +78,11 @@ def watch(
     results: Results = Path("results"),
     suite: Annotated[str | None, typer.Option(help="Only the runs of this suite.")] = None,
     every: Annotated[
-        float, typer.Option("--every", min=0.2, help="Seconds between two looks at the folder.")
+        float, typer.Option("--every", min=0.2, help="Seconds between two readings of the folder.")
     ] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print the tables as they are, and end.")] = (
-        False
-    ),
+    once: Annotated[bool, typer.Option("--once", help="Print the tables once and end.")] = (False),
 ) -> None:
-    """Show the ranked tables while a grid runs, from any terminal; Ctrl-C ends it."""
+    """Show the ranked tables while a grid runs, in any terminal; Ctrl-C ends it."""
     from benchmark.cli import watch as watching
 
     watching.watch(results, suite, every, once, console)
@@ -97,19 +96,22 @@ def compare(
     over: Annotated[
         str | None,
         typer.Option(
-            help="A parameter, or a number of the budget, that was swept: compare at each value."
+            help="A parameter or a number of the budget that was swept; compare at each of "
+            "its values."
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="A budget preset (default: the one with the most runs).")
+        str | None, typer.Option(help="The budget (default: the one with the most runs).")
     ] = None,
     results: Results = Path("results"),
     plot: Annotated[
         Path | None,
-        typer.Option(help="Where the plot goes, .svg, .png or .pdf (default: under runs/compare)."),
+        typer.Option(
+            help="The file for the plot, .svg, .png or .pdf (default: one in runs/compare)."
+        ),
     ] = None,
 ) -> None:
-    """Say which method is better and which is steadier, how sure that is, and save the plot."""
+    """Say which method is better, which is more robust and how sure that is; save the plot."""
     with _undisturbed():
         from benchmark.analysis.comparison import answers
 
@@ -122,14 +124,14 @@ def robustness(
     methods: Annotated[list[str], typer.Argument(help="Two or more methods.")],
     task: Annotated[str, typer.Option(help="The task to compare them on.")],
     budget: Annotated[
-        str | None, typer.Option(help="A budget preset (default: the one with the most runs).")
+        str | None, typer.Option(help="The budget (default: the one with the most runs).")
     ] = None,
     results: Results = Path("results"),
     output: Annotated[
-        Path, typer.Option(help="The document; its plots go into a folder beside it.")
+        Path, typer.Option(help="The page to write; its plots go into a folder of the same name.")
     ] = Path("docs/robustness.md"),
 ) -> None:
-    """Write what the records say about robustness: sweeps, random draws, stability of losses."""
+    """Write the page on robustness: sweeps, random settings, stability of the losses."""
     with _undisturbed():
         from benchmark.analysis.comparison import robustness_page
 

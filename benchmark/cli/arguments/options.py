@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they read and behave alike."""
+"""Options that several commands share, so that they read and behave the same."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
-Results = Annotated[Path, typer.Option("--results", help="Folder of the records.")]
+Results = Annotated[Path, typer.Option("--results", help="The folder of the records.")]
 DataDir = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="Folder of the datasets (default: $DFKD_DATA, then ./data)."),
+    typer.Option(
+        "--data-dir", help="The folder of the datasets (default: $DFKD_DATA, then ./data)."
+    ),
 ]
 ProxyDir = Annotated[
     Path | None,
     typer.Option(
         "--proxy-dir",
-        help="Folder of images, or of parquet files, for methods that see proxy images "
+        help="A folder of images or parquet files for methods that see proxy images "
         "(default: the task's proxy dataset in the data folder).",
     ),
 ]
@@ -38,14 +40,15 @@ TasksDir = Annotated[
 
 Synthesize = Annotated[
     bool,
-    typer.Option(
-        "--synthesize", help="Make the images again where they are not in the cache any more."
-    ),
+    typer.Option("--synthesize", help="Make the images again if they are no longer in the cache."),
 ]
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Seeds = Annotated[str | None, typer.Option(help="Seeds, like 0-4 or 0,2,7.")]
+Device = Annotated[
+    str,
+    typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto for the first GPU if any."),
+]
+Seeds = Annotated[str | None, typer.Option(help="The seeds, like 0-4 or 0,2,7.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A parameter of the method, key=value (repeatable)."),
+    typer.Option("--set", help="A parameter of the method as key=value (repeatable)."),
 ]

@@ -1,4 +1,4 @@
-"""Commands that train: a grid, a paper's table, one record again, a student of one's own."""
+"""Commands that train: a grid of runs, a paper's table, one record's run again."""
 
 from __future__ import annotations
 
@@ -33,26 +33,27 @@ def run(
     task: Annotated[
         str | None,
         typer.Option(
-            help="Instead of a suite: one task; with one: only this task of it, or another of the "
-            "same family in its place."
+            help="The task. With a suite: only this task of the suite, or a task of the same "
+            "family in its place."
         ),
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A method (repeatable); with a suite, only these of its methods."),
+        typer.Option(help="A method (repeatable). With a suite: only these of its methods."),
     ] = None,
     set_: Settings = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="What the student minimises (default: kd, the method's own)."),
+        typer.Option(help="What the student minimises (default: kd, the objective of the method)."),
     ] = None,
     objective_set: Annotated[
         list[str] | None,
-        typer.Option(help="A parameter of the objective, key=value (repeatable)."),
+        typer.Option(help="A parameter of the objective as key=value (repeatable)."),
     ] = None,
     seeds: Seeds = None,
     budget: Annotated[
-        str | None, typer.Option(help="smoke, cpu, gpu or paper (default: the suite's, or cpu).")
+        str | None,
+        typer.Option(help="The budget: smoke, cpu, gpu or paper (default: the suite's, or cpu)."),
     ] = None,
     results: Results = Path("results"),
     data_dir: DataDir = None,
@@ -62,60 +63,75 @@ def run(
     jobs: Annotated[
         str,
         typer.Option(
-            help="Runs at the same time, each in a process: a number, or auto for what cores and "
-            "memory allow (one on a GPU)."
+            help="How many runs at the same time, each in a process of its own: a number, or auto "
+            "for as many as cores and memory allow (one on a GPU)."
         ),
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads of a run; measured once per machine when not given."),
+        typer.Option(min=1, help="Threads of each run (default: measured once per machine)."),
     ] = None,
     device: Device = "auto",
     overwrite: Annotated[
         str,
         typer.Option(
-            help="never: only what is missing; failed: also what failed; always: everything."
+            help="Which runs that have a record are run again: never none, failed those that "
+            "failed, always all."
         ),
     ] = "never",
     time_limit: Annotated[
         str | None,
         typer.Option(
-            help="Stop after so long, like 9m or 1h30m, where the same command goes on: for batch "
-            "queues. Exit code 130 when runs are left."
+            help="Stop after this time, like 9m or 1h30m; the same command then goes on. For batch "
+            "queues. Exit code 130 if runs are left."
         ),
     ] = None,
     run_timeout: Annotated[
-        str | None, typer.Option(help="End a run that takes longer than this, like 30m.")
+        str | None, typer.Option(help="End every run that takes longer than this, like 30m.")
     ] = None,
     checkpoint_every: Annotated[
-        str, typer.Option(help="How often a run keeps where it is, to go on from there.")
+        str, typer.Option(help="How often a run saves its state, from which it can go on.")
     ] = "1m",
     executor: Annotated[
-        str, typer.Option(help="local: this machine; ray: the nodes of a Ray cluster.")
+        str,
+        typer.Option(
+            help="Where to run: local for this machine, ray for the nodes of a Ray cluster."
+        ),
     ] = "local",
     ray_address: Annotated[
         str | None,
-        typer.Option(help="A running Ray cluster, like auto or host:6379 (default: one here)."),
+        typer.Option(
+            help="The address of a running Ray cluster, like auto or host:6379 (default: "
+            "start one on "
+            "this machine)."
+        ),
     ] = None,
     gpus_per_run: Annotated[
         float | None,
-        typer.Option(min=0, help="GPUs a run reserves on Ray; 0.25 packs four onto one."),
+        typer.Option(
+            min=0, help="GPUs that each run reserves on Ray; 0.25 packs four runs onto one GPU."
+        ),
     ] = None,
     retries: Annotated[
         int | None,
-        typer.Option(min=0, help="How often Ray starts a run again whose worker died (default 2)."),
+        typer.Option(
+            min=0, help="How often Ray starts a run again if its worker dies (default: 2)."
+        ),
     ] = None,
     suite_name: Annotated[
         str | None,
-        typer.Option(help="Folder of the records when no suite is given (default: custom)."),
+        typer.Option(help="The folder of the records if no suite is given (default: custom)."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would run and what is already there.")
+        bool,
+        typer.Option(
+            "--dry-run", help="List what would be run and what is there already; run nothing."
+        ),
     ] = False,
 ) -> None:
-    """Run a suite, or one method on one task; only what is missing is run.
+    """Run a suite, or methods on one task; runs that have a record are not repeated.
 
-    Every run becomes a record, failures included. Exit code 1 when a run failed.
+    Every run becomes a record, and so does every failure. Exit code 1 if a run failed.
     """
     if executor == "local" and jobs != "1" and not dry_run:
         forks.get_ready()
@@ -157,35 +173,40 @@ def run(
 @answers_in_one_line
 def reproduce(
     name: Annotated[
-        str | None, typer.Argument(help="A published table, like rdskd-table2 (see --list).")
+        str | None,
+        typer.Argument(help="The name of a published table, like rdskd-table2 (see --list)."),
     ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
-            help="smoke, cpu, gpu or paper (default: the suite's; with --no-run the one there are "
-            "records of)."
+            help="The budget: smoke, cpu, gpu or paper (default: the suite's; with --no-run "
+            "the one with the most records)."
         ),
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only this task of the table.")] = None,
     seeds: Seeds = None,
     no_run: Annotated[
-        bool, typer.Option("--no-run", help="Run nothing; compare with the records there are.")
+        bool, typer.Option("--no-run", help="Run nothing; compare with the records that are there.")
     ] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List the published tables.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the published tables and end.")
+    ] = False,
     results: Results = Path("results"),
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
-    jobs: Annotated[str, typer.Option(help="As of `dfkd run`.")] = "auto",
+    jobs: Annotated[str, typer.Option(help="As for dfkd run.")] = "auto",
     device: Device = "auto",
 ) -> None:
-    """Run what is missing of a paper's table, and print the paper's numbers beside ours."""
+    """Run what is missing of a paper's table and print our numbers beside the paper's."""
     from benchmark.cli import reproduce as reproducing
 
     if list_:
         reproducing.listing(console)
         return
     if name is None:
-        raise UserError("give a published table; `dfkd reproduce --list` has them")
+        raise UserError(
+            "the name of a published table is missing; `dfkd reproduce --list` lists them"
+        )
     wanted = reproducing.Reproduction.of(name, results, task)
     if no_run:
         of_runs = {
@@ -207,16 +228,16 @@ def reproduce(
 @app.command(rich_help_panel=PANEL)
 @answers_in_one_line
 def replay(
-    run_id: Annotated[str, typer.Argument(help="A record's run id, or the start of it.")],
+    run_id: Annotated[str, typer.Argument(help="The run id of a record, or its first digits.")],
     results: Results = Path("results"),
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
     tasks_dir: TasksDir = None,
 ) -> None:
-    """Execute a record again and say whether it matches; nothing is written.
+    """Execute the run of a record again and say whether the result is the same; write nothing.
 
-    On the machine kind and thread count of the record, on the CPU, the same bits are expected.
+    The same bits are expected on a CPU of the same kind with the same number of threads.
     """
     from benchmark.cli import replay as replaying
 

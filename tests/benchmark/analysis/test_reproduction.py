@@ -368,7 +368,7 @@ def test_a_table_can_be_run_on_the_papers_own_task_in_place_of_its_stand_in(
         (("rdskd-tabel2",), "no published table 'rdskd-tabel2'; did you mean 'rdskd-table2'?"),
         (("rdskd-table2", "--task", "mnits"), "has no task 'mnits'; did you mean 'mnist'?"),
         (("cmi-cifar10",), "no suite runs 'cmi-cifar10'; --no-run compares"),
-        ((), "`dfkd reproduce --list` has them"),
+        ((), "`dfkd reproduce --list` names them"),
     ],
 )
 def test_a_mistake_is_answered_in_one_line(arguments: tuple[str, ...], says: str) -> None:
