@@ -1,13 +1,14 @@
-"""The ``dfkd`` command: arguments in, functions called, text out. No logic lives here.
+"""The ``dfkd`` command: a file a command, and `arguments` for what is typed.
 
-torch takes two seconds to import, so nothing that needs it is imported at the top of a module.
+The files of `arguments` declare the commands and their options. torch takes two seconds to import,
+so these files import nothing that needs it: a command imports its own file when it is called.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# Importing a group of commands registers it; the order is that of `dfkd --help`.
+# Importing a group of commands registers it; `dfkd --help` keeps this order.
 from benchmark.cli.arguments import (  # isort: skip
     running,
     distilling,
@@ -31,5 +32,5 @@ __all__ = [
 
 
 def entry(arguments: list[str] | None = None) -> Any:
-    """The console script."""
+    """Run the command that the arguments name; the console script ``dfkd``."""
     return app(arguments, prog_name="dfkd")

@@ -1,4 +1,4 @@
-"""What a person sees while a grid runs."""
+"""Progress bars and lines on the terminal while teachers, grids and students are trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted":
 
 
 def label(task: str, method: str, changed: Mapping[str, object], budget: Budget, seed: int) -> str:
-    """``mnist dafl(generator_lr=0.005) seed 3``; numbers off the budget's preset count too."""
+    """``mnist dafl(generator_lr=0.005) seed 3``; numbers off the preset are shown."""
     settings = [f"{name}={value}" for name, value in changed.items()]
     settings += [budget.variant] if budget.variant else []
     shown = f"({', '.join(settings)})" if settings else ""
@@ -41,7 +41,7 @@ def job_label(job: Job) -> str:
 
 
 def outcome(record: Record) -> str:
-    """``0.9712 (teacher 0.9927)``, ``mIoU 0.31 (teacher 0.56)``, or the status and its reason."""
+    """``0.9712 (teacher 0.9927)``, ``mIoU 0.31 (teacher 0.56)``, or the status with its reason."""
     if record.status == "ok":
         name = "mIoU " if record.teacher.metric == "miou" else ""
         return f"{name}{record.score:.4f} (teacher {record.teacher.score:.4f})"
@@ -49,13 +49,13 @@ def outcome(record: Record) -> str:
 
 
 class GridDisplay:
-    """A grid bar (done, failed, left, time left) and a line for every run in flight.
+    """One bar for the grid (done, failed, left, time left) and one for every run in progress.
 
-    On a terminal the lines move; elsewhere each finished run prints one line.
+    The bars move on a terminal only; every finished run prints one line anywhere.
 
     Args:
         jobs: what will run.
-        kept: how many records were there already.
+        kept: how many records are there already.
         console: where to draw.
     """
 
@@ -106,7 +106,7 @@ class GridDisplay:
         return ", ".join(parts + ([f"{self.kept} already there"] if self.kept else []))
 
     def say(self, message: str) -> None:
-        """A sentence worth keeping."""
+        """Print a sentence that stays on the screen."""
         self.console.print(escape(message))
 
     def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
@@ -144,7 +144,7 @@ class GridDisplay:
 
 
 class TeacherDisplay:
-    """A bar while a teacher is trained, which happens once per task; off a terminal a few lines.
+    """One bar while a teacher is trained, which happens once per task; a few lines off a terminal.
 
     Args:
         console: where to draw.
@@ -166,11 +166,11 @@ class TeacherDisplay:
         self.quarters = -1
 
     def say(self, message: str) -> None:
-        """A sentence worth keeping."""
+        """Print a sentence that stays on the screen."""
         self.console.print(escape(message))
 
     def report(self, phase: str, step: int, total: int, loss: float) -> None:
-        """Move the bar, at most ten times a second, or say at every quarter where it is."""
+        """Move the bar, at most ten times a second; elsewhere, print a line every quarter."""
         if not self.console.is_terminal and step < total and 4 * step // total > self.quarters:
             self.quarters = 4 * step // total
             self.say(f"training the teacher (once): step {step} of {total}, loss {loss:.4g}")
@@ -190,7 +190,7 @@ class TeacherDisplay:
 
 
 class PhaseDisplay:
-    """A bar for every phase on a terminal; elsewhere a line when one is over.
+    """One bar for every phase; off a terminal, one line when a phase is over.
 
     Args:
         console: where to draw.

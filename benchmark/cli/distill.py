@@ -40,12 +40,12 @@ from methods.settings.params import ParameterError
 
 PRETRAINED = "pretrained"
 BANK_SHARE = 0.5
-"""Of the memory, what a bank of synthetic images may take."""
+"""The share of the memory that a bank of synthetic images may take."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of ``dfkd distill`` as typed; ``numbers`` are the budget's that were given."""
+    """The arguments of ``dfkd distill`` as typed; ``numbers`` replace those of the budget."""
 
     teacher: str
     weights: str | None
@@ -68,11 +68,14 @@ class Request:
 
 
 def run(request: Request, console: Console) -> int:
-    """Distill, write the student, say how it did; 0, or 1 when the training failed.
+    """Distill, write the student and print how good it is.
+
+    Returns:
+        The exit code: 0, 1 when the training failed, or 130 when it was stopped.
 
     Raises:
-        UserError: when anything given is wrong; nothing is trained then, unless it is a damaged
-            image of ``eval_dir``, which is found when the student is already written.
+        UserError: when an argument is wrong. Nothing is trained then, with one exception: a
+            damaged image of ``eval_dir`` is found only after the student is written.
     """
     try:
         return _run(request, console)
@@ -144,7 +147,7 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     """``"3,32,32"`` to (3, 32, 32).
 
     Raises:
-        UserError: when it is anything else.
+        UserError: for any other text.
     """
     parts = text.split(",")
     if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
@@ -157,7 +160,7 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
     """``"0.5,0.4"`` to (0.5, 0.4).
 
     Raises:
-        UserError: when it is anything else.
+        UserError: for any other text.
     """
     try:
         return tuple(float(part) for part in text.split(","))
@@ -170,8 +173,8 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
 def budget_for(request: Request, method: type[Method], shape: tuple[int, int, int]) -> Budget:
     """The preset with the request's numbers.
 
-    What other methods call synthesis steps and images are inversion steps and images to a method
-    that optimises pixels.
+    For a method that optimises pixels, the numbers of synthesis steps and images are those of its
+    inversion.
 
     Raises:
         ParameterError: for an unknown preset or a number out of range.
@@ -198,7 +201,7 @@ def budget_for(request: Request, method: type[Method], shape: tuple[int, int, in
 def _check_output(request: Request) -> None:
     out = request.out
     if out.suffix != ".safetensors":
-        raise UserError(f"--out is '{out}'; students are written as .safetensors")
+        raise UserError(f"--out is '{out}'; give a file that ends in .safetensors")
     if out.is_dir():
         raise UserError(f"--out '{out}' is a folder; give a file")
     if request.weights and Path(request.weights).resolve() == out.resolve():
@@ -213,10 +216,10 @@ def _teacher(request: Request, shape: tuple[int, int, int]) -> tuple[nn.Module, 
     name, weights = request.teacher, request.weights
     of_timm, pretrained = name.startswith(TIMM), weights == PRETRAINED
     if of_timm and weights is None:
-        raise UserError(f"--teacher {name} is untrained without --weights: a file, or {PRETRAINED}")
+        raise UserError(f"--teacher {name} is untrained; give --weights: a file, or {PRETRAINED}")
     if not of_timm and (pretrained or request.num_classes is not None):
         what = f"--weights {PRETRAINED}" if pretrained else "--num-classes"
-        raise UserError(f"{what} is for timm's models; '{name}' decides for itself")
+        raise UserError(f"{what} is for timm's models; leave it out, '{name}' decides for itself")
     network = build_network(name, shape[0], request.num_classes, pretrained)
     if weights is not None and not pretrained:
         load_weights(network, Path(weights), name)
@@ -228,8 +231,8 @@ def _teacher(request: Request, shape: tuple[int, int, int]) -> tuple[nn.Module, 
             statistics.append(tuple(network.pretrained_cfg[option]))  # type: ignore[index]
         else:
             raise UserError(
-                f"--{option} is missing: how the teacher's training images were normalised, one "
-                "number a channel in [0, 1] pixel units (0 and 1: not at all)"
+                f"--{option} is missing; give that of the teacher's training images, one number a "
+                "channel in units of [0, 1] pixels (--mean 0 and --std 1: not normalised)"
             )
     return network, Normalization(*statistics)
 
@@ -240,10 +243,14 @@ def _proxy_images(
     sees = Access.PROXY_IMAGES in method.access
     if request.proxy_dir is None:
         if sees:
-            raise UserError(f"method '{method.name}' sees proxy images; give a folder, --proxy-dir")
+            raise UserError(
+                f"method '{method.name}' sees proxy images; give a folder with --proxy-dir"
+            )
         return None
     if not sees:
-        raise UserError(f"--proxy-dir has no effect: '{method.name}' does not see proxy images")
+        raise UserError(
+            f"--proxy-dir has no effect: '{method.name}' sees no proxy images; leave it out"
+        )
     if shape[0] not in MODES:
         raise UserError(f"images of {shape[0]} channels cannot be read from --proxy-dir")
     return read_images(files_in(request.proxy_dir), shape).float() / 255
@@ -256,7 +263,7 @@ def _about(
     shape: tuple[int, int, int],
     normalization: Normalization,
 ) -> dict[str, Any]:
-    """What one must know of a student to use it, and how it came about; no path."""
+    """What a user of the student must know, and how the student was made; never a path."""
     return {
         "student": request.student,
         "teacher": request.teacher,

@@ -1,4 +1,4 @@
-"""What ``dfkd doctor`` prints: what this machine has, and where it was looked for."""
+"""``dfkd doctor``: what this machine has, and where it was looked for."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def report(
     method_folders: Sequence[Path],
     task_folders: Sequence[Path] = (),
 ) -> None:
-    """Print device, packages, methods, datasets and teachers. Nothing is fetched or trained."""
+    """Print device, packages, methods, datasets and teachers; nothing is fetched or trained."""
     look_in(task_folders)
     device = pick_device()
-    machine = _table("Machine", "what", "here")
+    machine = _table("Machine", "what", "found")
     machine.add_row("python", platform.python_version())
     machine.add_row("device", _device_name(device))
     machine.add_row("precision", pick_precision(device))
@@ -101,15 +101,15 @@ def report(
     console.print(f"Teachers were looked for in: {escape(searched)}", soft_wrap=True)
     console.print(_weights())
     console.print(
-        "Tasks named -imagenet fetch ImageNet weights when their teacher is trained; no other task "
-        "needs pretrained weights, so none were looked for.",
+        "Pretrained weights for teachers were not looked for: only the tasks named -imagenet need "
+        "them, and fetch them when their teacher is trained.",
         soft_wrap=True,
     )
 
 
 def _proxies(data_dir: Path | None) -> Table:
-    """The proxy datasets tasks name, found but not decoded."""
-    table = _table("Proxy data", "dataset", "for tasks", "here")
+    """The proxy datasets that tasks name; their files are looked for and not decoded."""
+    table = _table("Proxy data", "dataset", "for tasks", "found")
     for name in sorted(SOURCES):
         users = sorted(task for task, cls in all_tasks().items() if cls.proxy == name)
         try:
@@ -122,8 +122,8 @@ def _proxies(data_dir: Path | None) -> Table:
 
 
 def _weights() -> Table:
-    """The published weights that only ``dfkd measure --extractor inception`` needs."""
-    table = _table("Pretrained weights (for dfkd measure --extractor inception)", "file", "here")
+    """The published weights, which only ``dfkd measure --extractor inception`` needs."""
+    table = _table("Pretrained weights (for dfkd measure --extractor inception)", "file", "found")
     places = weight_places(None)
     for file in (INCEPTION, ALEXNET):
         found = [place for place in places if (place / file.name).is_file()]

@@ -20,7 +20,7 @@ def check_executor(request: RunRequest) -> None:
     """Refuse options that contradict each other before anything is trained.
 
     Raises:
-        UserError: for an unknown executor, a number of jobs that is none, options of the other
+        UserError: for an unknown executor, a wrong number of jobs, options of the other
             executor, more threads than cores, or when Ray is not installed.
     """
     if request.executor == "local":

@@ -1,4 +1,4 @@
-"""A student as a file: its weights, or a program of its own in ONNX or torch.export's format."""
+"""A student as a file: its weights, or a program in the format of ONNX or torch.export."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript")
 
 
 def check_export(kind: str) -> None:
-    """Fail before the training, not after.
+    """Refuse an export that cannot work, before the training.
 
     Raises:
         UserError: for an unknown format, or when its packages are not installed.
@@ -52,12 +52,12 @@ def write_student(student: nn.Module, path: Path, about: Mapping[str, Any]) -> N
 
 
 def export(student: nn.Module, image_shape: tuple[int, int, int], path: Path, kind: str) -> Path:
-    """Write a student's program beside ``path``, for batches of any size, normalised as always.
+    """Write a student's program to the folder of ``path``; it takes normalised batches of any size.
 
     Args:
         student: any network; exported on the CPU, in eval mode.
         image_shape: (C, H, W).
-        path: of the weights; the program's differs in its suffix, ``.onnx`` or ``.pt2``.
+        path: the file of the weights; the program's suffix is ``.onnx`` or ``.pt2`` instead.
         kind: ``onnx`` or ``torch``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What dfkd images does: find or make a run's images again and draw their sheet."""
+"""``dfkd images``: the contact sheet of a run's images, which are found or made again."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def write_sheet(request: SheetRequest, console: Console) -> None:
     """Write the contact sheet of a run.
 
     Raises:
-        UserError: when there is no such run, or its images cannot be had, or the file is no PNG.
+        UserError: when there is no such run, its images cannot be had, or the file is no PNG.
     """
     if request.output is not None and request.output.suffix.lower() != ".png":
-        raise UserError(f"--output '{request.output}' must end in .png, which is what is written")
+        raise UserError(f"--output '{request.output}' must end in .png; the sheet is a PNG file")
     look_in(request.task_folders)
     record = Store(request.results).find(request.run_id)
     job, context = revive(

@@ -1,4 +1,4 @@
-"""What ``dfkd measure`` does: image metrics for finished runs, without training a student."""
+"""``dfkd measure``: image metrics of finished runs, without training a student."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ from methods.settings.params import nearest
 
 
 def measure_runs(request: MeasureRequest, console: Console) -> int:
-    """Measure what is not measured yet, or not so; 0 when every run that makes images has its
-    numbers.
+    """Measure the images that are not measured yet, or were measured differently.
+
+    Returns:
+        The exit code: 0 when every run that makes images has its numbers, 1 otherwise.
 
     Raises:
-        UserError: for an unknown run, suite, extractor or policy, or weights that are not here.
+        UserError: for an unknown run, suite, extractor or word of ``--overwrite``, or weights that
+            are not here.
     """
     for name in request.extractors:
         if name not in get_args(ExtractorName):
@@ -34,11 +37,13 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
                 f"there is no extractor '{name}'; {nearest(name, list(get_args(ExtractorName)))}"
             )
     if request.overwrite not in ("never", "always"):
-        raise UserError(f"--overwrite is '{request.overwrite}'; choose from: always, never")
+        raise UserError(f"--overwrite is '{request.overwrite}'; choose never or always")
     store = Store(request.results)
     chosen, damaged = records_of(request.target, store)
     for path in damaged:
-        console.print(f"skipped '{path}': it is no readable record", highlight=False, markup=False)
+        console.print(
+            f"skipped '{path}': it is not a readable record", highlight=False, markup=False
+        )
     look_in(request.task_folders)
     measuring = Measuring(request, console, _shown(chosen))
     locks = Locks(store.root)
@@ -46,7 +51,7 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
     with measuring.bars:
         runs = measuring.bars.add_task("runs", total=len(chosen))
         for record in chosen:
-            # Whichever suite's record of a run a table takes, it has the numbers.
+            # All suites' records of a run get the numbers, since a table may take any of them.
             same = [record, *(store.copies(record) if record.status in SCORED else [])]
             known = {name: q for copy in reversed(same) for name, q in copy.quality.items()}
             try:
@@ -65,7 +70,7 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
 
 
 def _add(measured: Record, copy: Record, extractors: Sequence[str], store: Store) -> None:
-    """Write what was measured into a copy of the run as it is now: others measure, too."""
+    """Write the numbers into a record of the run as it is now: other commands may measure too."""
     try:
         latest = store.read(store.path(copy.spec, copy.run_id))
     except (OSError, ValueError):
@@ -79,13 +84,13 @@ def _add(measured: Record, copy: Record, extractors: Sequence[str], store: Store
 
 
 def _shown(records: list[Record]) -> set[str]:
-    """The runs whose images a report shows: of every row, the lowest seed."""
+    """The runs whose images a report shows: the lowest seed of every row."""
     rows = [row.scored for table in tables(Scan(records=records)) for row in table.rows]
     return {min(row, key=lambda record: record.spec.seed).run_id for row in rows if row}
 
 
 def records_of(target: str, store: Store) -> tuple[list[Record], list[Path]]:
-    """The records of a suite, or the one whose id starts with ``target``; and damaged files.
+    """The records of a suite, or the one whose id starts with ``target``, and damaged files.
 
     Raises:
         UserError: when there is neither.

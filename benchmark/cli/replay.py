@@ -1,4 +1,4 @@
-"""``dfkd replay``: a record's run executed again, and compared with the record."""
+"""``dfkd replay``: the run of a record executed again and compared with the record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def replay(
     proxy_dir: Path | None = None,
     task_folders: Sequence[Path] = (),
 ) -> int:
-    """Execute a record again without any cached samples; 0 on a match, 1 on a difference."""
+    """Execute a record's run again without cached images; 0 on a match, 1 on a difference."""
     look_in(task_folders)
     record = Store(results).find(run_id)
     job, context = revive(

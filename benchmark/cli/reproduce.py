@@ -1,4 +1,4 @@
-"""What ``dfkd reproduce`` does: run the suite behind a paper's table, print both side by side."""
+"""``dfkd reproduce``: the suite of a paper's table is run, and both are printed side by side."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ COSTS_AND_QUALITY = {
     "seconds": ("seconds", "{:,.0f}"),
     "gpu_hours": ("GPU hours", "{:g}"),
 }
-"""Heading and format of what is shown as published, without a value of ours."""
+"""The heading and format of numbers that are shown as published, without a number of ours."""
 WIDE = 110
-"""Columns of a terminal that has room for them."""
+"""The columns that a terminal must have to show them."""
 LEGEND = {
-    "agrees": "the published number lies in the 95 % prediction interval of as many further runs "
-    "of ours as are behind it",
-    "differs": "it lies outside",
-    "budgets differ": "our runs do not follow the paper's schedule, and are not comparable",
-    "not comparable": "something else differs, as named below",
-    "insufficient seeds": "these runs cannot tell",
-    "not run": "no such record at this budget",
+    "agrees": "the published number lies in the 95 % prediction interval for the mean of as many "
+    "further runs of ours as it is a mean of",
+    "differs": "the published number lies outside that interval",
+    "budgets differ": "our runs do not follow the paper's schedule, so they are not comparable",
+    "not comparable": "something else differs, as said below",
+    "insufficient seeds": "there are too few runs to tell",
+    "not run": "there is no such record at this budget",
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of ``dfkd reproduce`` that decide what is run, and where."""
+    """The options of ``dfkd reproduce`` that say what is run and where."""
 
     budget: str | None
     task: str | None
@@ -67,7 +67,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A published table, what runs it, and where the records are."""
+    """A published table and the folder of our records."""
 
     name: str
     paper: Paper
@@ -99,7 +99,7 @@ class Reproduction:
         suite = _suite(self.name, self.table)
         if not suite:
             raise UserError(
-                f"no suite runs '{self.name}'; --no-run compares it with the records there are"
+                f"no suite runs '{self.name}'; compare it with the records that are there: --no-run"
             )
         from benchmark.cli import run as commands
 
@@ -119,7 +119,7 @@ class Reproduction:
         return code
 
     def show(self, budget: str | None, console: Console) -> None:
-        """Print the table beside the records, of ``budget`` or of the one that has most."""
+        """Print the table beside our records of a budget; by default the one with most records."""
         store = Store.existing(self.results)
         known = {name for task in all_tasks() for name in get_task(task).budgets}
         if budget is not None and budget not in known:
@@ -147,7 +147,7 @@ def listing(console: Console) -> None:
             escape(", ".join(dict.fromkeys(pair.dataset for pair in table.pairs))),
         )
     console.print(drawn)
-    console.print("Put one beside our records with: dfkd reproduce NAME --no-run", highlight=False)
+    console.print("Compare one with our records: dfkd reproduce NAME --no-run", highlight=False)
 
 
 def _suite(name: str, table: PublishedTable) -> str:
@@ -161,7 +161,9 @@ def _print(
     budget: str,
     console: Console,
 ) -> None:
-    console.print(f"[bold]{escape(f'{paper.short}, {table.title}, beside budget {budget}')}[/bold]")
+    console.print(
+        f"[bold]{escape(f'{paper.short}, {table.title}, and our budget {budget}')}[/bold]"
+    )
     reasons: dict[str, int] = {}
     for pair in compared:
         for row in pair.rows:
@@ -173,26 +175,26 @@ def _print(
 
 
 def _numbers(pair: Pair) -> list[str]:
-    """What is published of a pair, in order."""
+    """The names of the numbers that are published of a pair, in order."""
     return list(dict.fromkeys(name for result in pair.results for name in result.numbers))
 
 
 def _hidden(compared: list[PairComparison], width: int) -> list[str]:
-    """Which columns a narrow terminal does not show, and how to see them."""
+    """The note on the columns that a narrow terminal does not show."""
     names = dict.fromkeys(name for own in compared for name in _numbers(own.pair))
     headings = [COSTS_AND_QUALITY[name][0] for name in names if name not in SCORES]
     if width >= WIDE or not headings:
         return []
     return [
-        f"Not shown in {width} columns: {', '.join(headings)}, as published; a wider terminal "
-        "(COLUMNS=140) shows them."
+        f"Not shown in {width} columns: {', '.join(headings)}, as published; use a wider terminal "
+        "(COLUMNS=140)."
     ]
 
 
 def _drawn(compared: PairComparison, reasons: dict[str, int], width: int) -> RichTable:
     pair = compared.pair
     scores = [name for name in _numbers(pair) if name in SCORES]
-    # Numbers that are printed and never compared have to yield on a narrow terminal.
+    # A narrow terminal does not show the numbers that are printed and never compared.
     others = [name for name in _numbers(pair) if name not in SCORES and width >= WIDE]
     drawn = RichTable(
         title=escape(f"{pair.dataset}: {pair.teacher} → {pair.student}"),
@@ -239,7 +241,7 @@ def _other(result: Result, metric: str) -> str:
 
 
 def _label(pair: Pair, result: Result) -> str:
-    """The method and what tells its results apart; settings they share are left out."""
+    """The method and the settings that tell its results apart."""
     alike = [other for other in pair.results if other.method == result.method]
     varied = {
         name: format_value(value)

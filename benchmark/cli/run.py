@@ -1,4 +1,4 @@
-"""``dfkd run``: from what was typed to the grid, and from its records to the printed table."""
+"""``dfkd run``: a grid prepared, executed and printed as ranked tables."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(request: RunRequest, console: Console) -> int:
     """Run what is missing, print the table, return the exit code.
 
     Raises:
-        KeyboardInterrupt: when it was stopped, or the time limit reached, with runs left to do.
+        KeyboardInterrupt: when it was stopped, or reached the time limit, with runs left to do.
     """
     deadline = None
     if request.time_limit:
@@ -42,7 +42,7 @@ def run(request: RunRequest, console: Console) -> int:
     check_cache(context.cache)
     for folder in (request.results, context.cache):
         sweep(folder)
-    keep_freed_memory()  # a teacher may have to be trained here
+    keep_freed_memory()  # teachers are trained in this process
     with stopping.on_signals(deadline, patient=False):
         training = TeacherDisplay(console)
         agenda = prepare(planned, store, context, overwrite, training.say, training.report)
@@ -57,7 +57,7 @@ def run(request: RunRequest, console: Console) -> int:
 
 
 def preview_runs(request: RunRequest, console: Console) -> int:
-    """List what would run and what is there; touch nothing."""
+    """List what would be run and what is there already; run and write nothing."""
     overwrite = parse_overwrite(request.overwrite)
     if request.time_limit:
         parse_duration(request.time_limit, "--time-limit")
@@ -88,7 +88,7 @@ def make_context(request: RunRequest) -> Context:
     """Where and how the request's runs are executed.
 
     Raises:
-        UserError: when there is no such device, or a duration is none.
+        UserError: when this machine has no such device, or a duration is not one.
     """
     device, timeout = available_device(request.device), request.run_timeout
     return Context(
@@ -107,7 +107,7 @@ def make_context(request: RunRequest) -> Context:
 
 
 def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:
-    # pandas and scipy take seconds to import, for which no run need wait.
+    # pandas and scipy take seconds to import; no run needs to wait for them.
     from benchmark.analysis.leaderboard.markdown import markdown
     from benchmark.analysis.leaderboard.tables import tables
     from benchmark.analysis.leaderboard.terminal import print_table
@@ -132,7 +132,7 @@ def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         console.print(
             f"[bold red]{len(failed)} of {len(mine)} runs failed:[/bold red] "
-            f"{escape(names)}{more}; `--overwrite failed` tries them again",
+            f"{escape(names)}{more}; run them again with --overwrite failed",
             soft_wrap=True,
         )
         return 1

@@ -1,4 +1,4 @@
-"""What ``dfkd list`` and ``dfkd show`` print."""
+"""``dfkd list`` and ``dfkd show``: what there is, and one thing in detail."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from methods.base.registry import discover
 from methods.objectives.registry import OWN, discover_objectives
 from methods.settings.params import MethodParams, format_value, nearest
 
-OWN_TITLE = "The method's own: Hinton's KD, or its labels"
+OWN_TITLE = "The method's own objective: Hinton's KD, or cross-entropy with labels"
 
 
 def overview(
     console: Console, method_folders: Sequence[Path], task_folders: Sequence[Path] = ()
 ) -> None:
-    """Tasks, methods, objectives and suites, a line each."""
+    """Print all tasks, methods, objectives and suites, a line each."""
     look_in(task_folders)
     tasks = _table("Tasks", "task", "data", "teacher → student", "budgets")
     for name in sorted(all_tasks()):
@@ -60,7 +60,7 @@ def overview(
         suites.add_row(name, str(runs), suite.description)
     for table in (tasks, methods, objectives, suites):
         console.print(table)
-    console.print("Look closer with: dfkd show NAME", highlight=False)
+    console.print("Show one in detail: dfkd show NAME", highlight=False)
 
 
 def page(
@@ -70,10 +70,10 @@ def page(
     method_folders: Sequence[Path],
     task_folders: Sequence[Path] = (),
 ) -> None:
-    """Show whatever is called ``name``.
+    """Print the method, objective, task, suite or record that is called ``name``.
 
     Raises:
-        UserError: when nothing is, with the nearest name.
+        UserError: when nothing is called so; it names the nearest name.
     """
     look_in(task_folders)
     methods, objectives = discover(method_folders), discover_objectives()
@@ -116,7 +116,7 @@ def _objective(cls: type[TransferObjective], console: Console) -> None:
 
 def _parameters(params: type[MethodParams], option: str, console: Console) -> None:
     if not params.model_fields:
-        console.print("It has no parameters.")
+        console.print("There are no parameters.")
         return
     title = f"Parameters ({option} name=value)"
     table = _table(title, "name", "default", "tuning range", "meaning")
@@ -172,7 +172,7 @@ def _suite(name: str, console: Console) -> None:
     for number, values in suite.budget_axes.items():
         console.print(f"{number} of the budget: {', '.join(map(str, values))}", highlight=False)
     if suite.draws:
-        console.print(f"{suite.draws} random draws from every method's tuning ranges, beside:")
+        console.print(f"{suite.draws} random settings of every method from its tuning ranges, and:")
     for entry in suite.methods:
         for variant in entry.variants():
             settings = ", ".join(f"{key}={format_value(value)}" for key, value in variant.items())
@@ -242,10 +242,13 @@ def _assignments(params: Mapping[str, Any]) -> str:
 
 
 def _classes(info: SegmentationInfo) -> Table:
-    """IoU of every class, the share of its pixels found, the class most mistaken for it; and how
-    frequent it is in the test images and, to the teacher, in those the student learnt from."""
+    """Every class: its IoU, the share of its pixels found, the class they are mostly mistaken for.
+
+    The last columns are its share of the test images' pixels and, as the teacher labels them, of
+    the pixels of the images that the student learnt from.
+    """
     table = _table(
-        "Classes", "class", "IoU", "pixels", "found", "else mostly taken for", "share", "of samples"
+        "Classes", "class", "IoU", "pixels", "found", "mostly mistaken for", "share", "of samples"
     )
     samples: Sequence[float | None] = info.sample_shares or [None] * len(info.classes)
     for index, (name, iou) in enumerate(zip(info.classes, info.per_class_iou, strict=True)):
@@ -267,7 +270,7 @@ def _picture(run_id: str, console: Console) -> None:
     if path.is_file():
         console.print(f"Picture: {escape(str(path))}", highlight=False, soft_wrap=True)
     else:
-        console.print("Its picture is not in this cache; a replay draws it.", highlight=False)
+        console.print("Its picture is not in this cache; dfkd replay draws it.", highlight=False)
 
 
 def _table(title: str, *columns: str) -> Table:

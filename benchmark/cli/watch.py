@@ -1,4 +1,4 @@
-"""``dfkd watch``: the ranked tables while a grid runs, from any terminal that sees the records."""
+"""``dfkd watch``: the ranked tables while a grid runs, in any terminal that sees the records."""
 
 from __future__ import annotations
 
@@ -36,26 +36,24 @@ class WatchedStore(Store):
 
 
 def watch(results: Path, suite: str | None, every: float, once: bool, console: Console) -> None:
-    """Show the tables, again and again until Ctrl-C.
+    """Show the tables again and again until Ctrl-C.
 
     Args:
-        results: folder of the records.
-        suite: only its runs; all when None.
-        every: seconds between two looks.
-        once: print them a single time instead.
-        console: where to.
+        results: the folder of the records.
+        suite: the suite whose runs are shown; None for all runs.
+        every: seconds between two readings of the folder.
+        once: print the tables a single time instead.
+        console: where the tables are printed.
 
     Raises:
-        UserError: when there is no such folder, or nothing of the suite in it.
+        UserError: when there is no such folder, or no run of the suite in it.
     """
     store = WatchedStore.existing(results)
     if suite is not None:
         scan = store.scan()
         names = sorted({record.spec.suite for record in scan.records} | scan.planned.keys())
         if suite not in names:
-            raise UserError(
-                f"'{results}' has nothing of a suite '{suite}'; {nearest(suite, names)}"
-            )
+            raise UserError(f"'{results}' has no run of a suite '{suite}'; {nearest(suite, names)}")
     if once:
         console.print(view(store.scan(), suite))
         return
@@ -69,7 +67,7 @@ def watch(results: Path, suite: str | None, every: float, once: bool, console: C
 
 
 def view(scan: Scan, suite: str | None) -> RenderableType:
-    """How far the runs are, and their tables: the one that changed last comes first."""
+    """How many runs are done, and their tables; the table that changed last comes first."""
     records = [r for r in scan.records if suite in (None, r.spec.suite)]
     planned = {name: runs for name, runs in scan.planned.items() if suite in (None, name)}
     own = Scan(records, planned=planned)

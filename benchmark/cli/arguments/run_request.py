@@ -1,4 +1,4 @@
-"""What is typed after ``dfkd run``. Imports no torch."""
+"""The arguments of ``dfkd run`` as they are typed, and the parsing of single ones."""
 
 from __future__ import annotations
 

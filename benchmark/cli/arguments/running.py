@@ -204,9 +204,7 @@ def reproduce(
         reproducing.listing(console)
         return
     if name is None:
-        raise UserError(
-            "the name of a published table is missing; `dfkd reproduce --list` lists them"
-        )
+        raise UserError("give a published table; `dfkd reproduce --list` names them")
     wanted = reproducing.Reproduction.of(name, results, task)
     if no_run:
         of_runs = {

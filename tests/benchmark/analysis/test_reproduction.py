@@ -286,7 +286,7 @@ def test_a_table_is_printed_beside_the_records(results: Path) -> None:
     (teacher, *_) = [line for line in lines if line.strip().startswith("teacher")]
     assert teacher.split() == ["teacher", "97.50", "97.94"]
     assert "not run" in done.output
-    assert "beside budget paper" in done.output
+    assert "and our budget paper" in done.output
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_options_of_runs_are_refused_without_runs(results: Path, option: tuple[s
 def test_a_narrow_terminal_says_which_columns_it_does_not_show(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = "IS, FID, LPIPS, as published; a wider terminal (COLUMNS=140) shows them"
+    note = "IS, FID, LPIPS, as published; use a wider terminal (COLUMNS=140)"
     for width, said in ((WIDE, False), (80, True)):
         monkeypatch.setattr(program.console, "width", width)
         output = " ".join(
@@ -343,7 +343,7 @@ def test_without_no_run_the_suite_is_run_first(
     (request,) = asked
     wanted = (request.suite, request.budget, request.seeds, request.results)
     assert wanted == ("dafl-mnist", "cpu", "0-1", results)
-    assert "DAFL, Table 1, beside budget cpu" in done.output
+    assert "DAFL, Table 1, and our budget cpu" in done.output
 
 
 def test_a_table_can_be_run_on_the_papers_own_task_in_place_of_its_stand_in(
@@ -359,7 +359,7 @@ def test_a_table_can_be_run_on_the_papers_own_task_in_place_of_its_stand_in(
     done = reproduce("degan-table1", "--task", "camvid", "--budget", "paper", "--results", results)
     assert done.exit_code == 0
     assert set(tasks) == {"camvid"}
-    assert "beside budget paper" in done.output
+    assert "and our budget paper" in done.output
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_table_can_be_run_on_the_papers_own_task_in_place_of_its_stand_in(
     [
         (("rdskd-tabel2",), "no published table 'rdskd-tabel2'; did you mean 'rdskd-table2'?"),
         (("rdskd-table2", "--task", "mnits"), "has no task 'mnits'; did you mean 'mnist'?"),
-        (("cmi-cifar10",), "no suite runs 'cmi-cifar10'; --no-run compares"),
+        (("cmi-cifar10",), "no suite runs 'cmi-cifar10'; compare it"),
         ((), "`dfkd reproduce --list` names them"),
     ],
 )

@@ -185,7 +185,7 @@ def test_measure_names_damaged_records(results: Path) -> None:
     Store(results).put(make_record(status="error", accuracy=None))
     done = dfkd("measure", "suite", "--results", results)
     assert done.exit_code == 1
-    assert done.output.count("it is no readable record") == 6
+    assert done.output.count("it is not a readable record") == 6
 
 
 # Files and numbers

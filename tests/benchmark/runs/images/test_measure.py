@@ -369,7 +369,7 @@ def test_how_many_images_are_judged_depends_on_the_budget(
     [
         (["measure", "nothing"], "has no suite 'nothing'"),
         (["measure", "mine", "--extractor", "incepton"], "did you mean 'inception'?"),
-        (["measure", "mine", "--overwrite", "failed"], "choose from: always, never"),
+        (["measure", "mine", "--overwrite", "failed"], "choose never or always"),
         (["image-quality"], "dfkd measure SUITE"),
         (["image-quality", "--extractor", "tsk"], "choose from: task, inception"),
         (["images", "abcd"], "no record 'abcd'"),
