@@ -1,4 +1,4 @@
-"""What a grid has to do: data read, teachers found or trained, missing records listed."""
+"""What a grid has to do: the teachers it needs, and the runs that have no record yet."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from methods.base.run import Progress
 
 @dataclass
 class Agenda:
-    """What a grid would do: the jobs to run, and the records that are already there.
+    """The jobs of a grid, and the records that are there already.
 
-    ``replaced`` are records that will be made again, by run id.
+    ``replaced`` holds the records that will be made again, by run id.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -115,7 +115,7 @@ def _prepare(
 def preview(
     planned: Sequence[PlannedRun], store: Store, context: Context, overwrite: Overwrite
 ) -> tuple[Agenda, list[str]]:
-    """What `prepare` would find, training nothing; and the tasks whose teacher is still missing."""
+    """The agenda without training anything, and the tasks whose teacher is still missing."""
     teachers: dict[str, TrainedTeacher | None] = {}
     agenda = Agenda()
     for run in planned:
@@ -141,7 +141,7 @@ def add(
     store: Store,
     overwrite: Overwrite,
 ) -> None:
-    """Sort one planned run into what is to do and what is already there."""
+    """Add one planned run to the jobs, or its record to those that are kept."""
     run_id = spec.run_id(teacher.info.checksum)
     if run_id in agenda.ids:
         return  # two entries of a suite that mean the same experiment
@@ -156,7 +156,7 @@ def add(
 
 
 def repeat(record: Record, overwrite: Overwrite) -> bool:
-    """Whether a record that is there is made again. An interrupted run always is."""
+    """Whether a record is made again; that of an interrupted run always is."""
     if overwrite == "always" or record.status == "interrupted":
         return True
     return overwrite == "failed" and record.status in FAILED

@@ -1,4 +1,4 @@
-"""Many jobs executed: every record is written the moment it exists."""
+"""The jobs of a grid executed, each record written as soon as it exists."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from benchmark.runs.job import Context
 
 
 class Display(Protocol):
-    """Whoever watches a grid while its jobs are executed."""
+    """Where a grid shows its progress."""
 
     def say(self, message: str) -> None:
-        """A sentence worth keeping."""
+        """Show a sentence, and keep it on the screen."""
 
     def report(self, run_id: str, phase: str, step: int, total: int, loss: float) -> None:
-        """Progress of one run."""
+        """Show how far one run is."""
 
     def finished(self, record: Record) -> None:
-        """A run has its record."""
+        """Show that a run has its record."""
 
 
 def run_grid(
     agenda: Agenda, store: Store, context: Context, executor: Executor, display: Display
 ) -> list[Record]:
-    """Execute what is missing; every record is written the moment it exists.
+    """Execute the jobs of an agenda and write each record as soon as it exists.
 
-    What another grid on the same folder is executing is left to it, and waited for at the end;
-    what that one could not finish is executed here.
+    Jobs that another grid on the same folder is executing are left to it and waited for at the end.
+    Those that it could not finish are executed here.
 
     Returns:
         The new records, in the order in which they finished.
 
     Raises:
-        KeyboardInterrupt: after the records of finished runs are safe, when some are missing.
+        KeyboardInterrupt: when the grid was stopped; the records of finished runs are written.
     """
     specs = [(job.spec, job.teacher.info.checksum) for job in agenda.jobs]
     specs += [(record.spec, record.teacher.checksum) for record in agenda.kept]
@@ -55,7 +55,7 @@ def run_grid(
         while jobs:
             for record in executor.run(jobs, context, display.report, division.claim):
                 before = agenda.replaced.get(record.run_id)
-                # What was asked to be made again and was not made is worth no finished record.
+                # An interrupted repetition does not replace the record of a finished run.
                 if not (record.status == "interrupted" and before and before.status in SCORED):
                     store.put(record)
                 if record.status != "interrupted":

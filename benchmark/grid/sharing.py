@@ -1,4 +1,4 @@
-"""Several grids on one results folder: which jobs are executed here, and which elsewhere."""
+"""Several grids on one results folder: which of them executes which job."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmark.runs.job import Job
 
 
 class Division:
-    """What a grid does itself, and what it leaves to others on the same folder.
+    """The jobs that a grid executes itself, and those it leaves to other grids on its folder.
 
     Args:
         store: the folder's records.
-        locks: of the same folder; a job is locked from its claim until its record is written.
-        replaced: records that were there when the grid was prepared and are to be made again, by
+        locks: locks in the same folder; a job is locked from its claim until its record is written.
+        replaced: the records that were there when the grid was prepared and are made again, by
             run id.
-        found: told of records that others have made since.
+        found: called with each record that another grid has made since.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Division:
         self._replaced = replaced
         self._found = found
         self.left: list[Job] = []
-        """Jobs that others are executing."""
+        """The jobs that other grids are executing."""
         self._taken_over: set[str] = set()
 
     def claim(self, job: Job) -> bool:
-        """Lock a job, unless somebody else is executing it or has made its record meanwhile."""
+        """Lock a job, unless another grid is executing it or has made its record meanwhile."""
         if job.run_id in self._taken_over:
             self._taken_over.remove(job.run_id)
             return True
@@ -55,11 +55,11 @@ class Division:
         return False
 
     def wait(self) -> list[Job]:
-        """Wait for the others, and give what they could not finish, to be claimed once more.
+        """Wait for the other grids, and return the jobs that they could not finish.
 
         Returns:
-            Nothing when they have finished all; else the jobs that are left, the first of which
-            nobody is executing any more. Or all of them, when a stop was requested.
+            No job when the others have finished all. Otherwise the jobs that are left, of which
+            the first is locked for this grid; or all of them when a stop was requested.
         """
         while self.left:
             jobs, self.left = self.left, []

@@ -1,1 +1,1 @@
-"""Where the runs of a grid are executed."""
+"""Where jobs are executed: this process or several (`local`), or a Ray cluster (`ray_cluster`)."""

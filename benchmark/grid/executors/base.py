@@ -1,4 +1,4 @@
-"""The interface of an executor: jobs in, records out, in whatever order they finish."""
+"""The interface of an executor: jobs in, records out, in the order in which they finish."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ from benchmark.tasks.registry import get_task
 from methods.base.registry import discover
 
 Report = Callable[[str, str, int, int, float], None]
-"""Called with run id, phase, step, total and loss."""
+"""The callback for the progress of a run: run id, phase, step, total and loss."""
 
 Claim = Callable[[Job], bool]
-"""Asked right before a job is started; where it answers no, somebody else has the job."""
+"""The question right before a job is started; the answer is no if another grid has the job."""
 
 
 def everything(job: Job) -> bool:
-    """The claim of somebody who is alone."""
+    """The claim of a grid that is alone on its folder."""
     return True
 
 
 class Executor(Protocol):
-    """Runs jobs. The caller writes the records; an executor never touches the results folder."""
+    """Runs jobs. The caller writes the records: an executor never touches the results folder."""
 
     def run(
         self, jobs: Sequence[Job], context: Context, report: Report, claim: Claim = everything
     ) -> Iterator[Record]:
         """Yield a record for every job that was started, as it finishes.
 
-        Once `benchmark.machine.stopping.requested`, nothing is started any more, and what is in
-        flight is yielded as ``interrupted`` when it has come to a step it can go on from.
+        After a stop was requested (`benchmark.machine.stopping`), no job is started any more. A run
+        in progress yields an ``interrupted`` record at the next step from which it can go on.
 
-        Closing the iterator, or KeyboardInterrupt inside it, stops everything at once.
+        Closing the iterator, or a KeyboardInterrupt inside it, stops all runs at once.
+
+        Args:
+            jobs: what to run, in this order.
+            context: where and how.
+            report: called with the progress of the runs.
+            claim: asked right before each job is started.
 
         Raises:
             KeyboardInterrupt: at the end, when jobs were left or interrupted.
@@ -43,7 +49,7 @@ class Executor(Protocol):
 
 
 def unfinished(job: Job, context: Context, status: Status, reason: str) -> Record:
-    """The record of a run whose process cannot write one any more."""
+    """The record of a run whose process can no longer make one."""
     method = discover(context.method_folders)[job.spec.method]
     task = get_task(job.spec.task)
     return to_record(job, task, context, method, status, reason)

@@ -1,7 +1,7 @@
-"""The process that workers are forked from. Importable without torch.
+"""The process that workers are forked from. This module imports no torch.
 
-It imports torch and what else a worker needs while the command itself does: a worker is there in
-a tenth of a second then, not after the two or three that the import takes on busy cores.
+That process imports torch, and all else a worker needs, while the command itself does the same. A
+worker then starts in a tenth of a second instead of the two or three seconds of the imports.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 def get_ready() -> None:
-    """Start it, if it does not run yet; it goes when this process does."""
+    """Start the process, if it does not run yet; it ends with this process."""
     if CAN_FORK:
         context().set_forkserver_preload(["benchmark.grid.executors.workers", "benchmark.cli"])
         forkserver.ensure_running()
 
 
 def context() -> ForkServerContext | SpawnContext:
-    """What workers are started with; where none can be forked, each imports anew."""
+    """What workers are started with; where they cannot be forked, each imports everything anew."""
     if CAN_FORK:
         return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""This machine: in this process, or in several."""
+"""Runs on this machine: one after the other in this process, or several at once in others."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def on_this_machine(
 
 
 class InProcess:
-    """One run after the other in this process.
+    """Executes one run after the other in this process.
 
-    When one has run out of memory, those after it get a process of their own.
+    After a run that was out of memory, the remaining runs are executed in another process.
     """
 
     def run(
@@ -78,12 +78,12 @@ class InProcess:
 
 
 class Processes:
-    """Several runs at once, each in a process with the context's number of threads.
+    """Executes several runs at once, each in a process with the context's number of threads.
 
-    A process goes on to the next run unless the last one ran out of memory, hung or died.
+    A process takes the next run, unless its last run was out of memory, did not end or died.
 
     Args:
-        count: number of processes.
+        count: the number of processes.
     """
 
     def __init__(self, count: int) -> None:
@@ -124,7 +124,7 @@ class Processes:
                             idle.append(worker)
                         if record.status == "interrupted":
                             interrupted = True
-                            # The worker was sent a signal, and knows no more.
+                            # The worker was sent a signal and does not know the reason.
                             reason = stopping.requested() or record.reason
                             record = record.model_copy(update={"reason": reason})
                         yield record

@@ -1,8 +1,8 @@
-"""A Ray cluster: a task a run, on whichever node has room for it.
+"""Runs on a Ray cluster: each run is a task on a node that has room for it.
 
-Teachers and data go through the object store once, records come back: nodes need this package, and
-neither the datasets nor a common file system. Ray starts a run again when its worker or its node
-dies; a run that fails by itself comes back as a record like any other.
+Teachers and data travel through Ray's object store once, and the records come back. The nodes need
+this package, and neither the datasets nor a common file system. Ray starts a run again when its
+worker or its node dies; a run that fails by itself comes back as a record like any other.
 """
 
 from __future__ import annotations
@@ -39,20 +39,21 @@ from methods.base.registry import discover
 
 POLL_SECONDS = 0.5
 EVENT_SECONDS = 1.0
-"""A run says at most so often how far it is: what it says travels to the driver."""
+"""The least time between two progress reports of a run, which travel to the driver."""
 
 OVERDUE = "overdue"
 """"Phase" of a run that has taken longer than it may, and is ended by the driver."""
 
 
 class RayCluster:
-    """Runs jobs as Ray tasks.
+    """Executes jobs as Ray tasks.
 
     Args:
-        address: of a running cluster, as ``ray.init`` takes it; None starts one on this machine.
-        cpus_per_run: CPUs a run reserves, and its threads.
-        gpus_per_run: GPUs a run reserves; a fraction packs several onto one. Runs compute on a GPU
-            if it is not 0.
+        address: the address of a running cluster, as ``ray.init`` takes it; None starts one on
+            this machine.
+        cpus_per_run: the CPUs a run reserves, and its threads.
+        gpus_per_run: the GPUs a run reserves; a fraction packs several runs onto one GPU. Runs
+            compute on a GPU if it is not 0.
         retries: how often a run is started again after its worker died.
     """
 
@@ -67,7 +68,7 @@ class RayCluster:
     def run(
         self, jobs: Sequence[Job], context: Context, report: Report, claim: Claim = everything
     ) -> Iterator[Record]:
-        """See `Executor.run`. What is in flight is not waited for when the grid is stopped."""
+        """See `Executor.run`; runs in progress are not waited for when the grid is stopped."""
         ray = import_ray()
         # Ray would report to its makers that it was used.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -84,7 +85,7 @@ class RayCluster:
                 ray.shutdown()
 
     def check_room(self, ray: Any) -> None:
-        """Refuse what fits no node, and would wait for ever; a cluster elsewhere may yet grow.
+        """Refuse runs that fit no node and would wait for ever; a cluster elsewhere may yet grow.
 
         Raises:
             UserError: when a run asks for more than this machine has.
@@ -122,7 +123,7 @@ class RayCluster:
 
 
 def import_ray() -> Any:
-    """The module.
+    """Ray, imported.
 
     Raises:
         UserError: when it is not installed.
@@ -139,7 +140,7 @@ def import_ray() -> Any:
 
 @dataclass(frozen=True)
 class Parcel:
-    """A job as it travels. What is large is in the object store, as a reference."""
+    """A job as it travels; large values are references into the object store."""
 
     job: Job
     context: Context
@@ -206,7 +207,7 @@ class _Flights:
             raise KeyboardInterrupt
 
     def _room(self) -> int:
-        """Tasks to have in flight: what the cluster holds, and as many to be ready next."""
+        """How many tasks to submit: as many as the cluster holds, and as many again to wait."""
         has = self.ray.cluster_resources()
         slots = has.get("CPU", 0) // self.cluster.cpus_per_run
         if self.cluster.gpus_per_run:
@@ -232,7 +233,7 @@ class _Flights:
         )
 
     def _metadata(self, job: Job) -> Any:
-        """The teacher's metadata, which the grid collected when it was prepared."""
+        """The teacher's metadata, which were collected when the grid was prepared."""
         name = f"metadata of {job.teacher.info.checksum}"
         if name not in self._shipped:
             task, context = get_task(job.spec.task), self.context
@@ -250,7 +251,7 @@ class _Flights:
         try:
             events = self.ray.get(self._board.take.remote(), timeout=10 * POLL_SECONDS)
         except self.ray.exceptions.RayError:
-            return  # progress is worth no more than that
+            return  # progress is not worth an error
         for event in events:
             if event[1] == OVERDUE:
                 self._overdue.add(event[0])
@@ -275,23 +276,26 @@ class _Flights:
 
 
 class Board:
-    """Where runs say how far they are; an actor on the driver's node."""
+    """The progress reports of all runs; an actor on the driver's node."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, int, int, float]] = []
 
     def put(self, event: tuple[str, str, int, int, float]) -> None:
-        """Say something."""
+        """Add a report."""
         self.events.append(event)
 
     def take(self) -> list[tuple[str, str, int, int, float]]:
-        """What was said since."""
+        """The reports since the last call."""
         events, self.events = self.events, []
         return events
 
 
 def work(parcels: list[Parcel], board: Any) -> Record:
-    """Execute a job on a node. In a list, so that Ray does not fetch what the node has already."""
+    """Execute a job on a node.
+
+    The parcel travels in a list, so that Ray does not fetch references that the node has already.
+    """
     (parcel,) = parcels
     job = replace(parcel.job, teacher=replace(parcel.job.teacher, weights=fetch(parcel.teacher)))
     loaded.handed_data[job.spec.task] = fetch(parcel.data)
@@ -306,7 +310,7 @@ def work(parcels: list[Parcel], board: Any) -> Record:
         context = replace(context, device=device.type, precision=pick_precision(device))
     context = replace(context, cache=cache, teacher_folders=(cache / "teachers",))
     speaker = _Speaker(job.run_id, board)
-    # Only the worker knows when it began: Ray may have put the run elsewhere in the meantime.
+    # Only the worker knows when the run began: Ray may have moved it to another node.
     alarm = threading.Timer(context.run_timeout or 0.0, speaker, (OVERDUE, 0, 0, 0.0))
     alarm.daemon = True
     if context.run_timeout is not None:
@@ -318,7 +322,7 @@ def work(parcels: list[Parcel], board: Any) -> Record:
 
 
 class _Speaker:
-    """Says on the board how far a run is, now and then."""
+    """Reports now and then to the board how far a run is."""
 
     def __init__(self, run_id: str, board: Any) -> None:
         self._run_id = run_id
@@ -338,7 +342,7 @@ _fetched: dict[str, Any] = {}
 
 
 def fetch(reference: Any) -> Any:
-    """What a reference stands for, fetched once per process."""
+    """The value of a reference, fetched once per process."""
     import ray
 
     name = reference.hex()

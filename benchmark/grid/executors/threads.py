@@ -1,7 +1,7 @@
-"""How many threads a run gets: measured once per machine, never more than there are.
+"""The number of threads of a run: measured once per machine, never more than there are cores.
 
-The number of threads decides the order of sums, and so the last bits of a result; the choice is
-therefore kept in the cache, and a machine does not change its mind.
+The number of threads decides the order of sums, and so the last bits of a result. The choice is
+therefore kept in the cache, so that it stays the same on a machine.
 """
 
 from __future__ import annotations
@@ -23,28 +23,34 @@ from methods.networks.generators import UpsamplingGenerator
 
 GIB = 1 << 30
 MEMORY_A_RUN = 6 * GIB
-"""More than any run at a `cpu` budget has held, with its data: 5.6 GiB, metadata on photographs."""
+"""More than any run at the budget `cpu` has held: 5.6 GiB, by `metadata` on photographs."""
 
 WORTH = 0.9
-"""More threads must bring the time down to this share of the fewer ones' to be used."""
+"""More threads are used if the time falls to this share of the time with fewer threads."""
 
 
 def runs_at_once(runs: int, cores: int, memory: int, threads: int = 1) -> int:
-    """Processes for ``runs`` runs on the CPU: as many as cores and memory allow.
+    """How many processes for ``runs`` runs on the CPU: as many as cores and memory allow.
 
-    One thread each is the best use of cores: small networks do not fill several. Threads decide
-    the last bits of a result, so that more of them, if asked for, mean fewer processes.
+    One thread each is the best use of the cores, because small networks do not fill several. If
+    more threads are asked for, there are fewer processes.
+
+    Args:
+        runs: how many runs there are.
+        cores: how many cores may be used.
+        memory: bytes of memory that may be used.
+        threads: threads of each run.
     """
     return max(1, min(runs, cores // threads, memory // MEMORY_A_RUN))
 
 
 def best_threads(limit: int, cache: Path, measure: Callable[[int], float] | None = None) -> int:
-    """Threads for one run, at most ``limit``; measured the first time and then remembered.
+    """Threads for one run, at most ``limit``; measured the first time and kept.
 
     Args:
-        limit: what is to be had.
-        cache: where the choice is kept.
-        measure: seconds of a representative piece of work with that many threads.
+        limit: how many threads there are.
+        cache: the folder in which the choice is kept.
+        measure: seconds of a representative piece of work with a number of threads.
     """
     if limit <= 1:
         return 1
@@ -76,7 +82,7 @@ def _fewest_that_do(limit: int, measure: Callable[[int], float]) -> int:
 
 
 def seconds_of_work(threads: int) -> float:
-    """One generator step and ten student steps, as in the `cpu` budget of MNIST."""
+    """Seconds of one generator step and ten student steps, as in the `cpu` budget of MNIST."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -1,4 +1,4 @@
-"""Processes that execute jobs, each with a pipe of its own: none can harm another."""
+"""Processes that execute jobs, each with a pipe of its own, so that none can harm another."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class Worker:
         forks.get_ready()
         start = forks.context()
         self.connection, theirs = start.Pipe()
-        # The process it is forked from may be older than a change of the environment.
+        # The process it is forked from may have started before a change of the environment.
         self._process = start.Process(target=_serve, args=(theirs, dict(os.environ)))
         self._process.start()
         theirs.close()
 
     def start(self, job: Job, context: Context) -> None:
-        """Give it a job, which `read` sends when it is ready: weights do not fit into a pipe."""
+        """Give it a job; `read` sends it when the worker is ready: weights do not fit a pipe."""
         self.job, self.context, self._started = job, context, math.inf
 
     def read(self, report: Report) -> Record | None:
-        """Pass on what it has to say; the record, if there is one now."""
+        """Pass on its progress reports, and return its record if there is one now."""
         try:
             while self.connection.poll():
                 message: Event | Record | None = self.connection.recv()
@@ -78,7 +78,7 @@ class Worker:
         return self._process.is_alive()
 
     def ask_to_stop(self) -> None:
-        """Its run stops at the next step it can go on from."""
+        """Ask its run to stop at the next step from which it can go on."""
         self._process.terminate()
 
     def kill(self) -> None:
@@ -98,7 +98,7 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
         try:
             connection.send(message)
         except OSError:
-            os._exit(1)  # nobody is left who would write the record
+            os._exit(1)  # the parent is gone, so nobody would write the record
 
     while True:
         send(None)  # ready
@@ -111,7 +111,7 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
 
 
 class _Progress:
-    """Sends a run's progress."""
+    """Sends the progress of a run to the parent."""
 
     def __init__(self, run_id: str, send: Callable[[Event], None]) -> None:
         self._run_id = run_id
