@@ -1,4 +1,4 @@
-"""How good a student is: snapshots while the method runs, test data only when it has returned."""
+"""How good a student is: snapshots are taken while it is trained, and tested afterwards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from methods.networks.predictions import accuracy, predictions
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a record says of a finished student."""
+    """The status, reason and scores of a finished student."""
 
     status: Status
     reason: str
@@ -31,14 +31,15 @@ class Verdict:
 
 
 class Checkpoints:
-    """Snapshots of the student, to be evaluated when the method is done.
+    """Snapshots of the student, which are evaluated when the method is done.
 
-    Agreement with the teacher (the share of images, or pixels, that both label alike) is measured
-    at once, on images the student is not trained on; it needs no real data. Where those change
-    while it learns, earlier students are measured again in the end, all on the last images.
+    Agreement with the teacher is the share of images, or pixels, that both label alike. It is
+    measured at once, on images that the student is not trained on, and needs no real data. If these
+    images change while the student learns, earlier snapshots are measured again at the end, so that
+    all are measured on the same images.
 
     Args:
-        teacher: the bare network: the harness's questions are not the method's queries.
+        teacher: the bare network, so that the method's queries are not counted here.
         run: gives the budget and the random stream.
     """
 
@@ -49,14 +50,14 @@ class Checkpoints:
         self.run = run
         self.steps: list[int] = []
         self.agreement: list[float] = []
-        """As measured at the time; `comparable_agreement` is what students are compared by."""
+        """Agreement as measured at the time; `comparable_agreement` compares snapshots."""
         self.same_since = 0
-        """The first of the snapshots whose agreement was measured on `images`."""
+        """The index of the first snapshot whose agreement was measured on `images`."""
         self.states: list[dict[str, Tensor]] = []
         self.images: Tensor | None = None
-        """Those that agreement was last measured on."""
+        """The images on which agreement was measured last."""
         self.examples: tuple[Tensor, Tensor] | None = None
-        """A few of them, and what the teacher says of them."""
+        """A few of these images and the teacher's labels of them."""
         self._reference: tuple[SampleSource, Tensor, Tensor] | None = None
 
     def take(self, student: nn.Module, step: int, samples: SampleSource) -> None:
@@ -75,10 +76,10 @@ class Checkpoints:
             )
 
     def comparable_agreement(self, network: nn.Module) -> list[float]:
-        """Agreement of every snapshot on one and the same images, those of the last.
+        """The agreement of every snapshot on the same images, those of the last snapshot.
 
         Args:
-            network: of the students' kind; its weights are lost.
+            network: a network of the student's architecture; its weights are overwritten.
         """
         stale = self.states[: self.same_since]
         if not stale:
@@ -92,7 +93,7 @@ class Checkpoints:
         return again + self.agreement[self.same_since :]
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the snapshots themselves, which are kept one by one."""
+        """The state without the weights of the snapshots, which are kept one by one."""
         return {
             "steps": list(self.steps),
             "agreement": list(self.agreement),
@@ -102,10 +103,10 @@ class Checkpoints:
         }
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        """What `state_dict` said, with the snapshots as ``states``."""
+        """Restore what `state_dict` returned; the weights of the snapshots are its ``states``."""
         device = self.run.device
         self.steps, self.agreement = state["steps"], state["agreement"]
-        # States of older versions do not say since when.
+        # States of older versions do not have `same_since`.
         self.same_since = state.get("same_since", max(0, len(self.steps) - 1))
         self.states, self.examples = state["states"], state["examples"]
         self.images = None if state["images"] is None else state["images"].to(device)
@@ -124,13 +125,13 @@ class Checkpoints:
 def evaluate(
     task: Task, student: nn.Module, checkpoints: Checkpoints, run: Run, test: Split
 ) -> Verdict:
-    """Test the returned student (the headline) and every snapshot of it."""
+    """Test the returned student, which gives the headline number, and every snapshot."""
     exam, metric = exam_of(task, test, run.device), task.metric
     scores = exam.measure(student)
     final = scores.metrics[metric]
     if checkpoints.steps:
         curve = []
-        # Of the student's own kind, which an objective may have rebuilt.
+        # A copy of the student, because an objective may have rebuilt its network.
         snapshot = copy.deepcopy(student)
         for state in checkpoints.states:
             snapshot.load_state_dict(state)
@@ -139,7 +140,7 @@ def evaluate(
         steps = [float(step) for step in checkpoints.steps]
         run.curves[f"evaluation/{metric}"] = {"step": steps, "value": curve}
         run.curves["evaluation/agreement"] = {"step": steps, "value": agreement}
-        # Of equally good checkpoints the latest, as a user without test data would choose.
+        # The latest of equally good checkpoints, as a user without test data would choose.
         chosen = max(range(len(curve)), key=lambda i: (agreement[i], i))
         scores.metrics.update(
             {

@@ -1,4 +1,4 @@
-"""What an exception that ended a run is called, and what a record says of it."""
+"""The status and the reason that a record gives for an exception."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from benchmark.records.record import Status
 
 
 def failure(error: BaseException) -> Status:
-    """The status of a run that this error ended."""
+    """The status of a run that this exception ended."""
     return "out_of_memory" if is_out_of_memory(error) else "error"
 
 
 EXHAUSTED = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How a RuntimeError of torch's CPU allocator, or of a CUDA library, says that memory ran out."""
+"""Words by which torch's CPU allocator and CUDA's libraries say that memory ran out."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out."""
+    """Whether the exception says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)

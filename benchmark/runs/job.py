@@ -1,4 +1,4 @@
-"""Job and context: what to run, and where."""
+"""What to run (`Job`), and where and how (`Context`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Job:
-    """A specification with what its record says about method, teacher and data."""
+    """A run to execute: its specification, and what its record says of method, teacher and data.
+
+    ``changed`` are the parameters that differ from the method's defaults.
+    """
 
     spec: Spec
     run_id: str
@@ -47,10 +50,10 @@ class Job:
 
 
 def proxy_checksum(method: type[Method], task: str, context: Context) -> str:
-    """Identity of the proxy images a method will see on a task; empty when it sees none.
+    """The checksum of the proxy images a method will see on a task; empty if it sees none.
 
     Raises:
-        DataError: when it needs them and they are missing or damaged.
+        DataError: when the method needs them and they are missing or damaged.
     """
     if Access.PROXY_IMAGES not in method.access:
         return ""

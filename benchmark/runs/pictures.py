@@ -1,7 +1,7 @@
-"""One PNG a run: what is seen, what is true, and what teacher and student make of it.
+"""One PNG for a run of segmentation: images, their true maps, and the maps of both networks.
 
-Rows hold a test image, its true map, the teacher's and the student's; then an image of the kind
-the student learnt from, with the teacher's map of it.
+Each row holds a test image, its true map, the teacher's map and the student's map; then an image
+that the student learnt from, and the teacher's map of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from methods.networks.predictions import predictions
 ROWS = 6
 HEADINGS = ("input", "ground truth", "teacher", "student", "sample", "teacher's map")
 TILE, GAP, HEADER = 128, 4, 16
-"""Pixels: the least height of an image, between two, and above all for the headings."""
+"""Pixels: the least height of an image, the gap between two, the height of the headings."""
 
 
 def keep_picture(
@@ -37,14 +37,14 @@ def keep_picture(
     student: nn.Module,
     examples: tuple[Tensor, Tensor] | None,
 ) -> None:
-    """Draw a run's picture and write it, if the cache can be written.
+    """Draw a run's picture and write it, if the file can be written.
 
     Args:
-        path: of the PNG.
+        path: the PNG file.
         task: gives the palette.
-        test: as it is stored; evenly spaced images of it are shown.
+        test: the test data as stored; evenly spaced images are shown.
         teacher: the bare network.
-        student: on the teacher's device.
+        student: the student, on the teacher's device.
         examples: normalised samples, B×C×H×W, and the teacher's maps of them, B×H×W; their
             columns are left out when there are none.
     """
@@ -57,7 +57,7 @@ def keep_picture(
         columns += [photographs(task, examples[0][:ROWS]), maps(task, examples[1][:ROWS])]
     buffer = io.BytesIO()
     sheet(columns, HEADINGS).save(buffer, "PNG")
-    # A run is not lost for want of a picture.
+    # A picture that cannot be written is no reason to lose a run.
     with contextlib.suppress(UserError):
         write_atomic(path, buffer.getvalue())
 
@@ -77,7 +77,7 @@ def maps(task: Task, labels: Tensor) -> list[Image.Image]:
 
 
 def sheet(columns: Sequence[Sequence[Image.Image]], headings: Iterable[str]) -> Image.Image:
-    """Columns of equally large pictures side by side, enlarged without smoothing when small."""
+    """Columns of pictures of one size side by side; small pictures are enlarged unsmoothed."""
     width, height = columns[0][0].size
     scale = -(-TILE // height)
     width, height = scale * width, scale * height

@@ -1,4 +1,4 @@
-"""From a record back to the job that made it, once everything it was made from is here again."""
+"""From a record back to the job that made it, and the comparison of two executions."""
 
 from __future__ import annotations
 
@@ -27,31 +27,33 @@ def revive(
     reuse_samples: bool,
     task_folders: Sequence[Path] = (),
 ) -> tuple[Job, Context]:
-    """The job of a record, and the device, precision and threads it was executed with.
+    """The job of a record, and the context with the device, precision and threads of its run.
 
     Args:
-        record: of a run.
-        results: the folder it lies in, beside which its teacher may lie.
-        data_dir: where the datasets are.
-        proxy_dir: the proxy images, if they are not the task's.
-        method_folders: more folders of methods.
-        say: told what is ignored and what takes time.
-        reuse_samples: whether images kept from an equal synthesis are taken.
-        task_folders: more folders of tasks.
+        record: the record of a run.
+        results: the folder of the record, which may hold its teacher too.
+        data_dir: the folder of the datasets.
+        proxy_dir: the folder of the proxy images, if they are not the task's.
+        method_folders: further folders of methods.
+        say: called with sentences on what is ignored and what takes time.
+        reuse_samples: whether images of an equal synthesis are taken from the cache.
+        task_folders: further folders of tasks.
 
     Raises:
-        UserError: when its method, data, proxy images or teacher are not here.
+        UserError: when the run's method, data, proxy images or teacher are not here.
     """
     spec = record.spec
     task = get_task(spec.task)
     known = discover(method_folders)
     if spec.method not in known:
-        raise UserError(f"the record's method '{spec.method}' is not here; give --methods-dir")
+        raise UserError(
+            f"the record's method '{spec.method}' is not here; give its folder: --methods-dir"
+        )
     data = dataset(task.name, data_dir)
     if data.checksum() != spec.data:
         raise UserError(
             f"the data of task '{task.name}' here ({data.checksum()}) is not the record's "
-            f"({spec.data})"
+            f"({spec.data}); give the folder of that data with --data-dir"
         )
     context = Context(
         cache=cache_dir(),
@@ -69,13 +71,13 @@ def revive(
     if proxy != spec.proxy:
         raise UserError(
             f"the proxy images here ({proxy or 'none'}) are not the record's "
-            f"({record.method.proxy or 'none'} {spec.proxy}); give theirs with --proxy-dir"
+            f"({record.method.proxy or 'none'} {spec.proxy}); give the record's with --proxy-dir"
         )
     teacher = find_teacher(task, spec.data, context.teacher_folders, say, spec.budget.name)
     if teacher is None or teacher.info.checksum != record.teacher.checksum:
         raise UserError(
-            f"the record's teacher {record.teacher.checksum} is not here: neither in the cache nor "
-            f"in '{results / 'teachers'}'"
+            f"the record's teacher {record.teacher.checksum} is not here; put it into "
+            f"'{results / 'teachers'}' or the cache"
         )
     if Access.METADATA in known[spec.method].access:
         obtain_metadata(task, data, teacher.build(task), context.teacher_folders, say)
@@ -83,11 +85,11 @@ def revive(
 
 
 def compare(record: Record, again: Record) -> list[str]:
-    """What differs between two executions; seconds and memory may."""
+    """The differences between two executions, a line each; seconds and memory may differ."""
     lines = []
     if record.status != again.status:
         lines.append(f"status: {record.status} then, {again.status} now ({again.reason})")
-    # A metric that the record has not got was not computed then, which is no difference.
+    # A metric that the record lacks was not computed at the time, which is no difference.
     for name in sorted(record.metrics):
         before, after = record.metrics.get(name), again.metrics.get(name)
         if before != after:

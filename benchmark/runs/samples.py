@@ -1,4 +1,4 @@
-"""Synthetic images kept between runs, so that ten temperatures share one generator."""
+"""Synthetic images kept between runs, so that runs at ten temperatures share one generator."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LOG = logging.getLogger(__name__)
 
 
 class SampleCache:
-    """Finds the bank of an equal synthesis, or makes and keeps it.
+    """The banks of images in the cache: that of an equal synthesis is found, or made and kept.
 
-    A bank is stored with what it cost and the curves of its making, so that a run which finds it
-    writes the record it would have written had it made it. Banks of real images are not stored.
+    A bank is stored with its costs and the curves of its making. A run that finds it writes the
+    same record as if it had made the images itself. Banks of real images are not stored.
 
     Args:
         context: where the cache is, and on what the bits depend.
@@ -74,7 +74,7 @@ class SampleCache:
         return samples
 
     def find(self) -> ImageBank | None:
-        """The bank of an equal synthesis, its costs and curves put into the run; None without."""
+        """The bank of an equal synthesis, with its costs and curves put into the run, or None."""
         if not self.stored:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Where one run is kept: its states and its snapshots."""
+"""The states and snapshots of one run, from which it goes on after an interruption."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchmark.runs.job import Context
 
 
 class RunKeeper(LoopKeeper):
-    """Keeps the states of one run's loops, and the students it has shown.
+    """Keeps the states of one run's loops and the snapshots of its student.
 
     Args:
-        context: where the cache is, how often to keep, and on what the bits depend.
-        run_id: of the run.
+        context: where the cache is, how often to keep a state, and what the bits depend on.
+        run_id: the run's id.
         code: fingerprint of what runs; a state goes on with no other code.
         snapshots: the students shown so far, which belong to the state.
     """

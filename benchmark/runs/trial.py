@@ -55,7 +55,7 @@ Result = TypeVar("Result")
 
 
 def execute(job: Job, context: Context, progress: Progress = lambda *_: None) -> Record:
-    """Run one specification. Whatever the method does becomes a record with a status."""
+    """Run one specification; whatever happens becomes a record with a status."""
     prepare_process(context)
     trial = Trial(job, get_task(job.spec.task), context, progress)
     with process_as_before():
@@ -73,7 +73,7 @@ def execute(job: Job, context: Context, progress: Progress = lambda *_: None) ->
 
 
 def prepare_process(context: Context) -> None:
-    """Tasks, threads and allocator, which belong to the process and not to a run."""
+    """Set what belongs to the process and not to a run: task folders, threads and allocator."""
     look_in(context.task_folders)
     if context.threads is not None:
         torch.set_num_threads(context.threads)
@@ -82,7 +82,7 @@ def prepare_process(context: Context) -> None:
 
 
 class Trial:
-    """One job while it runs: what the method is given, and what becomes of its student.
+    """One job while it runs: what its method is given, and what becomes of its student.
 
     Args:
         job: what to run.
@@ -133,11 +133,11 @@ class Trial:
             run.find_samples = self.sample_cache.reuse
 
     def go_on(self) -> None:
-        """Go on from where an interrupted run was, and keep where this one is."""
+        """Go on from the state of an interrupted run, and keep the states of this one."""
         self.run.keeper = RunKeeper(self.context, self.job.run_id, self.code, self.checkpoints)
 
     def conclude(self, status: Status, reason: str, student: object) -> Record:
-        """Check the teacher, evaluate the student, write the record."""
+        """Check the teacher, evaluate the student, make the record."""
         scores: Scores | None = None
         weights = self.problem.teacher.network.state_dict()
         if checksum(weights) != self.job.teacher.info.checksum:
@@ -174,7 +174,7 @@ class Trial:
         return reason
 
     def variant_metrics(self, student: nn.Module, test: Split) -> dict[str, float]:
-        """What the objective's other networks score, such as the student in integers."""
+        """The scores of the objective's other networks, such as the student in integers."""
         metrics: dict[str, float] = {}
         if self.method.transfer is None:
             return metrics
@@ -212,7 +212,7 @@ def to_record(
     run: Run | None = None,
     note: str = "",
 ) -> Record:
-    """What is kept of a run, whether it came to an end or not."""
+    """The record of a run, finished or not."""
     keep_curves = run is not None and status not in FAILED - {"diverged"}
     return Record(
         run_id=job.run_id,
@@ -249,7 +249,7 @@ def code_of(spec: Spec, method: type[Method]) -> str:
 
 
 def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Context) -> Problem:
-    """The problem as the method may see it: only the data it declared is even loaded."""
+    """The problem as the method may see it; data that it did not declare are not even loaded."""
     granted: dict[Access, Any] = {}
     if method.access & (Access.TRAIN_IMAGES | Access.TRAIN_LABELS):
         train = dataset(task.name, context.data_dir).train
@@ -294,7 +294,7 @@ handed_metadata: dict[str, ActivationRecords] = {}
 
 
 def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:
-    """Do a method's work, and turn whatever happens into a status and a reason."""
+    """Do a method's work and turn whatever happens into a status and a reason."""
     try:
         with process_as_before():
             if reason := trial.unsupported():
@@ -309,7 +309,7 @@ def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Resu
 
 
 def stored_kib(network: nn.Module) -> float:
-    """Size of a network's weights and buffers as torch stores them, in KiB."""
+    """The size of a network's weights and buffers as torch stores them, in KiB."""
     file = io.BytesIO()
     torch.save(network.state_dict(), file)
     return len(file.getbuffer()) / 1024
@@ -328,7 +328,7 @@ def ledger_info(ledger: Ledger) -> LedgerInfo:
 
 
 def rounded(curves: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
-    """Curves to seven significant digits, which is what float32 holds."""
+    """Curves rounded to seven significant digits, which is what float32 holds."""
     return {
         name: {axis: [float(f"{value:.7g}") for value in values] for axis, values in curve.items()}
         for name, curve in curves.items()

@@ -1,4 +1,4 @@
-"""The images of a finished run: found where they were kept, or made again, bit for bit."""
+"""The images of a finished run, taken from the cache or made again bit for bit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from methods.base.states import Diverged
 
 
 class Recovered:
-    """A run's images, and the bare teacher that judges and labels them.
+    """The images of a finished run, and the bare teacher, which labels them.
 
     Args:
-        record: of the run.
-        job: what made it.
-        context: where and how it was made.
-        synthesize: make the images again where they are not kept.
-        progress: told of the steps of a synthesis.
+        record: the run's record.
+        job: the job that made the record.
+        context: where and how to execute it.
+        synthesize: whether images that are not in the cache are made again.
+        progress: called with the steps of a synthesis.
 
     Raises:
         Unmeasurable: when the run has no images of its own, they are not kept, or what is made
@@ -77,7 +77,7 @@ class Recovered:
         )
 
     def statistics(self) -> dict[str, float]:
-        """`sample_statistics` of the images that the run computes them of."""
+        """`sample_statistics` of the validation images, as in the run itself."""
         run = self.trial.run
         images: Tensor = self.source.validation(
             run.budget.validation_images, run.stream("validation")
