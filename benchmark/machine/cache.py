@@ -1,4 +1,4 @@
-"""Where the cache is, and the pictures in it. Imports no torch, so that a report can look."""
+"""Where the cache is, and the pictures in it. Imports no torch, because a report needs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CACHE_VARIABLE = "DFKD_CACHE"
 
 
 def cache_dir() -> Path:
-    """``DFKD_CACHE``, or the user's cache folder."""
+    """The folder of the cache: ``DFKD_CACHE``, or the user's cache folder."""
     if configured := os.environ.get(CACHE_VARIABLE):
         return Path(configured)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -17,7 +17,7 @@ def cache_dir() -> Path:
 
 
 def picture_path(cache: Path, run_id: str) -> Path:
-    """Where a run's picture lies: test images, their maps, and what the networks make of them."""
+    """Where the picture of a run lies: test images, their maps, and the maps of the networks."""
     return cache / "pictures" / f"{run_id}.png"
 
 

@@ -1,9 +1,8 @@
-"""Where a training is, kept now and then, so that it goes on from there when it is interrupted.
+"""The states of a training, kept now and then, so that it can go on after an interruption.
 
-A folder a run, in the cache: ``<loop>.safetensors`` for each of its loops, and the snapshots of its
-student, which are written once each; and a folder for a teacher in training. Everything is
-checksummed and written atomically; what is damaged is said and ignored, and that loop then starts
-again.
+Each run, and each teacher in training, has a folder in the cache: ``<loop>.safetensors`` for each
+loop, and the snapshots of a run's student. All files have a checksum and are written atomically. A
+damaged state is named and ignored, and its loop starts again.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from benchmark.records.canonical import digest
 LOG = logging.getLogger(__name__)
 
 COST_FACTOR = 50
-"""A state that takes long to write is written so much more rarely: at most 2 % of the time."""
+"""The pause after a state, as a multiple of its writing, which so takes at most 2 % of the time."""
 
 TREE = "tree"
 
 GOES_ON, IGNORED = "goes on with", "checkpoint ignored"
-"""What is said of a state that was found."""
+"""What the log says of a state that was found."""
 
 
 class LoopKeeper:
     """Keeps the states of loops in a folder; see `methods.base.states.Keeper`.
 
     Args:
-        folder: one for all that has the same identity, the code and machine included.
+        folder: the folder of the states; its name tells run, code and machine.
         every: seconds between two states.
-        what: what is in training, as messages call it.
+        what: the name of the training in messages.
     """
 
     def __init__(self, folder: Path, every: float, what: str) -> None:
@@ -49,15 +48,15 @@ class LoopKeeper:
         self._last = time.monotonic()
 
     def due(self) -> bool:
-        """Whether it is time again."""
+        """Whether it is time for the next state."""
         return time.monotonic() - self._last >= self._pause
 
     def save(self, loop: str, step: int, state: dict[str, Any]) -> None:
-        """Keep that ``step`` steps of a loop are done. A full disk is said; training goes on."""
+        """Keep the state of a loop after ``step`` steps; on a full disk, log it and train on."""
         started = time.monotonic()
         try:
-            tensors, text = pack({"step": step, "state": state, **self._beside()})
-            # The text is a tensor too, so that the checksum is of all there is.
+            tensors, text = pack({"step": step, "state": state, **self._extra()})
+            # The text is a tensor too, so that the checksum covers it.
             tensors[TREE] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
             save_tensors(self._path(loop), tensors, {})
         except (UserError, OSError) as error:
@@ -66,13 +65,13 @@ class LoopKeeper:
         self._pause = max(self._every, COST_FACTOR * (self._last - started)) if self._every else 0
 
     def load(self, loop: str) -> tuple[int, dict[str, Any]] | None:
-        """Steps done and state of a loop, where an undamaged one is kept."""
+        """The number of steps done and the state of a loop, or None without an undamaged state."""
         if not self._path(loop).exists():
             return None
         try:
             tensors, _ = load_tensors(self._path(loop))
             tree = unpack(tensors, bytes(tensors.pop(TREE).numpy()).decode())
-            self._restore_beside(tree)
+            self._restore_extra(tree)
             step: int = tree["step"]
             state: dict[str, Any] = tree["state"]
         except (Corrupted, FileNotFoundError, KeyError, ValueError) as error:
@@ -81,31 +80,31 @@ class LoopKeeper:
         LOG.info(f"%s {GOES_ON} %s after %d steps", self.what, loop, step)
         return step, state
 
-    def _beside(self) -> dict[str, Any]:
-        """What else belongs to a state."""
+    def _extra(self) -> dict[str, Any]:
+        """The further content of a state, which a subclass may have."""
         return {}
 
-    def _restore_beside(self, tree: Mapping[str, Any]) -> None:
-        """Be as when `_beside` was asked."""
+    def _restore_extra(self, tree: Mapping[str, Any]) -> None:
+        """Restore the further content of a state."""
 
     def _path(self, loop: str) -> Path:
         return self.folder / f"{loop}.safetensors"
 
 
 def teacher_keeper(cache: Path, name: str, every: float, bits: Sequence[str | int]) -> LoopKeeper:
-    """Where the training of a teacher is kept.
+    """The keeper of a teacher's training.
 
     Args:
-        cache: the folder of everything that can be made again.
-        name: the teacher's, which tells task, data and recipe.
+        cache: the folder of the cache.
+        name: the teacher's name, which tells task, data and recipe.
         every: seconds between two states.
-        bits: what its bits depend on beside them, the code included.
+        bits: what the teacher's bits depend on in addition, such as the code.
     """
     return LoopKeeper(_folder(cache) / f"{name}-{digest(bits)}", every, f"teacher {name}")
 
 
 def forget(cache: Path, name: str) -> None:
-    """Remove what was kept of a run, by its id, that has its record; or of a finished teacher."""
+    """Remove the states of a run that has its record, by its id, or of a finished teacher."""
     for folder in _folder(cache).glob(f"{name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 

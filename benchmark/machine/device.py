@@ -1,4 +1,4 @@
-"""The machine: device, precision, threads, allocator, and what a record says of them."""
+"""The machine: device, precision, memory, and what a record says of them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """``auto`` is the first GPU, or the CPU where there is none."""
+    """The device of this name; ``auto`` is the first GPU, or the CPU if there is none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
 def pick_precision(device: torch.device) -> Precision:
-    """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    """``bf16`` where the hardware multiplies bfloat16 natively, ``fp32`` elsewhere."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -54,9 +54,9 @@ def _cpu_flags() -> frozenset[str]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep large freed blocks: returning and faulting them again costs a fifth.
+    """Let glibc keep large freed blocks; giving them back and forth costs a fifth of the time.
 
-    Elsewhere than on glibc this does nothing.
+    With other C libraries this does nothing.
     """
     _mallopt({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 1 << 30, M_TOP_PAD: 256 << 20})
 
@@ -71,7 +71,7 @@ def _mallopt(settings: dict[int, int]) -> None:
 
 
 def forget_peak_memory() -> None:
-    """Let `peak_memory_mib` begin anew, with freed memory given back; on Linux only."""
+    """Give freed memory back and restart `peak_memory_mib` from here; on Linux only."""
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None)
@@ -82,7 +82,7 @@ def forget_peak_memory() -> None:
 
 
 def peak_memory_mib() -> int:
-    """Largest resident size of this process, on the host, since `forget_peak_memory` or ever."""
+    """The largest resident size of this process in MiB, since `forget_peak_memory` or its start."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM:"):
@@ -92,9 +92,9 @@ def peak_memory_mib() -> int:
 
 
 def what_bits_depend_on(device: str, precision: str) -> list[str | int]:
-    """Beside seed and code; equal bits are promised for equal ones only.
+    """What a result's bits depend on in addition to seed and code.
 
-    A CPU's sums depend on its threads; a GPU's do not depend on those of its host.
+    The sums of a CPU depend on its threads; those of a GPU do not depend on its host's.
     """
     threads = torch.get_num_threads() if device == "cpu" else 0
     return [device, processor(torch.device(device)), precision, threads, torch.__version__]
@@ -122,17 +122,17 @@ def environment(device: torch.device, precision: Precision, fingerprint: str = "
 
 
 def available_cores() -> int:
-    """Cores this process may use, hyperthreads counted."""
+    """How many cores this process may use, hyperthreads included."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def available_memory(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Bytes of memory of this machine, or of the container this process is in.
+    """Bytes of memory of this machine, or of the container that this process runs in.
 
     Args:
-        limit: where version 2 of control groups says what a container may hold.
+        limit: the file in which control groups (version 2) write the limit of a container.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
@@ -145,15 +145,16 @@ def available_device(name: str) -> torch.device:
     """The device of this name, or the best one for ``auto``.
 
     Raises:
-        UserError: when this machine has none of this name.
+        UserError: when this machine has no device of this name.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise UserError(f"--device is '{name}'; choose auto, cpu, cuda or cuda:N")
     device = pick_device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here; use --device cpu (see `dfkd doctor`)")
+        raise UserError("this machine has no CUDA device; use --device cpu (see `dfkd doctor`)")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"--device is '{name}', and there are {torch.cuda.device_count()} CUDA devices here"
+            f"--device is '{name}', and this machine has {torch.cuda.device_count()} CUDA devices, "
+            "numbered from 0; give one of them"
         )
     return device

@@ -1,4 +1,4 @@
-"""What a method changes about the process is changed back before anything else runs in it."""
+"""The global settings of the process, restored after a method has run in it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 )
-"""Pairs of what reads a setting of the process and what writes it."""
+"""Pairs of functions that read and write a setting of the process."""
 
 CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")
 
 
 @contextmanager
 def process_as_before() -> Iterator[None]:
-    """After the block the process's global settings and random states are what they were."""
+    """Restore the process's global settings and random states at the end of the block."""
     before = [(write, read()) for read, write in SETTINGS]
     cudnn = {name: getattr(torch.backends.cudnn, name) for name in CUDNN}
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []

@@ -1,7 +1,7 @@
-"""Stopping a grid: asked once, runs stop where they can go on from; asked twice, at once.
+"""Stopping a grid: after one request, runs stop where they can go on; after two, at once.
 
-A signal concerns the process, so what was asked is kept here and not in an object. This module
-imports no torch.
+Signals concern the whole process, so a request is kept in this module and not in an object that
+would have to reach every loop. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 GRACE_SECONDS = 20
-"""Batch systems kill half a minute after they asked; by then nobody must be waiting any more."""
+"""Batch systems kill a process half a minute after SIGTERM; a grid must have ended by then."""
 
 USER = "stopped by the user"
 LIMIT = "the time limit was reached"
@@ -23,7 +23,7 @@ _patient = False
 
 
 def requested() -> str:
-    """Why runs should stop, or nothing."""
+    """The reason why runs should stop, or an empty text."""
     return _reason
 
 
@@ -35,13 +35,13 @@ def request(reason: str) -> None:
 
 @contextmanager
 def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
-    """Within the block Ctrl-C, SIGTERM and the deadline stop what is done there.
+    """Stop what is done within the block at Ctrl-C, SIGTERM and the deadline.
 
     Args:
-        deadline: on `time.monotonic`'s clock, which no change of the date moves.
-        patient: the first signal only asks, as `requested` says; the second one, or
-            `GRACE_SECONDS` without an answer to a machine's, raises KeyboardInterrupt. An
-            impatient block is interrupted by the first.
+        deadline: a time of `time.monotonic`'s clock, which no change of the date moves; or None.
+        patient: whether the first signal is only a request, which `requested` tells. The second
+            signal then raises KeyboardInterrupt, and so do `GRACE_SECONDS` after SIGTERM or the
+            deadline. Without patience the first signal raises it.
     """
 
     global _patient
@@ -69,10 +69,10 @@ def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
 
 @contextmanager
 def patiently() -> Iterator[None]:
-    """A block, within an impatient one, that asks `requested` itself and can go on later.
+    """Be patient within the block, which is part of an impatient one and asks `requested` itself.
 
     Raises:
-        KeyboardInterrupt: at its end, when it came to it although a stop was requested.
+        KeyboardInterrupt: at the end of the block, when a stop was requested.
     """
     global _patient
     before, _patient = _patient, True
@@ -85,6 +85,6 @@ def patiently() -> Iterator[None]:
 
 
 def forget() -> None:
-    """Nobody has asked."""
+    """Forget the request."""
     global _reason
     _reason = ""

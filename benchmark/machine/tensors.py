@@ -1,8 +1,7 @@
-"""A content-addressed cache of what is dear to make: teachers and synthetic images.
+"""Files of tensors with a checksum, and whole states packed into tensors and text.
 
-Every entry is one safetensors file named by the hash of what it was made from; its header
-carries the hash of what it contains, so a damaged file is noticed and made again. Nothing is
-ever unpickled.
+Each is a safetensors file whose header has the hash of its content, so that a damaged file is
+noticed. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from benchmark.records.files import write_atomic
 
 
 class Corrupted(Exception):
-    """A cached file does not hold what it held when it was written."""
+    """A file does not hold what was written into it."""
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """A 16-digit hash of names, types, shapes and values."""
+    """A hash of names, types, shapes and values; 16 hexadecimal digits."""
     hasher = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -48,7 +47,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        Corrupted: when it is not what was written.
+        Corrupted: when its content is not what was written.
     """
     if not path.exists():
         raise FileNotFoundError(path)
@@ -66,20 +65,20 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def pack(tree: Any) -> tuple[dict[str, Tensor], str]:
-    """Tensors by number, and the JSON text of everything else.
+    """The tensors of a tree by number, and the JSON text of everything else.
 
     Args:
         tree: tensors, numbers, texts, None, and dicts, lists and tuples of them.
 
     Raises:
-        TypeError: when it holds anything else.
+        TypeError: when the tree holds anything else.
     """
     tensors: dict[str, Tensor] = {}
     return tensors, json.dumps(_packed(tree, tensors))
 
 
 def unpack(tensors: Mapping[str, Tensor], text: str) -> Any:
-    """What `pack` was given; tensors are on the CPU, laid out in memory as they were."""
+    """The tree that `pack` was given; its tensors are on the CPU, laid out as they were."""
     return _unpacked(json.loads(text), tensors)
 
 

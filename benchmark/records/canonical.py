@@ -1,4 +1,4 @@
-"""JSON text that is equal for equal values, and its hash: what identities are made of.
+"""JSON text that is equal for equal values, and its hash, of which identities are made.
 
 This module imports no torch, so a table of ten thousand records starts at once.
 """
@@ -29,5 +29,5 @@ COMPACT = _encoder(None)
 
 
 def digest(value: Any) -> str:
-    """A 16-digit content hash of a JSON value."""
+    """A hash of a JSON value; 16 hexadecimal digits."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Writing so that nobody sees half a file."""
+"""Atomic writing: nobody sees half a file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from benchmark.errors import UserError
 
 
 def check_writable(root: Path) -> None:
-    """Fail before hours of work, not after.
+    """Refuse a folder that cannot be written before hours of work are done.
 
     Raises:
-        UserError: when the results folder cannot be written.
+        UserError: when it cannot be written.
     """
     probe = root / ".writable"
     write_atomic(probe, b"")
@@ -23,10 +23,10 @@ def check_writable(root: Path) -> None:
 
 
 def check_cache(cache: Path) -> None:
-    """Fail before hours of work, not after.
+    """Refuse a cache that cannot be written before hours of work are done.
 
     Raises:
-        UserError: when the cache cannot be written.
+        UserError: when it cannot be written.
     """
     try:
         check_writable(cache)
@@ -39,7 +39,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, never sees half of it.
 
     Raises:
-        UserError: when the folder cannot be written.
+        UserError: when the file or its folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ UNFINISHED_SECONDS = 3600
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half-written; no write takes an hour."""
+    """Remove the half-written files of killed processes; no write takes an hour."""
     for path in folder.rglob(f"{UNFINISHED}*"):
         with suppress(OSError):  # another process sweeps too
             if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:

@@ -1,7 +1,7 @@
-"""Locks in a results folder, so that two grids on it neither repeat nor disturb each other.
+"""Locks in a results folder, so that two grids on it do not repeat each other's runs.
 
-The operating system lets go of a dead process's locks; the files in ``.locks`` are empty and mean
-nothing by themselves.
+The operating system releases the locks of a dead process. The files in ``.locks`` are empty and
+mean nothing by themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ POLL_SECONDS = 0.2
 
 
 class Locks:
-    """What this process has locked in one results folder.
+    """The locks that this process holds in one results folder.
 
     Args:
         results: the folder; it need not exist yet.
@@ -30,7 +30,7 @@ class Locks:
         self._held: dict[str, FileLock] = {}
 
     def take(self, name: str) -> bool:
-        """Lock ``name`` unless somebody else has; whether it is ours now.
+        """Lock ``name`` unless another process has; return whether this process has the lock now.
 
         Raises:
             UserError: when the file system has no locks.
@@ -43,24 +43,24 @@ class Locks:
             return False
         except (OSError, NotImplementedError) as error:
             raise UserError(
-                f"cannot lock in '{self.folder}': {error}; choose a folder on a file system that "
-                "has locks with --results"
+                f"cannot lock in '{self.folder}': {error}; give --results on a file system that "
+                "has locks"
             ) from None
         self._held[name] = lock
         return True
 
     def release(self, name: str) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         self._held.pop(name).release()
 
     def release_all(self) -> None:
-        """Give back whatever is held."""
+        """Release all locks."""
         for name in list(self._held):
             self.release(name)
 
     @contextmanager
     def holding(self, name: str, wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold a lock, waiting for it as long as it takes; ``wait`` is called once if it does."""
+        """Hold a lock within the block; ``wait`` is called once if another process holds it."""
         if not self.take(name):
             wait()
             while not self.take(name):

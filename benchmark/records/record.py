@@ -1,4 +1,4 @@
-"""The record of one run: what was asked for, what came of it, what it took.
+"""The record of one run: what was asked for, what came of it and what it cost.
 
 This module imports no torch, so a table of ten thousand records starts at once.
 """
@@ -27,18 +27,18 @@ Status = Literal[
     "interrupted",
 ]
 SCORED: frozenset[str] = frozenset({"ok", "collapsed"})
-"""Statuses of a finished student. A collapsed one is a result, not a failure."""
+"""The statuses of a finished student. A collapsed student is a result, not a failure."""
 FAILED: frozenset[str] = frozenset({"diverged", "out_of_memory", "timeout", "error"})
 
 
 Metric = Literal["accuracy", "miou"]
-"""What a task is ranked by: of images classified, or of maps segmented."""
+"""What a task is ranked by: accuracy for classification, mean IoU for segmentation."""
 
 
 class TeacherInfo(OmitsDefaults):
-    """The teacher a run distilled: scored by ``accuracy``, or by ``miou`` where it segments.
+    """The teacher of a run, scored by ``accuracy``, or by ``miou`` if it segments.
 
-    ``chance`` is what a constant prediction scores by the same metric.
+    ``chance`` is the score of a constant prediction by the same metric.
     """
 
     later = frozenset({"accuracy", "miou", "pixel_accuracy"})
@@ -58,7 +58,7 @@ class TeacherInfo(OmitsDefaults):
 
     @property
     def metric(self) -> Metric:
-        """By which the teacher, and with it every run of its, is scored."""
+        """The metric of the teacher, and of every run that distilled it."""
         return "accuracy" if self.miou is None else "miou"
 
     @property
@@ -72,10 +72,10 @@ class TeacherInfo(OmitsDefaults):
 class SegmentationInfo(OmitsDefaults):
     """How a student segments the test images, class by class, and what it learnt from.
 
-    ``per_class_iou`` is None for a class of which the test images hold no pixel; `miou` leaves it
-    out. ``confusion`` counts pixels: rows are true classes, columns predicted ones.
-    ``sample_shares`` are the shares of the pixels of the student's images that the teacher labels
-    as each class (DeGAN's Figure 2).
+    ``per_class_iou`` is None for a class without a pixel in the test images; `miou` leaves such
+    classes out. ``confusion`` counts pixels: rows are true classes, columns predicted classes.
+    ``sample_shares`` are the shares of pixels that the teacher labels as each class in the images
+    the student learnt from (DeGAN's Figure 2).
     """
 
     later = frozenset({"sample_shares"})
@@ -87,7 +87,7 @@ class SegmentationInfo(OmitsDefaults):
 
     @property
     def test_shares(self) -> list[float]:
-        """The shares of the test images' labelled pixels."""
+        """The share of each class in the labelled pixels of the test images."""
         counts = [sum(row) for row in self.confusion]
         return [count / sum(counts) for count in counts]
 
@@ -95,7 +95,8 @@ class SegmentationInfo(OmitsDefaults):
 class MethodInfo(OmitsDefaults):
     """What a table needs to know of a method without importing it.
 
-    ``proxy`` is what the proxy data are called, empty for methods that do not see any.
+    ``changed`` are the parameters that differ from the defaults. ``proxy`` is the name of the proxy
+    data, empty for methods that see none.
     """
 
     later = frozenset({"proxy"})
@@ -109,7 +110,7 @@ class MethodInfo(OmitsDefaults):
 
 
 class LedgerInfo(Strict):
-    """What the run spent. Images count once per forward or backward pass."""
+    """What a run spent. Images count once for each forward or backward pass."""
 
     teacher_forward: int = 0
     teacher_backward: int = 0
@@ -143,26 +144,26 @@ FEW_IMAGES = 2048
 
 
 class Measured(Strict):
-    """A set of images by the numbers: ``inception_score``, ``fid``, ``kid``, ``lpips``, ..."""
+    """The metrics of a set of images: ``inception_score``, ``fid``, ``kid``, ``lpips``, ..."""
 
     images: int
     metrics: dict[str, float]
 
 
 class ImageQuality(Strict):
-    """A run's images as one extractor sees them, and the sets that frame the numbers.
+    """The quality of a run's images by one extractor, with two sets of images to compare with.
 
     Attributes:
-        version: of the definitions.
-        extractor: what the network is called.
-        checksum: of its weights.
-        dtype: in which features were computed.
-        batch: images at a time, on which nothing depends.
-        reference: how many real training images they were compared with.
+        version: the version of the metrics' definitions.
+        extractor: the name of the network.
+        checksum: the checksum of its weights.
+        dtype: the type in which features were computed.
+        batch: how many images at a time; nothing depends on it.
+        reference: how many real training images the images were compared with.
         pairs: how many pairs the perceptual distances are means of.
-        samples: the run's images.
-        real_test: as many real images, held out from training; the best that can be reached.
-        noise: as many images of normal noise.
+        samples: the metrics of the run's images.
+        real_test: those of as many real test images, the best that can be reached.
+        noise: those of as many images of normal noise.
     """
 
     version: int
@@ -178,7 +179,7 @@ class ImageQuality(Strict):
 
 
 class Record(OmitsDefaults):
-    """One run, finished or failed. ``quality`` holds what `dfkd measure` found, by extractor."""
+    """One run, finished or failed. ``quality`` has the results of `dfkd measure` by extractor."""
 
     later = frozenset({"quality", "segmentation"})
 
@@ -200,19 +201,19 @@ class Record(OmitsDefaults):
 
     @property
     def score(self) -> float | None:
-        """The student's score by its teacher's metric; None when there is none."""
+        """The student's score by its teacher's metric, or None for a run without a student."""
         return self.metrics.get(self.teacher.metric)
 
     def to_json(self) -> str:
-        """Canonical text: sorted keys, one trailing newline."""
+        """The record as canonical text: sorted keys, one trailing newline."""
         return canonical(self.model_dump(mode="json"), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
-        """Read a record of this or an older schema.
+        """The record of a text of this or an older schema.
 
         Raises:
-            ValueError: one line saying why it is not a record.
+            ValueError: with one line that says why it is not a record.
         """
         try:
             record = cls.model_validate_json(text)
@@ -228,7 +229,7 @@ class Record(OmitsDefaults):
 
     @classmethod
     def _migrated(cls, text: str) -> Record:
-        """Read what is no current record: an older one, or one that an error has to explain."""
+        """The record of an older schema, or the error that explains why it is none."""
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
@@ -242,7 +243,7 @@ class Record(OmitsDefaults):
 
 
 def one_a_run(records: Iterable[Record]) -> list[Record]:
-    """Every experiment once, where suites have copies of it: the first that has a student."""
+    """One record for every experiment that several suites have: the first with a student."""
     found: dict[str, Record] = {}
     for record in records:
         known = found.setdefault(record.run_id, record)

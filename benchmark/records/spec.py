@@ -1,4 +1,4 @@
-"""What a run was asked to be: its specification, and with it the run's identity.
+"""The specification of a run, of which its identity is made.
 
 This module imports no torch, so a table of ten thousand records starts at once.
 """
@@ -16,12 +16,12 @@ from benchmark.records.schema import OmitsDefaults, Strict
 from methods.settings.budget import Budget
 
 Purpose = Literal["table", "sweep", "draw"]
-"""What a run is for: a row of the leaderboard, one value of a swept setting, or one of the random
-draws from a method's tuning ranges behind its robustness score."""
+"""What a run is for: a row of the leaderboard, one value of a swept setting, or one random setting
+from a method's tuning ranges, for its robustness score."""
 
 
 class ObjectiveSpec(Strict):
-    """An objective that takes the place of a method's own."""
+    """The objective that replaces a method's own."""
 
     name: str
     version: int
@@ -30,23 +30,24 @@ class ObjectiveSpec(Strict):
 
 @lru_cache(1024)
 def _budget_identity(budget: Budget) -> Mapping[str, Any]:
-    """Few budgets are behind many records."""
+    """The identity of a budget, kept because many records have the same budget."""
     return budget.identity()
 
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""What becomes a folder's name; it cannot lead anywhere else."""
+"""A text that becomes the name of a folder, and can lead to no other folder."""
 
 
 NOT_IDENTITY = frozenset({"suite", "budget", "purpose"})
-"""Of a specification: who asked and why, and what has an identity of its own."""
+"""The fields that do not count for identity as they are: who asked and why; and the budget,
+which has an identity of its own."""
 
 
 class Spec(OmitsDefaults):
-    """What was asked for. Two runs with equal specs and teachers are the same experiment.
+    """What was asked for. Runs with equal specifications and teachers are the same experiment.
 
-    ``proxy`` is the checksum of the proxy images, empty for methods that do not see any;
-    ``objective`` is None where the student minimises the method's own.
+    ``proxy`` is the checksum of the proxy images, empty for methods that see none. ``objective`` is
+    None if the student minimises the method's own.
     """
 
     later = frozenset({"proxy", "objective", "purpose"})
@@ -65,8 +66,8 @@ class Spec(OmitsDefaults):
     purpose: Purpose = "table"
 
     def run_id(self, teacher_checksum: str) -> str:
-        """Identity of the experiment; the suite that asked for it, and why, is not part of it."""
-        # What `model_dump` would give, sooner: a table asks for those of ten thousand records.
+        """The identity of the experiment, of which the suite and its purpose are no part."""
+        # The result of `model_dump`, sooner: a table asks for the ids of ten thousand records.
         identity = {name: v for name, v in vars(self).items() if name not in NOT_IDENTITY}
         for name in self.later & identity.keys():
             if identity[name] == type(self).model_fields[name].default:
@@ -78,7 +79,7 @@ class Spec(OmitsDefaults):
 
 
 class PlannedEntry(OmitsDefaults):
-    """A run that a suite set out to do, as ``plan.json`` keeps it under the run's id."""
+    """A run that a suite planned, as ``plan.json`` keeps it under the run's id."""
 
     later = frozenset({"proxy", "objective", "purpose"})
 

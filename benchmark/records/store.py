@@ -1,4 +1,4 @@
-"""The folder that holds records.
+"""The folder of results, which holds the records.
 
 A record is one JSON file, ``<results>/<suite>/<task>/<method>/<run-id>.json``. Like the records,
 this module imports no torch.
@@ -23,7 +23,7 @@ from benchmark.records.record import SCORED, Record
 from benchmark.records.spec import Plan, PlannedEntry, Spec
 
 DEFAULT_RESULTS = Path("results")
-"""Where commands look unless they are told otherwise."""
+"""The folder that commands use by default."""
 
 Overwrite = Literal["never", "failed", "always"]
 """Which records that are there are made again: none, those of failed runs, or all."""
@@ -31,7 +31,7 @@ Overwrite = Literal["never", "failed", "always"]
 
 @dataclass
 class Unreadable:
-    """A file among the records that is not one."""
+    """A file among the records that is not a record."""
 
     path: Path
     reason: str
@@ -71,14 +71,14 @@ class Store:
         return cls(root)
 
     def path(self, spec: Spec, run_id: str) -> Path:
-        """Where the record of a run lies."""
+        """The path of a run's record."""
         return self.root / spec.suite / spec.task / spec.method / f"{run_id}.json"
 
     def get(self, spec: Spec, run_id: str) -> Record | None:
-        """The record of a run, if a readable one is there: this suite's, or another's.
+        """The record of a run from its own suite or another one, if there is a readable one.
 
-        Another suite's counts only when its student finished, and is answered with this ``spec``;
-        then it counts before this suite's own failure.
+        A record of another suite counts only if its student finished. It is then returned with this
+        ``spec``, and comes before a failure of this suite.
         """
         own = self.path(spec, run_id)
         elsewhere = sorted(self.root.glob(f"*/{spec.task}/{spec.method}/{run_id}.json"))
@@ -95,7 +95,7 @@ class Store:
         return failed
 
     def copies(self, record: Record) -> list[Record]:
-        """Other suites' records of the same run, where its student finished."""
+        """The records that other suites have of the same run, if its student finished."""
         own = self.path(record.spec, record.run_id)
         found = []
         for path in sorted(self.root.glob(f"*/{own.parts[-3]}/{own.parts[-2]}/{own.name}")):
@@ -114,16 +114,18 @@ class Store:
         return path
 
     def find(self, run_id: str) -> Record:
-        """The record whose id starts with ``run_id``.
+        """The record whose id starts with these digits.
 
         Raises:
-            UserError: when there is none, or more than one experiment.
+            UserError: when no run, or more than one, has such an id.
         """
         if not run_id or not all(digit in "0123456789abcdef" for digit in run_id):
             raise UserError(f"'{run_id}' is not a run id (hexadecimal digits, as in file names)")
         paths = sorted(self.root.glob(f"*/*/*/{run_id}*.json"))
         if not paths:
-            raise UserError(f"no record '{run_id}' in '{self.root}'; give --results if elsewhere")
+            raise UserError(
+                f"no record '{run_id}' in '{self.root}'; give its folder with --results"
+            )
         if len({path.stem for path in paths}) > 1:
             names = ", ".join(path.stem for path in paths[:3])
             raise UserError(
@@ -135,11 +137,11 @@ class Store:
             raise UserError(f"'{paths[0]}' is unreadable: {error}") from None
 
     def add_plan(self, suite: str, planned: Iterable[tuple[Spec, str]]) -> None:
-        """Remember what a suite set out to do, so that a run without a record is still counted.
+        """Keep what a suite planned, so that a run without a record is counted as missing.
 
         Args:
-            suite: its name.
-            planned: specifications, each with the checksum of its teacher.
+            suite: the name of the suite.
+            planned: the specifications, each with the checksum of its teacher.
         """
         path = self.root / suite / "plan.json"
         entries = {s.run_id(teacher): PlannedEntry.of(s, teacher) for s, teacher in planned}
@@ -161,7 +163,7 @@ class Store:
             ) from None
 
     def scan(self) -> Scan:
-        """Read everything; files that are no records are named, never fatal."""
+        """Read all records and plans; files that are none are listed with the reason."""
         scan = Scan()
         with collector_paused():
             for path in self.paths():
@@ -177,14 +179,14 @@ class Store:
         return scan
 
     def paths(self) -> list[Path]:
-        """Where records lie, in order."""
+        """The paths of all records, sorted."""
         return sorted(self.root.glob("*/*/*/*.json"))
 
     def read(self, path: Path) -> Record:
         """The record of a file, which must lie where its specification says.
 
         Raises:
-            ValueError: one line saying why it is none.
+            ValueError: with one line that says why it is not a record.
             OSError: when the file cannot be read.
         """
         record = Record.from_json(path.read_bytes())
@@ -197,14 +199,14 @@ class Store:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Records are no garbage, and the collector would walk through all of them time and again."""
+    """Pause the garbage collector, which would walk through all records time and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
-            # There and back: what is young becomes old without being walked through.
+            # Moves all new objects to the oldest generation without walking through them.
             gc.freeze()
             gc.unfreeze()
             gc.enable()

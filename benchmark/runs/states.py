@@ -32,7 +32,7 @@ class RunKeeper(LoopKeeper):
         self._snapshots = snapshots
         self._written: set[int] = set()
 
-    def _beside(self) -> dict[str, Any]:
+    def _extra(self) -> dict[str, Any]:
         snapshots = self._snapshots
         for number, weights in zip(snapshots.steps, snapshots.states, strict=True):
             if number not in self._written:
@@ -40,7 +40,7 @@ class RunKeeper(LoopKeeper):
                 self._written.add(number)
         return {"shown": snapshots.state_dict()}
 
-    def _restore_beside(self, tree: Mapping[str, Any]) -> None:
+    def _restore_extra(self, tree: Mapping[str, Any]) -> None:
         shown: dict[str, Any] = tree["shown"]
         students = [load_tensors(self._student(number))[0] for number in shown["steps"]]
         self._snapshots.load_state_dict({**shown, "states": students})
