@@ -1,4 +1,4 @@
-"""The checks. Each takes a method class and raises `Broken` with one sentence on what is wrong."""
+"""The checks of the contract; each takes a method and raises `Broken` if it is not kept."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from methods.settings.params import MethodParams, ParameterError, format_value
 
 
 class Broken(AssertionError):
-    """A method does not keep the contract; one sentence."""
+    """A method does not keep the contract; the message is one sentence that says how."""
 
 
 STOPS = (2, 1, 4, 3)
-"""After how many reports a run is asked to stop, one time after the other."""
+"""After how many progress reports a run is asked to stop, one attempt after the other."""
 
 Check = Callable[[type[Method]], None]
 
 
 def is_described(cls: type[Method]) -> None:
-    """Name, title, paper and docstring are there; every parameter says what it is."""
+    """The method has a name, title, paper and docstring, and every parameter is described."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cls.name):
         raise Broken(f"its name '{cls.name}' is not kebab-case")
     for attribute in ("title", "paper"):
@@ -77,7 +77,7 @@ def stands_alone(cls: type[Method]) -> None:
 
 
 def returns_a_student(cls: type[Method]) -> None:
-    """A fit returns the harness's student, trained, with finite outputs, and shows checkpoints."""
+    """A fit returns the harness's student, trained, with finite outputs, and logs its losses."""
     done = fit(cls)
     fresh = done.problem.make_student()
     if done.student.state_dict().keys() != fresh.state_dict().keys():
@@ -92,7 +92,7 @@ def returns_a_student(cls: type[Method]) -> None:
 
 
 def same_seed_same_bits(cls: type[Method]) -> None:
-    """Two fits of one seed are equal to the bit, whatever torch's global generator holds."""
+    """Two fits of one seed are equal to the bit, in any state of torch's global generator."""
     if fit(cls, seed=3, noise=1).bits != fit(cls, seed=3, noise=2).bits:
         raise Broken(
             "two runs of the same seed differ; take randomness from run.stream or run.seeded"
@@ -100,7 +100,7 @@ def same_seed_same_bits(cls: type[Method]) -> None:
 
 
 def other_seed_other_bits(cls: type[Method]) -> None:
-    """Another seed gives another student, and other images where images are made."""
+    """Another seed gives another student, and other images if the method makes images."""
     first, second = fit(cls, seed=3), fit(cls, seed=4)
     if first.bits == second.bits:
         raise Broken("two different seeds give the same student")
@@ -116,7 +116,7 @@ def other_seed_other_bits(cls: type[Method]) -> None:
 
 
 def every_parameter_acts(cls: type[Method]) -> None:
-    """Changing any parameter changes something, unless it is declared inert with a reason."""
+    """Every parameter has an effect, unless it is declared inert with a reason."""
     for name in cls.Params.model_fields:
         info = cls.Params.info(name)
         if info.inert:
@@ -135,9 +135,9 @@ def every_parameter_acts(cls: type[Method]) -> None:
 
 
 def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Iterator[Any]:
-    """Values of a parameter other than its current one, from its type or its tuning range.
+    """Other values of a parameter than its current one, from its type or its tuning range.
 
-    Not those that would switch off what ``setting`` switches on.
+    Values that switch off what ``setting`` switches on are left out.
     """
     params = cls.build_params(setting, get_task(TASK).family)
     current = getattr(params, name)
@@ -152,7 +152,7 @@ def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Itera
 
 
 def asks_only_for_what_it_declares(cls: type[Method]) -> None:
-    """Undeclared data raises by name, and nothing is declared that is not used."""
+    """Data that is not declared is refused by name, and all that is declared is used."""
     done = fit(cls)
     doors = {
         Access.TRAIN_IMAGES: "train_images",
@@ -175,7 +175,7 @@ def asks_only_for_what_it_declares(cls: type[Method]) -> None:
 
 
 def leaves_the_teacher_alone(cls: type[Method]) -> None:
-    """The teacher's weights and BatchNorm statistics are bit-identical afterwards."""
+    """The teacher is bit-identical afterwards: weights, BatchNorm statistics, hooks and modes."""
     done = fit(cls)
     network = done.problem.teacher.network
     if checksum(network.state_dict()) != tiny_teacher().info.checksum:
@@ -190,7 +190,7 @@ def leaves_the_teacher_alone(cls: type[Method]) -> None:
 
 
 def test_data_is_out_of_reach(cls: type[Method]) -> None:
-    """No test image can be reached from what the method was handed, or holds afterwards."""
+    """No test image can be reached from what the method was given or has afterwards."""
     done = fit(cls)
     hidden = test_tensors()
     for tensor in reachable_tensors([done.problem, done.run, *done.samples, done.student]):
@@ -200,7 +200,7 @@ def test_data_is_out_of_reach(cls: type[Method]) -> None:
 
 
 def reachable_tensors(roots: list[Any]) -> Iterator[Tensor]:
-    """Every tensor reachable by attributes, containers and closures; modules are not entered."""
+    """Every tensor reachable through attributes, containers and closures, modules excepted."""
     seen: set[int] = set()
     stack = list(roots)
     while stack:
@@ -219,7 +219,7 @@ def reachable_tensors(roots: list[Any]) -> Iterator[Tensor]:
 
 
 def resumes_to_the_same_record(cls: type[Method]) -> None:
-    """Interrupted and run again, it gives the record of a run that was not interrupted."""
+    """A run that is interrupted and run again gives the record of an uninterrupted run."""
     with workshop() as context:
         whole = record(cls, context)
     if whole.status not in SCORED:
@@ -237,7 +237,7 @@ def resumes_to_the_same_record(cls: type[Method]) -> None:
 
 
 def goes_on_from_where_it_stopped(cls: type[Method]) -> None:
-    """Asked to stop again and again, and going on each time, it gives the record of one go."""
+    """A run that is stopped several times, and goes on, gives the record of an unstopped run."""
     with workshop() as context:
         whole = record(cls, context)
     with workshop() as context:
@@ -247,13 +247,13 @@ def goes_on_from_where_it_stopped(cls: type[Method]) -> None:
         again = record(cls, kept)
     if differences := compare(whole, again):
         raise Broken(
-            f"after stops between its steps the record differs: {differences[0]}; name to "
-            "run.steps all that they change"
+            f"after stops between its steps the record differs: {differences[0]}; give run.steps "
+            "all that the steps change"
         )
 
 
 def explains_bad_parameters(cls: type[Method]) -> None:
-    """An unknown or out-of-range parameter is answered in one line that names it."""
+    """An unknown or out-of-range parameter is refused in one line that names it."""
     fields = list(cls.Params.model_fields)
     wrong = (fields[0] + "x") if fields else "temprature"
     message = _refusal(cls, {wrong: 1})
@@ -277,7 +277,7 @@ def _refusal(cls: type[Method], overrides: dict[str, Any]) -> str:
 
 
 def _outside(params: type[MethodParams], name: str) -> Any:
-    """A value out of range, or of the wrong type where there is no range."""
+    """A value out of range, or of the wrong type for a parameter without a range."""
     for bound in params.model_fields[name].metadata:
         for attribute, step in (("gt", 0), ("ge", -1), ("lt", 0), ("le", 1)):
             limit = getattr(bound, attribute, None)

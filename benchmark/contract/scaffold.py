@@ -1,4 +1,4 @@
-"""A method that passes the contract suite as it is, or a task that runs, to start from."""
+"""Files to start from: a method that passes the contract suite, and how such files are written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class {cls}(Method):
     name = "{name}"
     title = "{title}"
     paper = "Author et al., venue year"
-    # access = Access.PROXY_IMAGES  # what it may see beyond the teacher; nothing: data-free
+    # access = Access.PROXY_IMAGES  # what it may see beyond the teacher; without: data-free
 
     class Params(MethodParams):
         """Hyper-parameters; defaults are the paper's."""
@@ -52,7 +52,7 @@ class {cls}(Method):
         )
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
-        """Make, or train, the source of images. ``problem.teacher`` is here to be asked."""
+        """Make, or train, the source of images; ``problem.teacher`` may be queried."""
         side = 2 * (self.params.smoothing // 2) + 1
 
         def draw(count: int, stream: torch.Generator) -> Tensor:
@@ -73,7 +73,14 @@ def write(
     kind: str = "method",
     taken: Collection[str] = (),
 ) -> Path:
-    """Write the scaffold of a method, or by another template, and return its path.
+    """Write a file with a method to start from, or with another template, and return its path.
+
+    Args:
+        name: the name in kebab-case.
+        folder: the folder of the file.
+        template: the text, with the fields ``name``, ``cls`` and ``title``.
+        kind: what the template makes, for messages.
+        taken: names that exist already.
 
     Raises:
         UserError: when the name is not kebab-case or taken, or the file is there already.

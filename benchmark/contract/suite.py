@@ -15,7 +15,7 @@ from methods.base.registry import load_file, methods_in
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one check said of one method; ``complaint`` is empty when it passed."""
+    """The result of one check on one method; ``complaint`` is empty when it passed."""
 
     check: str
     complaint: str
@@ -23,7 +23,7 @@ class Verdict:
 
 
 def judge(cls: type[Method], check: Check) -> Verdict:
-    """Apply one check; an exception of the method's own is a complaint like any other."""
+    """Apply one check; an exception that the method raises is a complaint like any other."""
     started = time.perf_counter()
     complaint = ""
     try:
@@ -69,7 +69,7 @@ def checks_called(only: str | None) -> list[Check]:
 
 
 def methods_in_file(file: Path) -> list[type[Method]]:
-    """The methods of one file; a file of the methods package is not imported twice."""
+    """The methods of one file; a module of the package `methods` is not imported twice."""
     import importlib
 
     import methods

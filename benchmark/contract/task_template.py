@@ -1,4 +1,4 @@
-"""What ``dfkd new-task`` writes: a task that runs as it is."""
+"""The file that ``dfkd new-task`` writes: a task that runs as it is."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class {cls}(Task):
 
     name = "{name}"
     title = "{title}, 16×16"
-    version = 1  # raise it when the same data or networks start to mean something else
-    family = ""  # "mnist", "cifar10", ...: whose published settings suit methods here
+    version = 1  # raise it when data, networks or recipe change
+    family = ""  # "mnist", "cifar10", ...: the family whose published settings methods use here
     pair = "Network-16 → Network-8"
     image_shape = (1, 16, 16)
     num_classes = 4

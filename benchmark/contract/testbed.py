@@ -1,4 +1,4 @@
-"""A bench to put a method on: a tiny task, a trained teacher, and eyes on what the method does."""
+"""A tiny task with a trained teacher, and fits of a method on it that are watched."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TASK, BUDGET = "tiny", "smoke"
 
 @dataclass
 class Fit:
-    """What one fit of a method left behind."""
+    """The results of one fit of a method."""
 
     student: nn.Module
     run: Run
@@ -49,7 +49,7 @@ class Fit:
 
 
 class WatchedProblem(Problem):
-    """A problem that remembers which data were read."""
+    """A problem that records which data were read."""
 
     read: set[Access]
 
@@ -67,7 +67,7 @@ def tiny_teacher() -> TrainedTeacher:
 
 @contextmanager
 def workshop() -> Iterator[Context]:
-    """A context with a cache of its own that leaves nothing behind."""
+    """A context whose cache is a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         cpu = torch.device("cpu")
         yield Context(
@@ -84,9 +84,9 @@ def fit(
 
     Args:
         cls: the method.
-        overrides: parameters.
-        seed: of the run.
-        noise: put into torch's global generator first, on which nothing may depend.
+        overrides: parameters other than the defaults.
+        seed: the seed of the run.
+        noise: the seed of torch's global generator, on which nothing may depend.
     """
     task = get_task(TASK)
     method = cls(cls.build_params(overrides or {}, task.family))
@@ -137,8 +137,8 @@ def record(
     Args:
         cls: the method.
         context: where and how.
-        interrupt_at: Ctrl-C at once, at the first report of this phase.
-        stop_after: asked to stop by the report of this number, from 1.
+        interrupt_at: the phase at whose first report Ctrl-C interrupts the run.
+        stop_after: the number of the report, from 1, after which the run is asked to stop.
     """
     import inspect
 
@@ -167,7 +167,7 @@ def _folders_of(file: str) -> tuple[Path, ...]:
 
 
 def test_tensors() -> list[Tensor]:
-    """The tiny task's test images, raw and prepared."""
+    """The tiny task's test images, as stored and as a network sees them."""
     task = get_task(TASK)
     raw = dataset(TASK, None).test.images
     return [raw, task.preprocess(raw)]

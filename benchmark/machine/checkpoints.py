@@ -23,7 +23,7 @@ from benchmark.records.canonical import digest
 LOG = logging.getLogger(__name__)
 
 COST_FACTOR = 50
-"""The pause after a state, as a multiple of its writing, which so takes at most 2 % of the time."""
+"""How many times the seconds of writing a state pass before the next: writing costs at most 2 %."""
 
 TREE = "tree"
 

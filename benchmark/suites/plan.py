@@ -1,4 +1,4 @@
-"""What a suite sets out to run.
+"""The runs that a suite plans.
 
 `plan` turns a suite into `PlannedRun`s; together with the data's and the teacher's checksums each
 becomes a `Spec`, whose hash is the run's identity.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One cell of a suite, validated; what it lacks of a `Spec` are the data's checksums."""
+    """One run of a suite, validated; a `Spec` needs the checksums of the data in addition."""
 
     suite: str
     task: Task
@@ -37,7 +37,7 @@ class PlannedRun:
     purpose: Purpose = "table"
 
     def spec(self, data_checksum: str, proxy_checksum: str = "") -> Spec:
-        """The full specification once the data, and the proxy data if any, are known."""
+        """The full specification, once the checksums of data and proxy data are known."""
         return Spec(
             suite=self.suite,
             task=self.task.name,
@@ -62,14 +62,14 @@ def plan(
     seeds: Sequence[int] | None = None,
     only: Sequence[str] = (),
 ) -> list[PlannedRun]:
-    """Every run of a suite: seeds outermost, so that all methods grow together.
+    """Every run of a suite, ordered by seed, so that all methods get their seeds at the same time.
 
     Args:
-        suite: the grid.
-        methods: known methods by name.
-        budget: overrides the suite's.
-        seeds: override the suite's.
-        only: method names to keep; all when empty.
+        suite: the suite.
+        methods: all known methods by name.
+        budget: the budget instead of the suite's.
+        seeds: the seeds instead of the suite's.
+        only: the names of the methods to plan; all methods when empty.
 
     Raises:
         UserError: for an unknown task, method, objective or budget.
@@ -97,10 +97,10 @@ def plan(
 
 
 def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequence[str]) -> None:
-    """Refuse a suite that names what there is not.
+    """Refuse a suite with names that do not exist.
 
     Raises:
-        UserError: for an unknown method, or one the suite has not got, or an entry's task.
+        UserError: for an unknown method, a method that the suite does not have, or an entry's task.
     """
     from methods.settings.params import nearest
 
@@ -116,12 +116,12 @@ def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequenc
             if name not in suite.tasks:
                 raise UserError(
                     f"suite '{suite.name}': its entry of '{entry.name}' is for the task '{name}', "
-                    f"which the suite has not got; {nearest(name, suite.tasks)}"
+                    f"which the suite does not have; {nearest(name, suite.tasks)}"
                 )
 
 
 def budgets_of(suite: Suite, task: Task, preset: str) -> list[Budget]:
-    """A task's numbers for a preset, varied as the suite asks.
+    """The budgets of a suite on a task: the preset, varied along the suite's axes.
 
     Raises:
         UserError: for an unknown preset, or a number out of range.
@@ -138,7 +138,7 @@ def budgets_of(suite: Suite, task: Task, preset: str) -> list[Budget]:
 def variants_of(
     suite: Suite, entry: MethodEntry, method: type[Method], task: Task
 ) -> list[tuple[MethodParams, dict[str, Any]]]:
-    """The parameters of an entry's runs, each with what of it is not the default."""
+    """The parameters of an entry's runs, each with those that differ from the defaults."""
     usual = method.build_params({}, task.family).model_dump(mode="json")
     variants = []
     for overrides in suite.overrides(entry, method, task.family):
@@ -158,7 +158,7 @@ def cells(
     seed: int,
     objectives: Mapping[str, type[TransferObjective]],
 ) -> Iterator[PlannedRun]:
-    """An entry's runs of one seed: parameters × budgets × objectives."""
+    """The runs of an entry with one seed: parameters × budgets × objectives."""
     method, purpose = methods[entry.name], "draw" if suite.draws else suite.purpose
     for params, changed in variants_of(suite, entry, method, task):
         for budget in budgets:
@@ -175,7 +175,7 @@ def with_objective(
     overrides: Mapping[str, Any],
     known: Mapping[str, type[TransferObjective]],
 ) -> PlannedRun:
-    """The run with an objective on its method; the run itself for ``kd``, the method's own.
+    """The run with another objective; the run itself for ``kd``, the method's own objective.
 
     Raises:
         UserError: for an unknown objective, or parameters without one.

@@ -40,15 +40,15 @@ def _seed_list(value: Any) -> Any:
 
 Seed = Annotated[int, Field(ge=0)]
 SeedRange = Annotated[list[Seed], BeforeValidator(_seed_list), Field(min_length=1)]
-"""Seeds, as a list or as text like ``"0-4"``."""
+"""Seeds as a list, or as a text like ``"0-4"``."""
 
 
 class MethodEntry(_Strict):
     """One method of a suite, with fixed parameters and axes to sweep.
 
-    ``seeds`` replaces the suite's for this entry, and ``tasks`` names those of the suite's it is
-    meant for, when it is not all of them. ``objective`` is what the student minimises, ``kd`` being
-    the method's own; ``objectives`` names several to try.
+    ``seeds`` replaces the suite's seeds for this entry. ``tasks`` names the suite's tasks that the
+    entry is for, if it is not for all of them. ``objective`` is what the student minimises, where
+    ``kd`` is the method's own; ``objectives`` names several to try.
     """
 
     name: str
@@ -70,7 +70,7 @@ class MethodEntry(_Strict):
         return self
 
     def variants(self) -> list[dict[str, Any]]:
-        """Every combination of the axes' values on top of the fixed parameters."""
+        """The fixed parameters with every combination of the axes' values."""
         names = list(self.axes)
         return [
             {**self.params, **dict(zip(names, values, strict=True))}
@@ -82,9 +82,9 @@ class Suite(_Strict):
     """A grid of runs.
 
     ``objectives`` are those of every entry that names none. ``budget_axes`` sweeps numbers of the
-    budget, for every method. ``purpose`` is ``sweep`` for runs that `dfkd compare` looks at and
-    that are no rows of the leaderboard. ``draws`` runs every method so many times with parameters
-    drawn from their tuning ranges.
+    budget for every method. ``purpose`` is ``sweep`` for runs that `dfkd compare` reads and that
+    are no rows of the leaderboard. ``draws`` is the number of random settings of every method,
+    drawn from its tuning ranges.
     """
 
     name: str
@@ -117,7 +117,7 @@ class Suite(_Strict):
         return self
 
     def budgets(self, preset: Budget) -> list[Budget]:
-        """Every combination of the budget axes on top of a preset.
+        """A preset with every combination of the budget axes' values.
 
         Raises:
             UserError: for a number out of range.
@@ -138,7 +138,7 @@ class Suite(_Strict):
     def overrides(
         self, entry: MethodEntry, method: type[Method], family: str
     ) -> list[dict[str, Any]]:
-        """The parameters of every run of an entry: random draws, or the product of its axes."""
+        """The parameters of every run of an entry: random settings, or all values of its axes."""
         if not self.draws:
             return entry.variants()
         from methods.base.draws import draw_params
@@ -148,7 +148,7 @@ class Suite(_Strict):
     @field_validator("name")
     @classmethod
     def _folder_name(cls, value: str) -> str:
-        # The name becomes a folder of results/.
+        # The name becomes a folder of the results.
         if value == TEACHERS:
             raise ValueError(f"'{TEACHERS}' is where teachers are kept; choose another")
         if not NAME.fullmatch(value):
@@ -156,16 +156,16 @@ class Suite(_Strict):
         return value
 
     def objectives_of(self, entry: MethodEntry) -> list[str]:
-        """What the students of an entry minimise, ``kd`` for the method's own."""
+        """The names of an entry's objectives; ``kd`` is the method's own."""
         if entry.objectives:
             return entry.objectives
         return [entry.objective] if entry.objective else self.objectives
 
     def only_task(self, task: str) -> Suite:
-        """This suite on one task alone: one of its own, or another of the same family in its place.
+        """This suite on one task alone: one of its tasks, or another task of the same family.
 
         Raises:
-            UserError: when it has neither.
+            UserError: when the suite has no such task and none of its family.
         """
         own = task if task in self.tasks else self._relative(task)
         mine = [entry for entry in self.methods if entry.tasks is None or own in entry.tasks]
@@ -173,7 +173,7 @@ class Suite(_Strict):
         return self.model_copy(update={"tasks": [task], "methods": alike})
 
     def _relative(self, task: str) -> str:
-        """The suite's first task of the family of ``task``, whose settings are the same."""
+        """The suite's first task of the same family as ``task``, whose settings are the same."""
         from benchmark.tasks.registry import all_tasks
         from methods.settings.params import nearest
 
@@ -189,10 +189,10 @@ class Suite(_Strict):
 
 
 def parse_seeds(text: str) -> list[int]:
-    """``"0-4,7"`` to [0, 1, 2, 3, 4, 7].
+    """The seeds of a text: ``"0-4,7"`` gives [0, 1, 2, 3, 4, 7].
 
     Raises:
-        ValueError: one line with an example.
+        ValueError: with one line that has an example.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -209,7 +209,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def suite_names() -> list[str]:
-    """Suites that ship with the package."""
+    """The names of the suites that ship with the package."""
     return sorted(path.stem for path in SUITES.glob("*.toml"))
 
 
@@ -217,7 +217,7 @@ def load_suite(name: str) -> Suite:
     """A shipped suite by name, or a suite file by path.
 
     Raises:
-        UserError: with file and line.
+        UserError: when there is no such suite, or naming the file and line that are wrong.
     """
     from methods.settings.params import nearest
 
@@ -239,7 +239,7 @@ def load_suite(name: str) -> Suite:
 
 
 def _line_of(keys: list[str], key: str, text: str) -> int:
-    """Where a key stands, given the path to it: within its own entry of ``[[methods]]``."""
+    """The line of a key, given the path to it; it lies in its own entry of ``[[methods]]``."""
     lines = text.splitlines()
     entries = [i for i, line in enumerate(lines) if re.match(r"\s*\[\[\s*methods\s*\]\]", line)]
     start, stop = 0, entries[0] if entries and keys[:1] != ["methods"] else len(lines)
@@ -272,10 +272,10 @@ def _suite_error(path: Path, text: str, error: ValidationError) -> str:
 
 
 def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any]:
-    """``["tau=4", "joint=true"]`` to values; numbers and booleans are recognised.
+    """The settings of texts like ``["tau=4", "joint=true"]``; numbers and booleans are recognised.
 
     Raises:
-        UserError: for one that is not of this form.
+        UserError: for a text that is not of this form, or a setting that is given twice.
     """
     import tomllib
 
@@ -283,13 +283,13 @@ def parse_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, Any
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise UserError(f"{option} '{pair}' is not of the form key=value")
+            raise UserError(f"{option} '{pair}' is not a setting; write it like temperature=4")
         if name in settings:
             raise UserError(f"{option} gives '{name}' twice; leave one of them out")
         try:
             found = tomllib.loads(f"value = {text}")
         except tomllib.TOMLDecodeError:
             found = {}
-        # A text of several lines may be several settings to TOML, and is one here.
+        # TOML may read a text of several lines as several settings; here it is one.
         settings[name] = found["value"] if len(found) == 1 else text
     return settings

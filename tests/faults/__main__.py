@@ -1,7 +1,7 @@
 """``python -m tests.faults``: kill a grid at random moments and see whether anything is lost.
 
-It writes docs/reliability.md: how often a grid was killed, runs lost, records torn, and whether the
-records that were finished afterwards are those of a grid that was left alone.
+It writes docs/reliability.md: how often a grid was killed, how many runs were lost and how many
+records torn, and whether the records are finally those of an undisturbed grid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmark.records.record import Record
 from benchmark.records.store import Store
 
 GRID = "--grid"
-"""Makes this module the ``dfkd`` command, which then also says what goes on from where it was."""
+"""The word that makes this module the ``dfkd`` command, which then also logs what goes on."""
 
 METHODS = ("rdskd", "deep-inversion", "student-supervised")
 
@@ -82,7 +82,7 @@ flags; two grids on one folder; a Ray node that dies; and a results folder of 50
 
 @dataclass
 class Outcome:
-    """What a fault did, counted over all grids it was injected into."""
+    """The effects of a fault, counted over all grids it was injected into."""
 
     fault: str
     times: int = 0
@@ -96,7 +96,7 @@ class Outcome:
     complaints: list[str] = field(default_factory=list)
 
     def compare(self, found: dict[str, Record], whole: dict[str, Record]) -> None:
-        """Count a grid that came to its end beside one that was left alone, records by run id."""
+        """Compare the records of a finished grid with those of an undisturbed one, by run id."""
         self.grids += 1
         self.lost += len(whole.keys() - found.keys())
         for run_id in sorted(whole.keys() | found.keys()):
@@ -107,7 +107,7 @@ class Outcome:
                 self.complaints.append(f"run {run_id} of grid {self.grids}: {', '.join(names)}")
 
     def row(self) -> str:
-        """A row of the table."""
+        """The row of the table."""
         counts = [self.times, self.grids, self.lost, self.torn_records, self.torn_files]
         counts += [self.gone_on, self.ignored]
         same = "yes" if self.identical else "**no**"
@@ -115,18 +115,18 @@ class Outcome:
 
 
 class Arena:
-    """Folders of their own for a grid that is disturbed.
+    """The folders and the command of a grid that is disturbed.
 
     Args:
-        folder: holds the results and the cache.
-        jobs: processes of the grid.
+        folder: the folder for results and cache.
+        jobs: the processes of the grid.
     """
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self.results, self.cache = folder / "results", folder / "cache"
         self.log = folder / "errors.txt"
         self.cut: set[Path] = set()
-        # Teachers too are trained with one thread: several wait for each other on a busy machine.
+        # One thread also for teachers: several wait for one another on a busy machine.
         own = {"DFKD_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"}
         self.environment = {**os.environ, **own}
         suite = folder / "faults.toml"
@@ -136,7 +136,7 @@ class Arena:
         self.command = [sys.executable, *words]
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The grid, as a process group of its own."""
+        """Start the grid as a process group of its own."""
         with self.log.open("a") as log:
             return subprocess.Popen(
                 self.command,
@@ -147,29 +147,29 @@ class Arena:
             )
 
     def clear(self) -> None:
-        """Forget all runs, their images and the teacher; prepared data stay."""
+        """Remove all runs, their images and the teacher; prepared data stay."""
         shutil.rmtree(self.results)
         for made in ("samples", "teachers", "checkpoints"):
             shutil.rmtree(self.cache / made, ignore_errors=True)
         self.cut.clear()
 
     def said(self, words: str) -> int:
-        """How often the commands and their workers said something."""
+        """How often the commands and their workers logged these words."""
         return self.log.read_text().count(words) if self.log.exists() else 0
 
     def records(self) -> dict[str, Record]:
-        """By run id."""
+        """The records by run id."""
         return {record.run_id: record for record in Store(self.results).scan().records}
 
     def torn_records(self) -> int:
-        """Files among the records that are none."""
+        """How many files among the records are not records."""
         return len(Store(self.results).scan().unreadable)
 
     def torn_files(self) -> int:
-        """Files of tensors that are unreadable, or whose checksum is wrong, but for those cut."""
+        """How many files of tensors are damaged, except for those that were cut."""
         files = {*self.cache.rglob(TENSORS), *self.results.rglob(TENSORS)}
         torn = {path for path in files if is_torn(path)}
-        self.cut &= torn  # written anew, a file counts again
+        self.cut &= torn  # a file that was written anew counts again
         return len(torn - self.cut)
 
 
@@ -188,7 +188,7 @@ def is_torn(path: Path) -> bool:
 
 
 Harm = Callable[[subprocess.Popen[bytes], Arena], bool]
-"""Does something to a grid, and answers whether it could."""
+"""A fault: it harms a grid, and returns whether it could."""
 
 
 def kill(process: subprocess.Popen[bytes], arena: Arena) -> bool:
@@ -210,7 +210,7 @@ def terminate(process: subprocess.Popen[bytes], arena: Arena) -> bool:
 
 
 def damage(process: subprocess.Popen[bytes], arena: Arena) -> bool:
-    """SIGKILL to everything, and the newest state of a run or of the teacher is cut in half."""
+    """SIGKILL to everything; then the newest state of a run or a teacher is cut in half."""
     kill(process, arena)
     process.wait()
     states = set((arena.cache / "checkpoints").rglob(TENSORS)) - arena.cut
@@ -229,20 +229,20 @@ FAULTS: dict[str, tuple[Harm, int]] = {
     "SIGTERM": (terminate, 1),
     "kill -9, and the newest state cut in half": (damage, 1),
 }
-"""What is done, and to how many processes."""
+"""The faults by name, each with the number of processes of the grid."""
 
 
 def inject(
     fault: str, times: int, whole: dict[str, Record], seconds: float, stream: random.Random
 ) -> Outcome:
-    """Do a fault so many times and compare what comes out in the end.
+    """Inject a fault so many times and compare the final records.
 
     Args:
         fault: a name of `FAULTS`.
         times: how often.
-        whole: the records of a grid that was left alone.
-        seconds: what that one took, so that every moment of it may be hit.
-        stream: of the moments.
+        whole: the records of an undisturbed grid.
+        seconds: the time that grid took; the moments of the faults are drawn from it.
+        stream: the random numbers for the moments.
     """
     harm, jobs = FAULTS[fault]
     outcome = Outcome(fault)
@@ -272,19 +272,22 @@ def inject(
 
 
 def facts(record: Record) -> dict[str, Any]:
-    """What must not depend on how often a run was interrupted."""
+    """The parts of a record that must not depend on interruptions."""
     told = record.model_dump(include={"run_id", "status", "metrics", "curves"})
     return told | record.ledger.model_dump(exclude={"seconds", "peak_memory_mib"})
 
 
 def main(
     times: Annotated[
-        int, typer.Option(min=1, help="How often the first fault is injected; others a third.")
+        int,
+        typer.Option(
+            min=1, help="How often the first fault is injected; each other fault a third as often."
+        ),
     ] = 30,
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("docs/reliability.md"),
-    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the random moments.")] = 0,
 ) -> None:
-    """Inject faults into a grid and write what became of it."""
+    """Inject faults into a grid and write the page on what was lost."""
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         arena = Arena(Path(folder), 1)

@@ -1,1 +1,6 @@
-"""``make bench``: what a step costs, ours and a plain loop's, side by side."""
+"""How fast the program is: steps and whole runs, tables, grids.
+
+``make bench`` times steps and runs, and those of a plain loop (`steps`, `launches`, `start`,
+`whole`); ``make bench-tables`` the tables of made-up records (`tables`, `made_up`); and
+``make bench-grids`` whole grids (`scaling`).
+"""

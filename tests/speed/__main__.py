@@ -1,4 +1,4 @@
-"""Measure, print, and write ``docs/performance.md``."""
+"""Time steps and runs, print the times and write them to ``docs/performance.md``."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PAGE = Path("docs") / "performance.md"
 BATCH = 512
 CIFAR_BATCH = {"cpu": 64, "cuda": 512}
 MORE = {"cpu": 1, "cuda": 10}
-"""How many times as many steps are timed, where they are that much shorter."""
+"""The factor by which more steps are timed on a device that is so much faster."""
 
 
 def main(page: Path = PAGE, paper_run: bool = True) -> None:
-    """Run every measurement; some six minutes on two cores, and ten on a GPU.
+    """Run every measurement; this takes six minutes on two cores and ten on a GPU.
 
     Args:
-        page: where the tables go.
-        paper_run: on a GPU, also make a whole run at the paper's budget (five minutes).
+        page: the file to write.
+        paper_run: whether a whole run at the paper's budget is made on a GPU (five minutes).
     """
     console = Console()
     device = pick_device()
@@ -100,9 +100,9 @@ def student_row(
     our_steps: int = 100,
     rounds: int = 3,
 ) -> Row:
-    """A student step: ours from a bank, the plain one on fresh images.
+    """A student step: ours on images of a bank, the plain one on fresh images.
 
-    The teacher labels a batch of the bank for every twelve steps or so, as in a run.
+    The teacher labels a batch of the bank about every twelve steps, as in a run.
     """
     bank, generator = steps.draw_bank(setting, max(1, our_steps // 12)), setting.generator().eval()
     timings = clock.side_by_side(
@@ -141,7 +141,7 @@ def _cifar(device: torch.device) -> steps.Setting:
 def whole_runs(
     device: torch.device, rows: list[Row], plainly: clock.PlainProcess, paper_run: bool = True
 ) -> Growth:
-    """A run of RDSKD on MNIST, from its steps' measured costs, and made where that is short."""
+    """Runs of RDSKD on MNIST: projected from the costs of steps, and made if that is short."""
     (our_g, plain_g), (our_s, plain_s) = rows[0].timings, rows[1].timings
     cpu = get_task("mnist").budgets["cpu"]
     at_128, at_256 = steps.mnist(128, device), steps.mnist(256, device)
@@ -210,7 +210,7 @@ def our_online(setting: steps.Setting, count: int) -> list[float]:
 
 
 def by_launch(device: torch.device) -> Growth:
-    """What recording and compiling a student's step bring on a GPU."""
+    """The gain of recording and compiling a student's step on a GPU."""
     found = launches.measure(device) if device.type == "cuda" else []
     return (
         "Launching a student step, ms (and seconds until the first): pair, as written, "
@@ -220,7 +220,7 @@ def by_launch(device: torch.device) -> Growth:
 
 
 def by_generator_launch(device: torch.device) -> Growth:
-    """What recording a generator step brings on a GPU."""
+    """The gain of recording a generator step on a GPU."""
     found = launches.measure_generator(device) if device.type == "cuda" else []
     return (
         "Launching a step of RDSKD's generator, ms (and seconds of the first ten): pair, "
@@ -230,7 +230,7 @@ def by_generator_launch(device: torch.device) -> Growth:
 
 
 def by_batch(device: torch.device) -> Growth:
-    """A generator step as the batch grows."""
+    """The time of a generator step as the batch grows."""
     cells = []
     for batch in (64, 128, 256, 512, 1024):
         setting = steps.mnist(batch, device)
@@ -242,7 +242,7 @@ def by_batch(device: torch.device) -> Growth:
 
 
 def by_method(results: Path = Path("results")) -> Growth:
-    """Median seconds of the committed runs of MNIST's `cpu` budget."""
+    """The median seconds of each method's committed runs on MNIST at the budget `cpu`."""
     spent: dict[str, list[float]] = defaultdict(list)
     for record in Store(results).scan().records:
         if (record.spec.task, record.spec.budget.name) == ("mnist", "cpu"):

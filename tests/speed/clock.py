@@ -1,4 +1,4 @@
-"""Clocks: two pieces of work in turn, and the hardware's matrix peak."""
+"""Timing: two pieces of work in turn, operations counted, and the hardware's matrix peak."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmark import HUGE_PAGES
 
 Work = Callable[[int], list[float]]
-"""Takes a number of steps, returns their losses."""
+"""A piece of work: it takes a number of steps and returns their losses."""
 
 
 @dataclass
 class Timing:
-    """Seconds a step, one value per round, and the losses of the steps."""
+    """Seconds a step, one value a round, and the losses of the steps."""
 
     seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -34,12 +34,12 @@ class Timing:
 
 
 class PlainProcess:
-    """A process without our allocator's settings and huge pages, as a plain loop would have it."""
+    """A process with torch's usual memory settings, in which a plain loop would run."""
 
     def __enter__(self) -> PlainProcess:
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         with mock.patch.dict(os.environ, {HUGE_PAGES: "0"}):
-            self._pool.submit(os.getpid).result()  # starts it
+            self._pool.submit(os.getpid).result()  # starts the process
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -58,7 +58,7 @@ def side_by_side(
     plain_steps: int = 3,
     rounds: int = 3,
 ) -> tuple[Timing, Timing]:
-    """Run ours here and the plain work in its own process, in turn, after a warm-up of each."""
+    """Time ours here and the plain work in its process, in turn, after a warm-up of each."""
     timings = (Timing(), Timing())
     for turn in range(rounds + 1):
         measured = seconds_a_step(ours, our_steps), plainly.time(plain, plain_steps)
@@ -79,9 +79,9 @@ def seconds_a_step(work: Work, steps: int) -> tuple[float, list[float]]:
 
 
 def apart(timings: tuple[Timing, Timing]) -> float:
-    """Largest relative difference of the losses of the first three steps.
+    """The largest relative difference of the losses of the first three steps.
 
-    Later ones differ by what training makes of the roundings before.
+    Later losses differ because training magnifies rounding.
     """
     pairs = zip(timings[0].losses[:3], timings[1].losses[:3], strict=False)
     return max(abs(a - b) / abs(b) for a, b in pairs)
@@ -98,7 +98,7 @@ def flops_of(work: Work) -> int:
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of the best of a few large matrix products."""
     size = 4096 if device.type == "cpu" else 16384
-    # Of random numbers: some hardware is faster on constants.
+    # Random numbers, because some hardware is faster on constants.
     a = torch.randn(size, size, device=device).to(dtype)
     best = float("inf")
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Records like those of real runs, by which tables are timed."""
+"""Made-up records like those of real runs, on which tables are timed."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ SEGMENTED = "camvid-lite"
 PLACES = [*itertools.product(TASKS, BUDGETS), (SEGMENTED, "cpu")]
 METHODS, SETTINGS = 20, 5
 MEASURED = 10
-"""Of so many seeds of a method one has its images measured."""
+"""One in so many seeds of a method has its images measured."""
 VARIED = (("mnist", "cpu"), ("cifar10", "cpu"))
-"""Where, of four seeds of a method, one is of a sweep and one a random draw: of all records, a
-tenth are either. Sweeps cost a report a plot each, however many records there are."""
+"""The places where one of four seeds belongs to a sweep and one to a random setting, which makes a
+tenth of all records. A sweep costs a report one plot, however many records there are."""
 CURVES = ("distillation/loss", "synthesis/loss", "synthesis/one_hot", "synthesis/entropy")
 CLASSES = 11
 
 
 def synthetic_records(count: int) -> Iterator[Record]:
-    """Records of tasks × budgets × methods × settings × as many seeds as it takes."""
+    """So many records of tasks × budgets × methods × settings × seeds."""
     cells = list(itertools.product(PLACES, range(METHODS), range(SETTINGS)))
     for number in range(count):
         seed, cell = divmod(number, len(cells))
@@ -54,7 +54,7 @@ def _record(seed: int, task: str, budget: str, number: int, setting: int) -> Rec
     failed = rng.random() < 0.02
     purpose: Purpose = "table"
     if (task, budget) in VARIED and turn % 4 == 1:
-        # Two or three seeds a value.
+        # Each value has two or three seeds.
         purpose, rate, temperature = "sweep", 0.001, (5.0, 20.0)[setting % 2]
         seed = 3 * seed + setting // 2
     elif (task, budget) in VARIED and turn % 4 == 2:

@@ -1,4 +1,4 @@
-"""What was measured, as a page of Markdown."""
+"""The measurements as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.speed.clock import Timing, apart
 
 Growth = tuple[str, Sequence[tuple[str, ...]]]
-"""A heading, comma-separated column names behind a colon, and rows."""
+"""A heading, with the names of the columns behind a colon, and the rows."""
 
 INTRODUCTION = """# Performance
 
@@ -26,7 +26,7 @@ Absolute times belong to one machine; quote the ratios.
 
 @dataclass(frozen=True)
 class Row:
-    """One piece of work, ours and plain."""
+    """The times of one piece of work, ours and plain."""
 
     name: str
     timings: tuple[Timing, Timing]
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was measured."""
+    """All measurements."""
 
     machine: str
     rows: list[Row]
@@ -54,7 +54,7 @@ class Report:
 
 
 def seconds(value: float) -> str:
-    """Three significant digits."""
+    """A time in seconds, minutes or hours, to about three digits."""
     if value >= 120:
         return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
     return f"{value:.3f}" if value < 1 else f"{value:.2f}"

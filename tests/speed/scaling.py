@@ -1,6 +1,6 @@
-"""Time grids: runs an hour with one worker and with two, and what scheduling one run costs.
+"""Time grids: runs an hour with one worker and with two, and the cost of scheduling a run.
 
-``python -m tests.speed.scaling`` writes docs/scaling.md. Needs Ray, for its half of the rows.
+``python -m tests.speed.scaling`` writes docs/scaling.md. Half of its rows need Ray.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ the rate over that of one process, divided by the number of workers. The seconds
 after the plan: starting the workers, shipping teacher and data, writing the records.
 
 {scaling}
-## What a run costs that does nothing
+## The cost of a run that does nothing
 
 {idle:,} runs whose work is left out, through the same planning, claiming, shipping and writing of
 records:
@@ -59,7 +59,7 @@ records:
 
 
 class Silent:
-    """A grid's display that shows nothing."""
+    """A display of a grid that shows nothing."""
 
     def say(self, message: str) -> None:
         """Nothing."""
@@ -81,21 +81,21 @@ class Idle:
     def run(
         self, jobs: Sequence[Job], context: Context, report: Report, claim: Claim = everything
     ) -> Iterator[Record]:
-        """A record for every job it may have."""
+        """Yield a record for every job that it may have."""
         for job in jobs:
             if claim(job):
                 yield unfinished(job, context, "skipped", "nothing was to be done")
 
 
 def idle_work(parcels: list[Parcel], board: Any) -> Record:
-    """What a node does instead of the work."""
+    """The work that a node does instead of a run: none."""
     (parcel,) = parcels
     return unfinished(parcel.job, parcel.context, "skipped", "nothing was to be done")
 
 
 @dataclass(frozen=True)
 class Timed:
-    """How many runs were there after how many seconds."""
+    """How many runs were done in how many seconds."""
 
     name: str
     workers: int
@@ -113,10 +113,10 @@ class Timed:
 
 
 def timed(name: str, workers: int, executor: Executor, suite: Suite, folder: Path) -> Timed:
-    """Run a suite into a folder of its own.
+    """Time a suite that is run into a folder of its own.
 
     Raises:
-        RuntimeError: when a run failed, as its seconds would say nothing.
+        RuntimeError: when a run failed, because its seconds would mean nothing.
     """
     cache = folder.parent / "cache"
     context = Context(
@@ -140,7 +140,7 @@ def timed(name: str, workers: int, executor: Executor, suite: Suite, folder: Pat
 
 @contextmanager
 def local_cluster(ray: Any, cpus: int, cache: Path) -> Iterator[None]:
-    """Ray on so many CPUs of this machine, its workers with a cache of their own."""
+    """A Ray cluster of so many CPUs of this machine, with a cache of its own."""
     with mock.patch.dict(os.environ, {"DFKD_CACHE": str(cache), "RAY_USAGE_STATS_ENABLED": "0"}):
         ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         try:
@@ -150,7 +150,7 @@ def local_cluster(ray: Any, cpus: int, cache: Path) -> Iterator[None]:
 
 
 def digits(methods: Sequence[str], seeds: int, budget: str) -> Suite:
-    """A suite of the embedded task."""
+    """A suite of the task `digits`, whose data ship with scikit-learn."""
     return Suite(
         name="scaling",
         budget=budget,
@@ -161,7 +161,7 @@ def digits(methods: Sequence[str], seeds: int, budget: str) -> Suite:
 
 
 def measure(folder: Path, seeds: int, idle: int, console: Console) -> tuple[list[Timed], ...]:
-    """Both tables' rows."""
+    """The rows of both tables."""
     ray = import_ray()
     work, nothing = digits(METHODS, seeds, "cpu"), digits(("noise",), idle, "smoke")
     for suite in (work, nothing):  # trains the teachers
@@ -191,7 +191,7 @@ def measure(folder: Path, seeds: int, idle: int, console: Console) -> tuple[list
 
 
 def page(working: Sequence[Timed], idling: Sequence[Timed]) -> str:
-    """The document."""
+    """The page as Markdown."""
     info = environment(torch.device("cpu"), pick_precision(torch.device("cpu")))
     alone = next(t for t in working if t.workers == 1)
     return PAGE.format(
@@ -231,7 +231,7 @@ def main(
     idle: Annotated[int, typer.Option(min=1, help="Runs that do nothing.")] = IDLE_RUNS,
     output: Annotated[Path, typer.Option(help="The file to write.")] = Path("docs/scaling.md"),
 ) -> None:
-    """Time grids and write what they cost; needs an idle machine and Ray."""
+    """Time grids and write the page; this needs an idle machine and Ray."""
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         working, idling = measure(Path(folder), seeds, idle, console)

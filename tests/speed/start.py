@@ -32,14 +32,13 @@ if __name__ == "__main__":
     sys.argv[0] = "dfkd"
     entry()
 """
-"""The command ends where a run, in whatever process, first says that it has made a step."""
+"""A program that runs the command until the first report of a step, in any of its processes."""
 
 
 def first_step(rounds: int = 3) -> tuple[str, float]:
-    """The suite that was timed, and the median seconds; MNIST's where its data is at hand.
+    """The suite that was timed and the median seconds; it is `mnist` if its data are there.
 
-    The first of the commands, which prepares the data and, where none is committed, trains the
-    teacher, is not timed.
+    The first command is not timed: it prepares the data, and trains the teacher if none is there.
     """
     suite = timed_suite()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +49,7 @@ def first_step(rounds: int = 3) -> tuple[str, float]:
 
 
 def seconds_to_start(suite: str, folder: Path, turn: int) -> float:
-    """One command, into fresh results but with the cache of the command before."""
+    """The seconds of one command with fresh results and the cache of the command before it."""
     command = [sys.executable, "-c", PROGRAM, "run", suite, "--budget", "smoke"]
     command += ["--results", str(folder / str(turn))]
     environment = {**os.environ, "DFKD_CACHE": str(folder / "cache")}
@@ -61,7 +60,7 @@ def seconds_to_start(suite: str, folder: Path, turn: int) -> float:
 
 
 def timed_suite() -> str:
-    """MNIST's, or that of the embedded digits."""
+    """The suite to time: `mnist`, or `quickstart` if MNIST is not there."""
     try:
         dataset("mnist", None)
     except DataError:

@@ -1,4 +1,4 @@
-"""Our steps, and the same steps in a plain eager loop, to be timed side by side.
+"""Our steps, and the same steps in a plain eager loop, which are timed side by side.
 
 The plain loop is written the way RDSKD's algorithm reads: float32, default memory layout, layers
 one by one, a fresh image for every student step. Both start from the same weights and the same
@@ -41,7 +41,7 @@ class Setting:
     device: torch.device
 
     def problem(self) -> Problem:
-        """An untrained teacher: speed does not depend on what it knows."""
+        """A problem with an untrained teacher, which is as fast as a trained one."""
 
         def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
             with torch.random.fork_rng(devices=[]):
@@ -58,7 +58,7 @@ class Setting:
         )
 
     def run(self, steps: int, seed: int = 0) -> Run:
-        """A run of so many steps as the harness would set it up."""
+        """A run of so many steps, as the harness sets it up."""
         budget = Budget(
             name="bench",
             synthesis_steps=steps,
@@ -76,19 +76,19 @@ class Setting:
         return Run(budget, seed, device=self.device, precision=pick_precision(self.device))
 
     def generator(self) -> UpsamplingGenerator:
-        """The published generator, at its first step."""
+        """The published generator, untrained."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(2)
             return UpsamplingGenerator(self.latent_dim, self.image_shape).to(self.device)
 
 
 def mnist(batch: int, device: torch.device) -> Setting:
-    """LeNet-5 and its half, as in RDSKD's first table."""
+    """LeNet-5 and LeNet-5-Half, as in RDSKD's first table."""
     return Setting(lenet5, lenet5_half, (1, 32, 32), 100, batch, device)
 
 
 def our_generator(setting: Setting, steps: int) -> list[float]:
-    """RDSKD's generator phase as committed; returns the losses."""
+    """The losses of RDSKD's generator phase, as the package makes it."""
     run = setting.run(steps)
     method = RDSKD(RDSKD.build_params({"latent_dim": setting.latent_dim}))
     method.synthesize(setting.problem(), run)
@@ -105,7 +105,7 @@ def as_written(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def plain_generator(setting: Setting, steps: int) -> list[float]:
-    """RDSKD's generator phase, step by step as in the paper."""
+    """The losses of RDSKD's generator phase, step by step as in the paper."""
     run = setting.run(steps)
     teacher = as_written(setting.problem().teacher.network)
     with run.seeded("generator"):
@@ -137,7 +137,7 @@ def plain_generator(setting: Setting, steps: int) -> list[float]:
 
 
 def draw_bank(setting: Setting, batches: int) -> Tensor:
-    """Images as a run keeps them for its student."""
+    """Images as a run keeps them for its student, float16 on the CPU."""
     generator = setting.generator().eval()
     stream = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -151,7 +151,7 @@ def draw_bank(setting: Setting, batches: int) -> Tensor:
 
 
 def our_student(setting: Setting, steps: int, bank: Tensor) -> list[float]:
-    """Student steps from a bank whose teacher logits are known; labelling it is counted too."""
+    """The losses of student steps on a bank; the time includes labelling it once."""
     run = setting.run(steps)
     samples = ImageBank(bank, held_out=2, device=setting.device)
     train_student(setting.problem(), samples, Distillation(TEMPERATURE), run)
@@ -159,7 +159,7 @@ def our_student(setting: Setting, steps: int, bank: Tensor) -> list[float]:
 
 
 def plain_student(setting: Setting, steps: int, network: nn.Module) -> list[float]:
-    """Student steps on fresh images of a generator, as in the paper."""
+    """The losses of student steps on fresh images of a generator, as in the paper."""
     posed = setting.problem()
     student_network = posed.make_student().to(setting.device)
     generator, teacher, student = (
@@ -183,7 +183,7 @@ def plain_student(setting: Setting, steps: int, network: nn.Module) -> list[floa
 
 
 def student_loss_apart(setting: Setting, bank: Tensor) -> float:
-    """Relative difference of the first student loss from the plain formula on the same batch."""
+    """The relative difference of our first student loss from the plain formula on that batch."""
     run = setting.run(1)
     posed = setting.problem()
     samples = ImageBank(bank, 2, device=setting.device)

@@ -2,8 +2,8 @@
 
 ``python -m tests.speed.tables [RECORDS] [--output docs/tables.md]`` writes the records into a
 temporary folder, runs each command in a process of its own, and exits with 1 when one takes longer,
-or more memory, than it may. Seconds are of the clock, so that they are only worth something on an
-idle machine; processor seconds are beside them.
+or more memory, than it may. The seconds are of the clock and need an idle machine; the seconds of
+the processors are printed too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ process of its own, from reading the records to writing its file.
 
 
 class Spent(NamedTuple):
-    """What a command took: seconds of the clock and of processors, and most memory in MiB."""
+    """The costs of a command: exit code, seconds of the clock and of processors, peak MiB."""
 
     code: int
     wall: float
@@ -46,12 +46,12 @@ class Spent(NamedTuple):
     memory: float
 
     def within(self, seconds: float) -> bool:
-        """Whether it succeeded within so many seconds and the memory it may take."""
+        """Whether the command succeeded within so many seconds and the memory it may take."""
         return self.code == 0 and self.wall < seconds and self.memory < MIB_ALLOWED
 
 
 def measure(command: str, results: Path, output: Path) -> Spent:
-    """Run a command on the records."""
+    """The costs of a command on the records."""
     arguments = [sys.executable, "-m", "benchmark.cli", command]
     arguments += ["--results", str(results), "--output", str(output)]
     start = time.monotonic()
@@ -67,11 +67,11 @@ def measure(command: str, results: Path, output: Path) -> Spent:
 
 
 def main(count: int = RECORDS, page: Path | None = None) -> int:
-    """Make records, measure, print; 1 when a limit was not kept.
+    """Make records, time the commands, print the figures; 1 when a limit was not kept.
 
     Args:
-        count: of records.
-        page: where the figures are written too, in Markdown.
+        count: how many records.
+        page: the Markdown file for the figures, or None.
     """
     missed, rows = False, []
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def _cells(command: str, allowed: float, spent: Spent, size: float) -> list[str]
 
 
 def page_text(count: int, rows: list[list[str]]) -> str:
-    """The figures and the limits as a document."""
+    """The figures and the limits as a page of Markdown."""
     import torch
 
     from benchmark.machine.device import environment, pick_precision
@@ -116,12 +116,12 @@ def page_text(count: int, rows: list[list[str]]) -> str:
 
 
 def command(
-    records: Annotated[int, typer.Argument(min=1, help="Made-up records.")] = RECORDS,
+    records: Annotated[int, typer.Argument(min=1, help="How many made-up records.")] = RECORDS,
     output: Annotated[
-        Path | None, typer.Option(help="Where the figures are written too, as docs/tables.md.")
+        Path | None, typer.Option(help="Also write the figures to this file, like docs/tables.md.")
     ] = None,
 ) -> None:
-    """Time the tables; needs an idle machine."""
+    """Time the leaderboard and the report; this needs an idle machine."""
     raise typer.Exit(main(records, output))
 
 

@@ -1,4 +1,4 @@
-"""Whole runs of RDSKD, through the harness."""
+"""Whole runs of RDSKD through the harness."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from methods.base.registry import discover
 def one_run(
     task: str, budget: str, device: torch.device, teachers: tuple[Path, ...] = ()
 ) -> tuple[float, Record]:
-    """A run from an empty cache, and the seconds it took with everything around it.
+    """The seconds and the record of a run with an empty cache.
 
     Args:
-        task: by name, with its data at hand.
-        budget: preset.
-        device: where it computes.
-        teachers: folders the teacher is looked for in; it is trained where none has it.
+        task: the name of the task, whose data must be there.
+        budget: the preset.
+        device: the device of the run.
+        teachers: the folders that may hold the teacher, which is trained otherwise.
 
     Raises:
         DataError: when the task's data is not here.
@@ -61,13 +61,13 @@ def _teacher(
 
 
 def harness_overhead() -> tuple[float, float]:
-    """Seconds of a digits run, and the share of them outside steps and evaluations."""
+    """The seconds of a run of `digits`, and the share of them outside steps and evaluations."""
     total, record = one_run("digits", "cpu", torch.device("cpu"))
     return total, 1 - sum(record.ledger.seconds.values()) / total
 
 
 def measured(budget: str, device: torch.device) -> float | None:
-    """Seconds of RDSKD on MNIST at a budget, evaluation included; None where MNIST is not here.
+    """The seconds of RDSKD on MNIST at a budget, with evaluation; None without MNIST's data.
 
     Raises:
         RuntimeError: when the run did not finish.

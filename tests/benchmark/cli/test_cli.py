@@ -140,7 +140,7 @@ ONE = ("--task", "digits", "--method", "rdskd", "--budget", "smoke")
         ((*ONE, "--set", "temperature=hot"), "parameter 'temperature' is 'hot', but"),
         ((*ONE, "--set", "latent_dim=2.5"), "parameter 'latent_dim' is 2.5, but"),
         ((*ONE, "--set", "temperature=nan"), "parameter 'temperature' is nan, but"),
-        ((*ONE, "--set", "temperature"), "--set 'temperature' is not of the form key=value"),
+        ((*ONE, "--set", "temperature"), "--set 'temperature' is not a setting; write it like"),
         (
             (*ONE, "--set", "exponential=false", "--set", "previous=epoch-mean"),
             "'previous' has no effect while exponential=false",

@@ -284,7 +284,7 @@ def test_run_takes_an_objective_and_its_parameters(tmp_path: Path) -> None:
         ((*NOISE, "--objective-set", "a=1"), "no parameters"),
         (
             (*NOISE, "--objective", "fitnets", "--objective-set", "hint_weight"),
-            "--objective-set 'hint_weight' is not of the form key=value",
+            "--objective-set 'hint_weight' is not a setting; write it like",
         ),
         (("quickstart", "--objective", "fitnets"), "a suite names its objectives itself"),
     ],
