@@ -9,11 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.cli.tables import plain_table
 from benchmark.machine.cache import CACHE_VARIABLE, cache_dir
 from benchmark.machine.code import code_version
 from benchmark.machine.device import pick_device, pick_precision
@@ -47,7 +47,7 @@ def report(
     """Print device, packages, methods, datasets and teachers; nothing is fetched or trained."""
     look_in(task_folders)
     device = pick_device()
-    machine = _table("Machine", "what", "found")
+    machine = plain_table("Machine", "what", "found")
     machine.add_row("python", platform.python_version())
     machine.add_row("device", _device_name(device))
     machine.add_row("precision", pick_precision(device))
@@ -63,7 +63,7 @@ def report(
     console.print(machine)
 
     folders = teacher_folders(DEFAULT_RESULTS)
-    tasks = _table("Tasks", "task", "dataset", "teacher")
+    tasks = plain_table("Tasks", "task", "dataset", "teacher")
     for name in sorted(all_tasks()):
         task = get_task(name)
         try:
@@ -109,7 +109,7 @@ def report(
 
 def _proxies(data_dir: Path | None) -> Table:
     """The proxy datasets that tasks name; their files are looked for and not decoded."""
-    table = _table("Proxy data", "dataset", "for tasks", "found")
+    table = plain_table("Proxy data", "dataset", "for tasks", "found")
     for name in sorted(SOURCES):
         users = sorted(task for task, cls in all_tasks().items() if cls.proxy == name)
         try:
@@ -123,7 +123,7 @@ def _proxies(data_dir: Path | None) -> Table:
 
 def _weights() -> Table:
     """The published weights, which only ``dfkd measure --extractor inception`` needs."""
-    table = _table("Pretrained weights (for dfkd measure --extractor inception)", "file", "found")
+    table = plain_table("Weights for dfkd measure --extractor inception", "file", "found")
     places = weight_places(None)
     for file in (INCEPTION, ALEXNET):
         found = [place for place in places if (place / file.name).is_file()]
@@ -146,10 +146,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "[dim]not installed[/dim]"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.cli.arguments.run_request import RunRequest
+from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.grid.executors.base import Executor
 from benchmark.grid.executors.local import on_this_machine

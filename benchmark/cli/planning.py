@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from benchmark.cli.arguments.run_request import RunRequest
+from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.suites.plan import PlannedRun, plan
 from benchmark.suites.suite import MethodEntry, Suite, load_suite, parse_seeds, parse_settings

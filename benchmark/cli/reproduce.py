@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 
 from benchmark.analysis.frame import readable, to_frame
 from benchmark.analysis.reproduction import Comparison, PairComparison, available_budget, compare
-from benchmark.cli.arguments.run_request import RunRequest
+from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.published.papers import (
     SCORES,

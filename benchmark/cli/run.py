@@ -7,10 +7,10 @@ import time
 from rich.console import Console
 from rich.markup import escape
 
-from benchmark.cli.arguments.run_request import RunRequest, parse_duration, parse_overwrite
 from benchmark.cli.display import GridDisplay, TeacherDisplay, job_label, label, outcome
 from benchmark.cli.executors import check_executor, choose_executor
 from benchmark.cli.planning import planned_runs
+from benchmark.cli.run_request import RunRequest, parse_duration, parse_overwrite
 from benchmark.grid.agenda import prepare, preview
 from benchmark.grid.execution import run_grid
 from benchmark.machine import stopping

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from benchmark.analysis.frame import kd_loss_variance
+from benchmark.cli.tables import plain_table
 from benchmark.errors import UserError
 from benchmark.machine.cache import cache_dir, picture_path
 from benchmark.records.record import Record, SegmentationInfo
@@ -35,18 +35,18 @@ def overview(
 ) -> None:
     """Print all tasks, methods, objectives and suites, a line each."""
     look_in(task_folders)
-    tasks = _table("Tasks", "task", "data", "teacher → student", "budgets")
+    tasks = plain_table("Tasks", "task", "data", "teacher → student", "budgets")
     for name in sorted(all_tasks()):
         task = get_task(name)
         tasks.add_row(name, task.title, task.pair, ", ".join(task.budgets))
-    methods = _table("Methods", "method", "title", "access", "source")
+    methods = plain_table("Methods", "method", "title", "access", "source")
     for name, cls in sorted(discover(method_folders).items()):
         methods.add_row(name, cls.title, cls.access.describe(), cls.paper)
-    objectives = _table("Objectives (on any method)", "objective", "title", "source")
+    objectives = plain_table("Objectives (on any method)", "objective", "title", "source")
     objectives.add_row(OWN, OWN_TITLE, "")
     for name, objective in sorted(discover_objectives().items()):
         objectives.add_row(name, objective.title, objective.paper)
-    suites = _table("Suites", "suite", "runs", "what")
+    suites = plain_table("Suites", "suite", "runs", "what")
     for name in suite_names():
         suite = load_suite(name)
         cells = sum(
@@ -119,7 +119,7 @@ def _parameters(params: type[MethodParams], option: str, console: Console) -> No
         console.print("There are no parameters.")
         return
     title = f"Parameters ({option} name=value)"
-    table = _table(title, "name", "default", "tuning range", "meaning")
+    table = plain_table(title, "name", "default", "tuning range", "meaning")
     for name, field in params.model_fields.items():
         info = params.info(name)
         separator = " … " if isinstance(field.default, int | float) else " | "
@@ -156,7 +156,7 @@ def _task(task: Task, console: Console) -> None:
         numbers = ", ".join(f"{k}={v}" for k, v in recipe.identity().items())
         where = f" (budgets {', '.join(presets)})" if task.teacher_recipes else ""
         console.print(f"teacher's recipe{where}: {numbers}", highlight=False)
-    table = _table("Budgets (--budget)", "number", *task.budgets)
+    table = plain_table("Budgets (--budget)", "number", *task.budgets)
     for name in next(iter(task.budgets.values())).model_dump():
         if name != "name":
             table.add_row(name, *(str(getattr(b, name)) for b in task.budgets.values()))
@@ -247,7 +247,7 @@ def _classes(info: SegmentationInfo) -> Table:
     The last columns are its share of the test images' pixels and, as the teacher labels them, of
     the pixels of the images that the student learnt from.
     """
-    table = _table(
+    table = plain_table(
         "Classes", "class", "IoU", "pixels", "found", "mostly mistaken for", "share", "of samples"
     )
     samples: Sequence[float | None] = info.sample_shares or [None] * len(info.classes)
@@ -271,10 +271,3 @@ def _picture(run_id: str, console: Console) -> None:
         console.print(f"Picture: {escape(str(path))}", highlight=False, soft_wrap=True)
     else:
         console.print("Its picture is not in this cache; dfkd replay draws it.", highlight=False)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in columns:
-        table.add_column(column, no_wrap=column == columns[0])
-    return table

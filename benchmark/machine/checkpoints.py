@@ -100,14 +100,15 @@ def teacher_keeper(cache: Path, name: str, every: float, bits: Sequence[str | in
         every: seconds between two states.
         bits: what the teacher's bits depend on in addition, such as the code.
     """
-    return LoopKeeper(_folder(cache) / f"{name}-{digest(bits)}", every, f"teacher {name}")
+    return LoopKeeper(checkpoint_folder(cache) / f"{name}-{digest(bits)}", every, f"teacher {name}")
 
 
 def forget(cache: Path, name: str) -> None:
     """Remove the states of a run that has its record, by its id, or of a finished teacher."""
-    for folder in _folder(cache).glob(f"{name}-*"):
+    for folder in checkpoint_folder(cache).glob(f"{name}-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder(cache: Path) -> Path:
+def checkpoint_folder(cache: Path) -> Path:
+    """The folder in the cache that holds a folder of states for every training."""
     return cache / "checkpoints"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark.machine.checkpoints import LoopKeeper, _folder
+from benchmark.machine.checkpoints import LoopKeeper, checkpoint_folder
 from benchmark.machine.device import what_bits_depend_on
 from benchmark.machine.tensors import load_tensors, save_tensors
 from benchmark.records.canonical import digest
@@ -27,7 +27,7 @@ class RunKeeper(LoopKeeper):
     def __init__(self, context: Context, run_id: str, code: str, snapshots: Checkpoints) -> None:
         assert context.checkpoint_seconds is not None
         identity = [code, what_bits_depend_on(context.device, context.precision)]
-        folder = _folder(context.cache) / f"{run_id}-{digest(identity)}"
+        folder = checkpoint_folder(context.cache) / f"{run_id}-{digest(identity)}"
         super().__init__(folder, context.checkpoint_seconds, f"run {run_id}")
         self._snapshots = snapshots
         self._written: set[int] = set()

@@ -136,7 +136,7 @@ def run(
     if executor == "local" and jobs != "1" and not dry_run:
         forks.get_ready()
     from benchmark.cli import run as commands
-    from benchmark.cli.arguments.run_request import RunRequest
+    from benchmark.cli.run_request import RunRequest
 
     request = RunRequest(
         suite=suite,

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.cli.arguments.run_request import parse_duration
+from benchmark.cli.run_request import parse_duration
 from benchmark.errors import UserError
 from benchmark.records import schema
 from benchmark.records.files import sweep

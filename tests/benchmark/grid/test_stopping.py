@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.cli.arguments.run_request import parse_duration
 from benchmark.cli.executors import choose_executor
+from benchmark.cli.run_request import parse_duration
 from benchmark.errors import UserError
 from benchmark.grid.executors.local import InProcess, Processes
 from benchmark.machine import stopping

@@ -25,9 +25,9 @@ from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.figures import cost_plot, size_with_legend, svg
 from benchmark.analysis.report.page import render
 from benchmark.analysis.report.runs import FEW_POINTS, MANY, POINTS, rerun, runs_json
-from benchmark.cli.arguments.run_request import RunRequest
 from benchmark.cli.planning import planned_runs
 from benchmark.cli.program import app
+from benchmark.cli.run_request import RunRequest
 from benchmark.machine.cache import picture_path, sheet_path
 from benchmark.records.record import Record
 from benchmark.records.spec import PlannedEntry

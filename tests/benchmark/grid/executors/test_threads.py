@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmark.cli.arguments.run_request import RunRequest
 from benchmark.cli.executors import choose_executor
+from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.grid.executors.local import Processes
 from benchmark.grid.executors.threads import GIB, best_threads, runs_at_once, seconds_of_work
