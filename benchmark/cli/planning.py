@@ -29,41 +29,50 @@ def planned_runs(request: RunRequest) -> list[PlannedRun]:
 
 
 def asked_for(request: RunRequest) -> list[PlannedRun]:
-    """The runs, without the question whether ``--proxy-dir`` has an effect on them."""
+    """The runs, whether or not ``--proxy-dir`` has an effect on them."""
     look_in(request.task_folders)
     known = discover(request.method_folders)
-    seeds = None
-    if request.seeds is not None:
-        try:
-            seeds = parse_seeds(request.seeds)
-        except ValueError as error:
-            raise UserError(str(error)) from None
-    if request.suite is not None:
-        if request.settings:
-            raise UserError("give a suite, or --task and --method with --set; not both")
-        if request.suite_name:
-            raise UserError(
-                "a suite's records have a folder of its name; leave --suite-name out, or give "
-                "--task and --method"
-            )
-        if request.objective or request.objective_settings:
-            raise UserError(
-                "a suite names its objectives itself; give --objective with --task and --method"
-            )
-        suite = load_suite(request.suite)
-        if request.task:
-            suite = suite.only_task(request.task)
-        return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
+    if request.suite is None:
+        return plan(_own_suite(request, _seeds(request) or [0]), known)
+    if request.settings:
+        raise UserError("give a suite, or --task and --method with --set; not both")
+    if request.suite_name:
+        raise UserError(
+            "a suite's records have a folder of its name; leave --suite-name out, or give "
+            "--task and --method"
+        )
+    if request.objective or request.objective_settings:
+        raise UserError(
+            "a suite names its objectives itself; give --objective with --task and --method"
+        )
+    suite = load_suite(request.suite)
+    if request.task:
+        suite = suite.only_task(request.task)
+    seeds = _seeds(request)
+    return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
+
+
+def _seeds(request: RunRequest) -> list[int] | None:
+    if request.seeds is None:
+        return None
+    try:
+        return parse_seeds(request.seeds)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _own_suite(request: RunRequest, seeds: list[int]) -> Suite:
+    """A suite of the methods that are named, on the task that is named."""
     if not request.task or not request.methods:
         raise UserError("give a suite (see `dfkd list`), or --task and --method")
     settings = parse_settings(request.settings)
     objective_settings = parse_settings(request.objective_settings, "--objective-set")
     try:
-        suite = Suite(
+        return Suite(
             name=request.suite_name or "custom",
             budget=request.budget or "cpu",
             tasks=[request.task],
-            seeds=seeds if seeds is not None else [0],
+            seeds=seeds,
             methods=[
                 MethodEntry(
                     name=name,
@@ -77,4 +86,3 @@ def asked_for(request: RunRequest) -> list[PlannedRun]:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--suite-name: {first['msg'].removeprefix('Value error, ')}") from None
-    return plan(suite, known)
