@@ -23,7 +23,8 @@ from benchmark.grid.agenda import prepare
 from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.base import Claim, Executor, Report, everything, unfinished
 from benchmark.grid.executors.local import InProcess, Processes
-from benchmark.grid.executors.ray_cluster import Parcel, RayCluster, import_ray
+from benchmark.grid.executors.ray_cluster import RayCluster, import_ray
+from benchmark.grid.executors.ray_node import Parcel
 from benchmark.machine.device import environment, pick_precision
 from benchmark.records.files import write_atomic
 from benchmark.records.record import Record

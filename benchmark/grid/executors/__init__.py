@@ -1,1 +1,1 @@
-"""Where jobs are executed: this process or several (`local`), or a Ray cluster (`ray_cluster`)."""
+"""Where jobs are executed: on this machine (`local`) or on a Ray cluster (`ray_cluster`)."""

@@ -11,25 +11,17 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
-
-import torch
 
 from benchmark.errors import UserError
 from benchmark.grid.executors.base import Claim, Report, everything, unfinished
+from benchmark.grid.executors.ray_node import OVERDUE, Board, Parcel, work
 from benchmark.machine import stopping
-from benchmark.machine.cache import cache_dir
-from benchmark.machine.checkpoints import forget
-from benchmark.machine.device import pick_precision
 from benchmark.records.record import Record, Status
-from benchmark.runs import trial
 from benchmark.runs.failures import one_line
 from benchmark.runs.job import Context, Job
-from benchmark.runs.trial import execute
-from benchmark.tasks import loaded
 from benchmark.tasks.loaded import dataset, proxy_data
 from benchmark.tasks.registry import get_task
 from benchmark.teachers.metadata import obtain_metadata
@@ -38,11 +30,6 @@ from methods.base.problem import Access
 from methods.base.registry import discover
 
 POLL_SECONDS = 0.5
-EVENT_SECONDS = 1.0
-"""The least time between two progress reports of a run, which travel to the driver."""
-
-OVERDUE = "overdue"
-""""Phase" of a run that has taken longer than it may, and is ended by the driver."""
 
 
 class RayCluster:
@@ -79,7 +66,7 @@ class RayCluster:
             self._connect(ray)
         try:
             self.check_room(ray)
-            yield from _Flights(self, ray, context).all(jobs, report, claim)
+            yield from _Tasks(self, ray, context).all(jobs, report, claim)
         finally:
             if not connected:
                 ray.shutdown()
@@ -138,20 +125,7 @@ def import_ray() -> Any:
     return ray
 
 
-@dataclass(frozen=True)
-class Parcel:
-    """A job as it travels; large values are references into the object store."""
-
-    job: Job
-    context: Context
-    gpu: bool
-    teacher: Any
-    data: Any
-    proxy: Any
-    metadata: Any
-
-
-class _Flights:
+class _Tasks:
     """The tasks of one grid.
 
     Args:
@@ -180,30 +154,30 @@ class _Flights:
 
     def all(self, jobs: Sequence[Job], report: Report, claim: Claim) -> Iterator[Record]:
         waiting = list(reversed(jobs))
-        flying: dict[Any, Job] = {}
+        running: dict[Any, Job] = {}
         while not stopping.requested():
             room = self._room()
-            while waiting and len(flying) < room:
+            while waiting and len(running) < room:
                 job = waiting.pop()
                 if claim(job):
-                    flying[self._work.remote([self._parcel(job)], self._board)] = job
-            if not flying:
+                    running[self._work.remote([self._parcel(job)], self._board)] = job
+            if not running:
                 return
-            self.ray.wait(list(flying), timeout=POLL_SECONDS)
-            done, _ = self.ray.wait(list(flying), num_returns=len(flying), timeout=0)
+            self.ray.wait(list(running), timeout=POLL_SECONDS)
+            done, _ = self.ray.wait(list(running), num_returns=len(running), timeout=0)
             self._pass_on(report)
             for task in done:
-                yield self._record(task, flying.pop(task))
-            for task, job in list(flying.items()):
+                yield self._record(task, running.pop(task))
+            for task, job in list(running.items()):
                 if job.run_id in self._overdue:
                     self.ray.cancel(task, force=True)
                     limit = self.context.run_timeout
                     reason = f"not finished within {limit:g} s (--run-timeout)"
-                    yield self._unfinished(flying.pop(task), "timeout", reason)
-        for task, job in flying.items():
+                    yield self._unfinished(running.pop(task), "timeout", reason)
+        for task, job in running.items():
             self.ray.cancel(task, force=True)
             yield self._unfinished(job, "interrupted", stopping.requested())
-        if flying or waiting:
+        if running or waiting:
             raise KeyboardInterrupt
 
     def _room(self) -> int:
@@ -273,79 +247,3 @@ class _Flights:
 
     def _unfinished(self, job: Job, status: Status, reason: str) -> Record:
         return unfinished(job, self.context, status, reason)
-
-
-class Board:
-    """The progress reports of all runs; an actor on the driver's node."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, str, int, int, float]] = []
-
-    def put(self, event: tuple[str, str, int, int, float]) -> None:
-        """Add a report."""
-        self.events.append(event)
-
-    def take(self) -> list[tuple[str, str, int, int, float]]:
-        """The reports since the last call."""
-        events, self.events = self.events, []
-        return events
-
-
-def work(parcels: list[Parcel], board: Any) -> Record:
-    """Execute a job on a node.
-
-    The parcel travels in a list, so that Ray does not fetch references that the node has already.
-    """
-    (parcel,) = parcels
-    job = replace(parcel.job, teacher=replace(parcel.job.teacher, weights=fetch(parcel.teacher)))
-    loaded.handed_data[job.spec.task] = fetch(parcel.data)
-    if parcel.proxy is not None:
-        loaded.handed_proxies[job.spec.task] = fetch(parcel.proxy)
-    if parcel.metadata is not None:
-        trial.handed_metadata[job.teacher.info.checksum] = fetch(parcel.metadata)
-    cache, context = cache_dir(), parcel.context
-    # A node need not have what the command's machine has.
-    device = torch.device("cuda" if parcel.gpu else "cpu")
-    if parcel.gpu or context.device != device.type:
-        context = replace(context, device=device.type, precision=pick_precision(device))
-    context = replace(context, cache=cache, teacher_folders=(cache / "teachers",))
-    speaker = _Speaker(job.run_id, board)
-    # Only the worker knows when the run began: Ray may have moved it to another node.
-    alarm = threading.Timer(context.run_timeout or 0.0, speaker, (OVERDUE, 0, 0, 0.0))
-    alarm.daemon = True
-    if context.run_timeout is not None:
-        alarm.start()
-    record = execute(job, context, speaker)
-    alarm.cancel()
-    forget(cache, job.run_id)
-    return record
-
-
-class _Speaker:
-    """Reports now and then to the board how far a run is."""
-
-    def __init__(self, run_id: str, board: Any) -> None:
-        self._run_id = run_id
-        self._board = board
-        self._phase = ""
-        self._spoke = 0.0
-        self("starting", 0, 0, 0.0)
-
-    def __call__(self, phase: str, step: int, total: int, loss: float) -> None:
-        now = time.monotonic()
-        if phase != self._phase or now - self._spoke >= EVENT_SECONDS:
-            self._phase, self._spoke = phase, now
-            self._board.put.remote((self._run_id, phase, step, total, loss))
-
-
-_fetched: dict[str, Any] = {}
-
-
-def fetch(reference: Any) -> Any:
-    """The value of a reference, fetched once per process."""
-    import ray
-
-    name = reference.hex()
-    if name not in _fetched:
-        _fetched[name] = ray.get(reference)
-    return _fetched[name]

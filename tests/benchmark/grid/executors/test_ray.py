@@ -150,13 +150,13 @@ def test_metadata_travel_with_their_teacher(
     elsewhere = dataclasses.replace(grid.context, cache=tmp_path / "other-cache")
     whole = [facts(r) for r in Grid(elsewhere, tmp_path / "other").run("metadata")]
     shipped: list[str] = []
-    ship = ray_cluster._Flights._ship
+    ship = ray_cluster._Tasks._ship
 
     def watched(self: Any, name: str, value: Any) -> Any:
         shipped.append(name)
         return ship(self, name, value)
 
-    monkeypatch.setattr(ray_cluster._Flights, "_ship", watched)
+    monkeypatch.setattr(ray_cluster._Tasks, "_ship", watched)
     found = grid.run("metadata", "fine", executor=RayCluster(cluster.address, 1, 0, 1))
     assert [facts(r) for r in found if r.spec.method == "metadata"] == whole
     assert [name.split()[0] for name in shipped].count("metadata") == 1
