@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import fsum
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
-from benchmark.records.record import Metric, Record
+from benchmark.records.record import FAILED, SCORED, Metric, Record, Status
+from benchmark.records.spec import Purpose
 from benchmark.records.store import Scan, Store
 from methods.settings.budget import Budget
 
@@ -28,33 +29,89 @@ METRIC_NAMES: dict[Metric, str] = {"accuracy": "accuracy", "miou": "mIoU"}
 """What a score is called in tables and plots."""
 
 
+class Run(NamedTuple):
+    """What a record says of its run, as flat columns; those that comparisons read.
+
+    The first ones, up to ``run_id``, are the order of a frame's rows.
+    """
+
+    suite: str
+    task: str
+    budget: str
+    variant: str
+    method: str
+    params: str
+    seed: int
+    run_id: str
+    version: int
+    title: str
+    changed: str
+    budget_numbers: str
+    purpose: Purpose
+    objective: str
+    teacher: str
+    metric: Metric
+    chance: float
+    proxy: str
+    status: Status
+    score: float | None
+
+    @classmethod
+    def of(cls, record: Record) -> Run:
+        """The columns of one record."""
+        spec, method, teacher = record.spec, record.method, record.teacher
+        return cls(
+            suite=spec.suite,
+            task=spec.task,
+            budget=spec.budget.name,
+            variant=spec.budget.variant,
+            method=spec.method,
+            params=canonical(spec.params),
+            seed=spec.seed,
+            run_id=record.run_id,
+            version=spec.method_version,
+            title=method.title,
+            changed=canonical(method.changed),
+            budget_numbers=numbers_of(spec.budget),
+            purpose=spec.purpose,
+            objective=spec.objective.name if spec.objective else OWN_OBJECTIVE,
+            teacher=teacher.checksum,
+            metric=teacher.metric,
+            chance=teacher.chance,
+            proxy=spec.proxy,
+            status=record.status,
+            score=record.score,
+        )
+
+    @property
+    def owner(self) -> tuple[str, int]:
+        """Method and version, whose parameters these are."""
+        return self.method, self.version
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes part: it has ended, is no random draw, and minimised its own loss."""
+        ended = self.status in SCORED or self.status in FAILED
+        return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
+
+
+ORDER = Run._fields[: 1 + Run._fields.index("run_id")]
+"""Columns by which runs are sorted."""
+
+
+def runs_of(records: Iterable[Record]) -> list[Run]:
+    """The runs of records, in the order of their frame, which takes ten times as long to make."""
+    return sorted(map(Run.of, records), key=lambda run: run[: len(ORDER)])
+
+
 def row(record: Record) -> dict[str, Any]:
     """One record, flattened."""
     ledger = record.ledger
     return {
-        "run_id": record.run_id,
-        "suite": record.spec.suite,
-        "task": record.spec.task,
-        "budget": record.spec.budget.name,
-        "variant": record.spec.budget.variant,
-        "budget_numbers": numbers_of(record.spec.budget),
-        "purpose": record.spec.purpose,
-        "method": record.spec.method,
-        "version": record.spec.method_version,
-        "title": record.method.title,
+        **Run.of(record)._asdict(),
         "access": record.method.access,
-        "changed": canonical(record.method.changed),
-        "params": canonical(record.spec.params),
-        "proxy": record.spec.proxy,
         "proxy_name": record.method.proxy,
-        "objective": record.spec.objective.name if record.spec.objective else OWN_OBJECTIVE,
-        "seed": record.spec.seed,
-        "status": record.status,
         "reason": record.reason,
-        "teacher": record.teacher.checksum,
-        "chance": record.teacher.chance,
-        "metric": record.teacher.metric,
-        "score": record.score,
         "teacher_score": record.teacher.score,
         "teacher_forward": ledger.teacher_forward,
         "teacher_backward": ledger.teacher_backward,
@@ -118,8 +175,7 @@ def to_frame(records: Sequence[Record]) -> pd.DataFrame:
     frame = pd.DataFrame([row(record) for record in records])
     if frame.empty:
         return frame
-    order = ["suite", "task", "budget", "variant", "method", "params", "seed", "run_id"]
-    return frame.sort_values(order, ignore_index=True)
+    return frame.sort_values(list(ORDER), ignore_index=True)
 
 
 def load_results(path: Path) -> pd.DataFrame:

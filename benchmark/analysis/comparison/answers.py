@@ -10,9 +10,8 @@ from rich.console import Console
 from benchmark.analysis.comparison.compare import Comparison, compare_series, in_words
 from benchmark.analysis.comparison.plots import draw_comparison, draw_critical_difference
 from benchmark.analysis.comparison.series import select
-from benchmark.analysis.frame import readable, to_frame
+from benchmark.analysis.frame import readable, runs_of
 from benchmark.errors import UserError
-from benchmark.records.record import Record
 from benchmark.records.store import Scan, Store
 
 PLOTS = (".svg", ".png", ".pdf")
@@ -37,8 +36,8 @@ def compare(
     path = plot or Path("runs") / "compare" / f"{name}.svg"
     if path.suffix not in PLOTS:
         raise UserError(f"--plot '{path}' must end in {', '.join(PLOTS[:-1])} or {PLOTS[-1]}")
-    frame = to_frame(read_records(results))
-    found = compare_series(*select(frame, methods, task, budget, over))
+    runs = runs_of(read_scan(results).records)
+    found = compare_series(*select(runs, methods, task, budget, over))
     console.print(in_words(found), markup=False, highlight=False, soft_wrap=True)
     for drawn in draw(found, path):
         console.print(f"plot: {drawn}", markup=False, highlight=False, soft_wrap=True)
@@ -53,11 +52,6 @@ def draw(found: Comparison, path: Path) -> list[Path]:
         return [path]
     draw_critical_difference(found.agreement, ranks)
     return [path, ranks]
-
-
-def read_records(results: Path) -> list[Record]:
-    """The records of `read_scan`."""
-    return read_scan(results).records
 
 
 def read_scan(results: Path) -> Scan:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 
 from benchmark.analysis.comparison.answers import at_least_two, draw, read_scan
@@ -30,7 +29,7 @@ from benchmark.analysis.comparison.robustness import (
 )
 from benchmark.analysis.comparison.series import BUDGET_NUMBERS, Place, Series, select
 from benchmark.analysis.comparison.summary import in_short
-from benchmark.analysis.frame import to_frame
+from benchmark.analysis.frame import OWN_OBJECTIVE, Run, runs_of
 from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import Question
@@ -61,9 +60,9 @@ def robustness(
     at_least_two(methods)
     scan = read_scan(results)
     records = scan.records
-    frame = to_frame(records)
+    runs = runs_of(records)
     folder = output.with_suffix("")
-    found = compare_series(*select(frame, methods, task, budget))
+    found = compare_series(*select(runs, methods, task, budget))
     mine = [
         r
         for r in {r.run_id: r for r in records}.values()
@@ -81,8 +80,8 @@ def robustness(
         "would take are for a difference as large as the observed one, with probability 0.8.",
     ]
     sweeps = [
-        compare_series(*select(frame, methods, task, found.place.budget, over))
-        for over in swept(frame, methods, task, found.place.budget)
+        compare_series(*select(runs, methods, task, found.place.budget, over))
+        for over in swept(runs, methods, task, found.place.budget)
     ]
     scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
     parts.append(in_short([found, *sweeps], score_claims(scores), scores))
@@ -95,7 +94,7 @@ def robustness(
             "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
             f"task. Suites that do: {_suites(task, 'sweep')}."
         )
-    parts += _alone(frame, methods, found.place, [str(one.place.over) for one in sweeps])
+    parts += _alone(runs, methods, found.place, [str(one.place.over) for one in sweeps])
     parts.append(_draws(scores, titles, task, folder / "draws.svg", output))
     parts.append(_stability(mine, found.series))
     write_atomic(output, ("\n\n".join(parts) + "\n").encode())
@@ -109,33 +108,36 @@ def _like(place: Place, methods: Sequence[str]) -> Callable[[PlannedEntry], bool
     )
 
 
-def swept(frame: pd.DataFrame, methods: Sequence[str], task: str, budget: str) -> list[str]:
+def swept(runs: Sequence[Run], methods: Sequence[str], task: str, budget: str) -> list[str]:
     """Settings of which two of the methods have several values in common, all else being equal."""
-    names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(frame, m) for m in methods))
+    names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(runs, m) for m in methods))
     return [
         name
         for name in sorted(names)
         if any(
             len(a.points.keys() & b.points.keys()) > 1
-            for a, b in itertools.combinations(select(frame, methods, task, budget, name)[1], 2)
+            for a, b in itertools.combinations(select(runs, methods, task, budget, name)[1], 2)
         )
     ]
 
 
-def _settings(frame: pd.DataFrame, method: str) -> set[str]:
+def _settings(runs: Sequence[Run], method: str) -> set[str]:
     """Parameters that a method's records name; of a swept one some always do."""
-    own = frame[(frame["method"] == method) & (frame["purpose"] != "draw")]
-    own = own[own["objective"] == "kd"]
-    return set().union(*(json.loads(text) for text in own["params"]))
+    texts = {
+        run.params
+        for run in runs
+        if run.method == method and run.purpose != "draw" and run.objective == OWN_OBJECTIVE
+    }
+    return set().union(*map(json.loads, texts))
 
 
 def _alone(
-    frame: pd.DataFrame, methods: Sequence[str], place: Place, shared: Sequence[str]
+    runs: Sequence[Run], methods: Sequence[str], place: Place, shared: Sequence[str]
 ) -> list[str]:
     """The section on settings that only one method was swept over; none when there are none."""
     lines = []
     for method in methods:
-        own = frame[(frame["method"] == method) & (frame["teacher"] == place.teacher)]
+        own = [run for run in runs if (run.method, run.teacher) == (method, place.teacher)]
         names = _settings(own, method) - set(shared)
         for name in sorted(names):
             _, (series,) = select(own, [method], place.task, place.budget, name)

@@ -1,26 +1,23 @@
-"""One method's scores at every value of a swept setting, chosen from a frame of results."""
+"""One method's scores at every value of a swept setting, chosen from all runs."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from benchmark.analysis.frame import METRIC_NAMES, OWN_OBJECTIVE, numbers_of
+from benchmark.analysis.frame import METRIC_NAMES, Run
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
-from benchmark.records.record import FAILED, SCORED, Metric, Record
+from benchmark.records.record import FAILED
 from methods.settings.budget import Budget
 from methods.settings.params import format_value, nearest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BUDGET_NUMBERS = [name for name in Budget.model_fields if name not in ("name", "variant")]
 
@@ -70,90 +67,11 @@ class Series:
         return f"{self.title} ({text})" if text else self.title
 
 
-class Run(NamedTuple):
-    """What a comparison asks of a run; a frame of results has columns of these names."""
-
-    suite: str
-    task: str
-    budget: str
-    variant: str
-    method: str
-    params: str
-    seed: int
-    run_id: str
-    version: int
-    title: str
-    changed: str
-    budget_numbers: str
-    purpose: str
-    objective: str
-    teacher: str
-    metric: Metric
-    chance: float
-    proxy: str
-    status: str
-    score: float | None
-
-    @property
-    def owner(self) -> tuple[str, int]:
-        """Method and version, whose parameters these are."""
-        return self.method, self.version
-
-    @property
-    def counts(self) -> bool:
-        """Whether it takes part: it has ended, is no random draw, and minimised its own loss."""
-        ended = self.status in SCORED or self.status in FAILED
-        return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
-
-
 Valued = tuple[Run, Any]
 """A run with its value of the swept setting."""
 
 
-def runs_of(records: Iterable[Record]) -> list[Run]:
-    """The runs of records, in the order of their frame, which takes ten times as long to make."""
-    runs = []
-    for record in records:
-        spec, method, teacher = record.spec, record.method, record.teacher
-        run = Run(
-            suite=spec.suite,
-            task=spec.task,
-            budget=spec.budget.name,
-            variant=spec.budget.variant,
-            method=spec.method,
-            params=canonical(spec.params),
-            seed=spec.seed,
-            run_id=record.run_id,
-            version=spec.method_version,
-            title=method.title,
-            changed=canonical(method.changed),
-            budget_numbers=numbers_of(spec.budget),
-            purpose=spec.purpose,
-            objective=spec.objective.name if spec.objective else OWN_OBJECTIVE,
-            teacher=teacher.checksum,
-            metric=teacher.metric,
-            chance=teacher.chance,
-            proxy=spec.proxy,
-            status=record.status,
-            score=record.score,
-        )
-        runs.append(run)
-    return sorted(runs, key=lambda run: run[: 1 + Run._fields.index("run_id")])
-
-
 def select(
-    frame: pd.DataFrame,
-    methods: Sequence[str],
-    task: str,
-    budget: str | None = None,
-    over: str | None = None,
-) -> tuple[Place, list[Series]]:
-    """`select_runs` of a frame of `benchmark.load_results`."""
-    columns = [] if frame.empty else [frame[name].tolist() for name in Run._fields]
-    return select_runs(list(map(Run, *columns)) if columns else [], methods, task, budget, over)
-
-
-def select_runs(
     runs: Sequence[Run],
     methods: Sequence[str],
     task: str,
@@ -169,14 +87,14 @@ def select_runs(
     no part.
 
     Args:
-        runs: in the order of a frame of results.
+        runs: as `benchmark.analysis.frame.runs_of` gives them.
         methods: names, in the order wanted.
         task: its name.
         budget: preset; the one with the most runs when None.
         over: a parameter of every method, or a number of the budget.
 
     Raises:
-        UserError: for a name that the frame does not have.
+        UserError: for a name that no run has.
     """
     runs = _wanted(runs, methods, task, budget)
     usual = _usual(over, runs)

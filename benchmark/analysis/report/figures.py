@@ -21,8 +21,8 @@ from benchmark.analysis.comparison.plots import (
     profiles_figure,
 )
 from benchmark.analysis.comparison.robustness import robustness_scores
-from benchmark.analysis.comparison.series import Run, Series, runs_of, select_runs
-from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.comparison.series import Series, select
+from benchmark.analysis.frame import METRIC_NAMES, Run, runs_of
 from benchmark.analysis.leaderboard.overall import Overall
 from benchmark.analysis.leaderboard.tables import DATA_FREE, Table
 from benchmark.errors import UserError
@@ -186,7 +186,7 @@ def robustness_plots(
     shown, runs = 0, runs_of(records)
     for over, methods in sorted(_candidates(runs).items()):
         try:
-            place, found = select_runs(runs, methods, spec.task, spec.budget.name, over)
+            place, found = select(runs, methods, spec.task, spec.budget.name, over)
         except UserError:
             continue  # it was varied at another budget's numbers only
         swept = [series for series in found if len(series.points) > 1]

@@ -21,9 +21,9 @@ from benchmark.analysis.comparison.robustness import (
     score_claims,
 )
 from benchmark.analysis.comparison.robustness_page import swept
-from benchmark.analysis.comparison.series import Series, runs_of, select, select_runs
+from benchmark.analysis.comparison.series import Series, select
 from benchmark.analysis.comparison.summary import in_short
-from benchmark.analysis.frame import to_frame
+from benchmark.analysis.frame import runs_of
 from benchmark.analysis.leaderboard.columns import cells
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.figures import robustness_plots
@@ -79,13 +79,12 @@ def sweep(n: int = 10) -> list[Record]:
 def series_of(
     records: Sequence[Record], methods: Sequence[str] = (STEADY, SHAKY), **options: Any
 ) -> list[Series]:
-    chosen = select(to_frame(records), methods, "digits", **options)
-    assert select_runs(runs_of(records), methods, "digits", **options) == chosen
+    chosen = select(runs_of(records), methods, "digits", **options)
     return chosen[1]
 
 
 def answer(records: Sequence[Record], *methods: str, **options: Any) -> Comparison:
-    return compare_series(*select(to_frame(records), methods, "digits", **options))
+    return compare_series(*select(runs_of(records), methods, "digits", **options))
 
 
 def stored(folder: Path, records: Sequence[Record]) -> Path:
@@ -150,7 +149,7 @@ def test_failed_runs_are_guesses_and_unfinished_ones_are_none() -> None:
 
 def test_teachers_are_never_mixed() -> None:
     records = [*runs(STEADY, 0.9), *runs(SHAKY, 0.8), *runs(SHAKY, 0.7, 0.7, teacher="f" * 16)]
-    place, (first, second) = select(to_frame(records), (STEADY, SHAKY), "digits")
+    place, (first, second) = select(runs_of(records), (STEADY, SHAKY), "digits")
     assert place.teacher == "0123456789abcdef"
     assert (first.points, second.points) == ({None: {0: 0.9}}, {None: {0: 0.8}})
 
@@ -189,7 +188,7 @@ def test_a_record_without_an_added_parameter_is_one_at_its_default() -> None:
     assert (list(degan.points), list(dcgan.points)) == ([0.0, 0.5], [0.0])
     (alone,) = series_of(records, ["degan"], over="diversity")
     assert list(alone.points) == ["none", "plain"]
-    assert swept(to_frame(records), ("degan", "dcgan"), "digits", "tiny") == ["mix"]
+    assert swept(runs_of(records), ("degan", "dcgan"), "digits", "tiny") == ["mix"]
     drawn = [plot.caption for plot in robustness_plots(records)]
     assert [caption.split(",")[0] for caption in drawn] == ["Over diversity", "Over mix"]
 
@@ -213,7 +212,7 @@ def test_unknown_names_are_answered_with_the_nearest(
     methods: list[str], task: str, options: dict[str, str], says: str
 ) -> None:
     with pytest.raises(UserError) as error:
-        select(to_frame(sweep(1)), methods, task, **options)
+        select(runs_of(sweep(1)), methods, task, **options)
     assert says in one_line(str(error.value))
 
 
@@ -367,8 +366,8 @@ def test_in_short_names_winners_only_where_they_were_shown() -> None:
 
 def test_a_setting_that_one_method_alone_was_swept_over_is_no_section() -> None:
     alone = [r for r in sweep(3) if r.spec.method == SHAKY or r.spec.params["generator_lr"] == 0.01]
-    assert swept(to_frame(sweep(3)), (STEADY, SHAKY), "digits", "tiny") == ["generator_lr"]
-    assert swept(to_frame(alone), (STEADY, SHAKY), "digits", "tiny") == []
+    assert swept(runs_of(sweep(3)), (STEADY, SHAKY), "digits", "tiny") == ["generator_lr"]
+    assert swept(runs_of(alone), (STEADY, SHAKY), "digits", "tiny") == []
 
 
 def test_what_one_method_alone_was_swept_over_is_shown_and_not_compared(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.analysis.comparison.robustness import robustness_scores
 from benchmark.analysis.comparison.series import select
-from benchmark.analysis.frame import to_frame
+from benchmark.analysis.frame import runs_of
 from benchmark.analysis.leaderboard.columns import cells
 from benchmark.analysis.leaderboard.tables import COLUMNS, tables
 from benchmark.analysis.report.page import render
@@ -63,7 +63,7 @@ def test_a_failed_copy_does_not_hide_the_finished_one(
     scan = scanned([timeout(failed), done(finished)], tmp_path)
     assert cell(scan, "n ok/planned") == "1/1"
     assert cell(scan, "failures at chance, %") == "90.00"
-    (series,) = select(to_frame(scan.records), ["rdskd"], "digits")[1]
+    (series,) = select(runs_of(scan.records), ["rdskd"], "digits")[1]
     assert series.points == {None: {0: 0.9}}
     page = render(scan, tmp_path, tmp_path)
     assert "it broke" not in page, "a reason of the failed copy"

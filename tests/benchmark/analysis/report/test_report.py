@@ -20,7 +20,7 @@ from benchmark.analysis.comparison.plots import (
     pareto_front,
 )
 from benchmark.analysis.comparison.series import select
-from benchmark.analysis.frame import to_frame
+from benchmark.analysis.frame import runs_of
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.figures import cost_plot, size_with_legend, svg
 from benchmark.analysis.report.page import render
@@ -239,7 +239,7 @@ def test_numbers_off_a_preset_have_no_command_but_replay() -> None:
 
 def test_drawings_are_small_and_take_the_pages_ink() -> None:
     records = [make_record(seed=s, accuracy=0.5 + s / 10) for s in range(3)]
-    place, series = select(to_frame(records), ["rdskd"], "digits")
+    place, series = select(runs_of(records), ["rdskd"], "digits")
     texts = [svg(comparison_figure(place, [None], series), name) for name in ("one", "two")]
     for text in texts:
         assert text.startswith("<svg ")
