@@ -1,1 +1,1 @@
-"""Records to tables. Imports no torch, but for `series` where records lack a swept setting."""
+"""Who is better: records to tables, comparisons and pages. Imports no torch, even indirectly."""

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmark.analysis.comparison.compare import Comparison, compare_series, in_words
 from benchmark.analysis.comparison.plots import draw_comparison, draw_critical_difference
-from benchmark.analysis.comparison.series import select
+from benchmark.analysis.comparison.series import AddedDefaults, select
 from benchmark.analysis.frame import readable, runs_of
 from benchmark.errors import UserError
 from benchmark.records.store import Scan, Store
@@ -25,6 +25,7 @@ def compare(
     results: Path,
     plot: Path | None,
     console: Console,
+    added_defaults: AddedDefaults,
 ) -> None:
     """Answer which method is better and which is steadier, and save the plot.
 
@@ -37,7 +38,7 @@ def compare(
     if path.suffix not in PLOTS:
         raise UserError(f"--plot '{path}' must end in {', '.join(PLOTS[:-1])} or {PLOTS[-1]}")
     runs = runs_of(read_scan(results).records)
-    found = compare_series(*select(runs, methods, task, budget, over))
+    found = compare_series(*select(runs, methods, task, budget, over, added_defaults))
     console.print(in_words(found), markup=False, highlight=False, soft_wrap=True)
     for drawn in draw(found, path):
         console.print(f"plot: {drawn}", markup=False, highlight=False, soft_wrap=True)

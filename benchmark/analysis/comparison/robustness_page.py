@@ -27,7 +27,14 @@ from benchmark.analysis.comparison.robustness import (
     robustness_scores,
     score_claims,
 )
-from benchmark.analysis.comparison.series import BUDGET_NUMBERS, Place, Series, select
+from benchmark.analysis.comparison.series import (
+    BUDGET_NUMBERS,
+    AddedDefaults,
+    Place,
+    Series,
+    no_added_defaults,
+    select,
+)
 from benchmark.analysis.comparison.summary import in_short
 from benchmark.analysis.frame import OWN_OBJECTIVE, Run, runs_of
 from benchmark.analysis.statistics.claims import Claim
@@ -37,7 +44,6 @@ from benchmark.analysis.statistics.paired import compare as compare_pairs
 from benchmark.records.files import write_atomic
 from benchmark.records.record import Record
 from benchmark.records.spec import PlannedEntry
-from benchmark.suites.suite import load_suite, suite_names
 from methods.settings.params import format_value
 
 OWN_TERMS = ("loss", "diversity")
@@ -51,8 +57,22 @@ def robustness(
     results: Path,
     output: Path,
     console: Console,
+    added_defaults: AddedDefaults,
+    sweep_suites: Sequence[str],
+    draw_suites: Sequence[str],
 ) -> None:
     """Write a document that says what the records say about the robustness of some methods.
+
+    Args:
+        methods: names of two or more.
+        task: its name.
+        budget: preset; the one with the most runs when None.
+        results: folder of the records.
+        output: the document; its plots go into a folder of the same name without suffix.
+        console: for the name of what was written.
+        added_defaults: see `benchmark.analysis.comparison.series.select`.
+        sweep_suites: names of suites that sweep a setting on the task, for a reader without runs.
+        draw_suites: names of those that draw settings at random.
 
     Raises:
         UserError: for fewer than two methods, or unknown names.
@@ -80,8 +100,8 @@ def robustness(
         "would take are for a difference as large as the observed one, with probability 0.8.",
     ]
     sweeps = [
-        compare_series(*select(runs, methods, task, found.place.budget, over))
-        for over in swept(runs, methods, task, found.place.budget)
+        compare_series(*select(runs, methods, task, found.place.budget, over, added_defaults))
+        for over in swept(runs, methods, task, found.place.budget, added_defaults)
     ]
     scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
     parts.append(in_short([found, *sweeps], score_claims(scores), scores))
@@ -92,10 +112,12 @@ def robustness(
     if not sweeps:
         parts.append(
             "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
-            f"task. Suites that do: {_suites(task, 'sweep')}."
+            f"task. Suites that do: {_commands(sweep_suites)}."
         )
-    parts += _alone(runs, methods, found.place, [str(one.place.over) for one in sweeps])
-    parts.append(_draws(scores, titles, task, folder / "draws.svg", output))
+    parts += _alone(
+        runs, methods, found.place, [str(one.place.over) for one in sweeps], added_defaults
+    )
+    parts.append(_draws(scores, titles, task, folder / "draws.svg", output, draw_suites))
     parts.append(_stability(mine, found.series))
     write_atomic(output, ("\n\n".join(parts) + "\n").encode())
     console.print(str(output), markup=False, highlight=False, soft_wrap=True)
@@ -108,7 +130,13 @@ def _like(place: Place, methods: Sequence[str]) -> Callable[[PlannedEntry], bool
     )
 
 
-def swept(runs: Sequence[Run], methods: Sequence[str], task: str, budget: str) -> list[str]:
+def swept(
+    runs: Sequence[Run],
+    methods: Sequence[str],
+    task: str,
+    budget: str,
+    added_defaults: AddedDefaults = no_added_defaults,
+) -> list[str]:
     """Settings of which two of the methods have several values in common, all else being equal."""
     names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(runs, m) for m in methods))
     return [
@@ -116,7 +144,9 @@ def swept(runs: Sequence[Run], methods: Sequence[str], task: str, budget: str) -
         for name in sorted(names)
         if any(
             len(a.points.keys() & b.points.keys()) > 1
-            for a, b in itertools.combinations(select(runs, methods, task, budget, name)[1], 2)
+            for a, b in itertools.combinations(
+                select(runs, methods, task, budget, name, added_defaults)[1], 2
+            )
         )
     ]
 
@@ -132,7 +162,11 @@ def _settings(runs: Sequence[Run], method: str) -> set[str]:
 
 
 def _alone(
-    runs: Sequence[Run], methods: Sequence[str], place: Place, shared: Sequence[str]
+    runs: Sequence[Run],
+    methods: Sequence[str],
+    place: Place,
+    shared: Sequence[str],
+    added_defaults: AddedDefaults,
 ) -> list[str]:
     """The section on settings that only one method was swept over; none when there are none."""
     lines = []
@@ -140,7 +174,7 @@ def _alone(
         own = [run for run in runs if (run.method, run.teacher) == (method, place.teacher)]
         names = _settings(own, method) - set(shared)
         for name in sorted(names):
-            _, (series,) = select(own, [method], place.task, place.budget, name)
+            _, (series,) = select(own, [method], place.task, place.budget, name, added_defaults)
             if len(series.points) < 2:
                 continue
             for value, scores in series.points.items():
@@ -165,14 +199,19 @@ def _section(heading: str, found: Comparison, plot: Path, output: Path) -> str:
 
 
 def _draws(
-    scores: dict[str, list[float]], titles: dict[str, str], task: str, plot: Path, output: Path
+    scores: dict[str, list[float]],
+    titles: dict[str, str],
+    task: str,
+    plot: Path,
+    output: Path,
+    draw_suites: Sequence[str],
 ) -> str:
     """The section on random draws from tuning ranges."""
     heading = "## Over whole tuning ranges\n\n"
     if len(scores) < 2:
         return (
             f"{heading}Insufficient: fewer than two of these methods have runs at random draws "
-            f"from their tuning ranges. Suites that make them: {_suites(task, 'draw')}."
+            f"from their tuning ranges. Suites that make them: {_commands(draw_suites)}."
         )
     draw_profiles(scores, f"{task}: random draws from the tuning ranges, 95 % bands", plot)
     lines = [
@@ -253,13 +292,6 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
     return "\n".join(lines)
 
 
-def _suites(task: str, purpose: str) -> str:
-    """The shipped suites of a purpose, as a reader would run them."""
-    suites = [load_suite(name) for name in suite_names()]
-    names = [
-        suite.name
-        for suite in suites
-        if task in suite.tasks
-        and (suite.draws > 0 if purpose == "draw" else suite.purpose == "sweep")
-    ]
-    return ", ".join(f"`dfkd run {name}`" for name in names) or "none yet"
+def _commands(suites: Sequence[str]) -> str:
+    """The suites as a reader would run them."""
+    return ", ".join(f"`dfkd run {name}`" for name in suites) or "none yet"

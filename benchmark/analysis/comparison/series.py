@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
@@ -70,6 +70,18 @@ class Series:
 Valued = tuple[Run, Any]
 """A run with its value of the swept setting."""
 
+AddedDefaults = Callable[[str], Mapping[tuple[str, int], Any]]
+"""Gives the default of a parameter that records leave out, by method and version.
+
+Records leave out a parameter that was added to its method later while it has its default. It is
+called only when a record lacks the swept setting.
+"""
+
+
+def no_added_defaults(name: str) -> Mapping[tuple[str, int], Any]:
+    """For records that leave nothing out."""
+    return {}
+
 
 def select(
     runs: Sequence[Run],
@@ -77,6 +89,7 @@ def select(
     task: str,
     budget: str | None = None,
     over: str | None = None,
+    added_defaults: AddedDefaults = no_added_defaults,
 ) -> tuple[Place, list[Series]]:
     """The series to compare, chosen by how many runs there are and never by their scores.
 
@@ -92,12 +105,13 @@ def select(
         task: its name.
         budget: preset; the one with the most runs when None.
         over: a parameter of every method, or a number of the budget.
+        added_defaults: what records without ``over`` were run at.
 
     Raises:
         UserError: for a name that no run has.
     """
     runs = _wanted(runs, methods, task, budget)
-    usual = _usual(over, runs)
+    usual = _usual(over, runs, added_defaults)
     chosen: list[Valued]
     if over is None:
         chosen = [(run, None) for run in runs if not run.variant]
@@ -149,7 +163,9 @@ def _wanted(
     return list(once.values())
 
 
-def _usual(over: str | None, runs: Sequence[Run]) -> dict[tuple[str, int], Any]:
+def _usual(
+    over: str | None, runs: Sequence[Run], added_defaults: AddedDefaults
+) -> Mapping[tuple[str, int], Any]:
     """What a record without the parameter ``over`` was run at, by method and version.
 
     Raises:
@@ -157,7 +173,7 @@ def _usual(over: str | None, runs: Sequence[Run]) -> dict[tuple[str, int], Any]:
     """
     if over is None or over in BUDGET_NUMBERS or all(over in _read(run.params) for run in runs):
         return {}
-    usual = _added_defaults(over)
+    usual = added_defaults(over)
     known: dict[str, set[str]] = defaultdict(set)
     for run in runs:
         known[run.method].update(_read(run.params))
@@ -168,25 +184,6 @@ def _usual(over: str | None, runs: Sequence[Run]) -> dict[tuple[str, int], Any]:
                 f"{nearest(over, [*sorted(names), *BUDGET_NUMBERS])}"
             )
     return usual
-
-
-def _added_defaults(over: str) -> dict[tuple[str, int], Any]:
-    """The default of a parameter in every method to which it was added, by name and version.
-
-    Records leave it out while it has that default (`methods.settings.params.param`).
-    """
-    # They import torch, which no other table or comparison has to wait for.
-    from methods.base.registry import RegistryError, discover
-
-    try:
-        known = discover()
-    except RegistryError:
-        return {}  # of a method that does not import as little is known as of one not installed
-    return {
-        (name, cls.version): cls.Params.model_fields[over].default
-        for name, cls in known.items()
-        if over in cls.Params.model_fields and cls.Params.info(over).added
-    }
 
 
 @lru_cache(maxsize=10_000)

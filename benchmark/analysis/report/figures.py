@@ -21,7 +21,7 @@ from benchmark.analysis.comparison.plots import (
     profiles_figure,
 )
 from benchmark.analysis.comparison.robustness import robustness_scores
-from benchmark.analysis.comparison.series import Series, select
+from benchmark.analysis.comparison.series import AddedDefaults, Series, no_added_defaults, select
 from benchmark.analysis.frame import METRIC_NAMES, Run, runs_of
 from benchmark.analysis.leaderboard.overall import Overall
 from benchmark.analysis.leaderboard.tables import DATA_FREE, Table
@@ -173,20 +173,23 @@ def overall_profiles(overall: Overall) -> Plot | None:
 
 
 def robustness_plots(
-    records: Sequence[Record], planned: Iterable[tuple[str, str, str]] = ()
+    records: Sequence[Record],
+    planned: Iterable[tuple[str, str, str]] = (),
+    added_defaults: AddedDefaults = no_added_defaults,
 ) -> Iterator[Plot]:
     """Scores over every setting that was swept, all else being equal, and over random draws.
 
     Args:
         records: of one task, budget preset and teacher.
         planned: draws set out to be run, as `robustness_scores` takes them.
+        added_defaults: see `benchmark.analysis.comparison.series.select`.
     """
     spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
     name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
     shown, runs = 0, runs_of(records)
     for over, methods in sorted(_candidates(runs).items()):
         try:
-            place, found = select(runs, methods, spec.task, spec.budget.name, over)
+            place, found = select(runs, methods, spec.task, spec.budget.name, over, added_defaults)
         except UserError:
             continue  # it was varied at another budget's numbers only
         swept = [series for series in found if len(series.points) > 1]

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from rich.console import Console
 
 from benchmark.analysis.comparison.robustness import planned_draws
+from benchmark.analysis.comparison.series import AddedDefaults, no_added_defaults
 from benchmark.analysis.leaderboard.appendix import side_tables
 from benchmark.analysis.leaderboard.columns import cells, published
 from benchmark.analysis.leaderboard.markdown import HEADER, OTHERS
@@ -87,27 +88,32 @@ class Section:
 
 
 @collector_paused()
-def write(results: Path, output: Path, console: Console, errors: Console) -> int:
+def write(
+    results: Path, output: Path, console: Console, errors: Console, added_defaults: AddedDefaults
+) -> int:
     """Write the report; 0, or 1 when unreadable records were left out.
 
     Raises:
         UserError: when there is no results folder, or the file cannot be written.
     """
     scan = scanned(results, errors)
-    page = render(scan, results, cache_dir()).encode()
+    page = render(scan, results, cache_dir(), added_defaults).encode()
     write_atomic(output, page)
     size = f"{len(page) / 1e6:.1f} MB"
     console.print(f"{output}: {len(scan.records)} records, {size}", highlight=False, soft_wrap=True)
     return int(bool(scan.unreadable))
 
 
-def render(scan: Scan, results: Path, cache: Path) -> str:
+def render(
+    scan: Scan, results: Path, cache: Path, added_defaults: AddedDefaults = no_added_defaults
+) -> str:
     """The page.
 
     Args:
         scan: of the records.
         results: where they are, for the commands that run them again.
         cache: where pictures of runs may lie.
+        added_defaults: see `benchmark.analysis.comparison.series.select`.
     """
     found = tables(scan)
     numbers = {id(row): i for i, row in enumerate(row for table in found for row in table.rows)}
@@ -120,7 +126,7 @@ def render(scan: Scan, results: Path, cache: Path) -> str:
         pictures = _pictures(table, cache, budget)
         budget -= sum(len(picture.uri) for picture in pictures)
         sections.append(_table_section(table, numbers, pictures, next(anchors)))
-    sections += _robustness_sections(list(unique.values()), scan, anchors)
+    sections += _robustness_sections(list(unique.values()), scan, anchors, added_defaults)
     environment = Environment(
         loader=PackageLoader("benchmark.analysis.report", "templates"),
         autoescape=True,
@@ -209,7 +215,10 @@ def _first(row: Row, kind: PathOf, cache: Path) -> Path | None:
 
 
 def _robustness_sections(
-    records: Sequence[Record], scan: Scan, anchors: Iterator[str]
+    records: Sequence[Record],
+    scan: Scan,
+    anchors: Iterator[str],
+    added_defaults: AddedDefaults,
 ) -> Iterable[Section]:
     places: dict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
@@ -217,7 +226,7 @@ def _robustness_sections(
         places[spec.task, spec.budget.name, record.teacher.checksum].append(record)
     for (task, budget, teacher), own in sorted(places.items()):
         planned = planned_draws(scan, partial(_is_of, task, budget, teacher))
-        plots = list(robustness_plots(own, planned))
+        plots = list(robustness_plots(own, planned, added_defaults))
         if plots:
             title = f"Robustness: {task}, budget {budget}"
             caption = f"Teacher {teacher}. `dfkd compare` says what of this the seeds support."

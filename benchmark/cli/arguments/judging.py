@@ -1,6 +1,7 @@
 """Commands on the records: tables, a report, comparisons.
 
-None of them imports torch, unless the records leave out a swept setting at its default.
+None of them imports torch, unless a setting was swept that records leave out at its default. The
+analysis never imports the methods: what it needs to know of them is handed to it here.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ def report(
     """Write one self-contained HTML page with sortable tables, plots, images and every run."""
     with _undisturbed():
         from benchmark.analysis.report import page as reporting
+        from benchmark.cli.comparisons import added_defaults
 
-        code = reporting.write(results, output, console, errors)
+        code = reporting.write(results, output, console, errors, added_defaults)
     raise typer.Exit(code)
 
 
@@ -114,8 +116,9 @@ def compare(
     """Say which method is better, which is more robust and how sure that is; save the plot."""
     with _undisturbed():
         from benchmark.analysis.comparison import answers
+        from benchmark.cli.comparisons import added_defaults
 
-        answers.compare(methods, task, budget, over, results, plot, console)
+        answers.compare(methods, task, budget, over, results, plot, console, added_defaults)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -134,5 +137,16 @@ def robustness(
     """Write the page on robustness: sweeps, random settings, stability of the losses."""
     with _undisturbed():
         from benchmark.analysis.comparison import robustness_page
+        from benchmark.cli.comparisons import added_defaults, draw_suites, sweep_suites
 
-        robustness_page.robustness(methods, task, budget, results, output, console)
+        robustness_page.robustness(
+            methods,
+            task,
+            budget,
+            results,
+            output,
+            console,
+            added_defaults,
+            sweep_suites(task),
+            draw_suites(task),
+        )

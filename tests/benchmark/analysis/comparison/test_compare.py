@@ -29,6 +29,7 @@ from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.figures import robustness_plots
 from benchmark.analysis.statistics.claims import seeds_for_effect
 from benchmark.analysis.statistics.paired import holm
+from benchmark.cli.comparisons import added_defaults
 from benchmark.cli.program import app
 from benchmark.errors import UserError
 from benchmark.records.record import Record
@@ -79,6 +80,7 @@ def sweep(n: int = 10) -> list[Record]:
 def series_of(
     records: Sequence[Record], methods: Sequence[str] = (STEADY, SHAKY), **options: Any
 ) -> list[Series]:
+    options = {"added_defaults": added_defaults, **options}
     chosen = select(runs_of(records), methods, "digits", **options)
     return chosen[1]
 
@@ -188,8 +190,8 @@ def test_a_record_without_an_added_parameter_is_one_at_its_default() -> None:
     assert (list(degan.points), list(dcgan.points)) == ([0.0, 0.5], [0.0])
     (alone,) = series_of(records, ["degan"], over="diversity")
     assert list(alone.points) == ["none", "plain"]
-    assert swept(runs_of(records), ("degan", "dcgan"), "digits", "tiny") == ["mix"]
-    drawn = [plot.caption for plot in robustness_plots(records)]
+    assert swept(runs_of(records), ("degan", "dcgan"), "digits", "tiny", added_defaults) == ["mix"]
+    drawn = [plot.caption for plot in robustness_plots(records, added_defaults=added_defaults)]
     assert [caption.split(",")[0] for caption in drawn] == ["Over diversity", "Over mix"]
 
 

@@ -402,8 +402,8 @@ def test_tables_need_no_torch(results: Path) -> None:
 import pkgutil, importlib, sys
 from pathlib import Path
 import benchmark.analysis
-for info in pkgutil.iter_modules(benchmark.analysis.__path__):
-    importlib.import_module("benchmark.analysis." + info.name)
+for info in pkgutil.walk_packages(benchmark.analysis.__path__, "benchmark.analysis."):
+    importlib.import_module(info.name)
 from benchmark import load_results
 from benchmark.analysis.leaderboard.markdown import markdown
 from benchmark.records.store import Store
