@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmark.analysis.comparison.plots import style
-from benchmark.analysis.frame import METRIC_NAMES, load_results
+from benchmark.analysis.frame import METRIC_NAMES, OWN_OBJECTIVE, load_results
 from benchmark.analysis.leaderboard.quality import FEW, METRICS
 from benchmark.analysis.statistics.correlation import RankCorrelation, rank_correlation
+from benchmark.analysis.text import NO_VALUE, markdown_grid
 from benchmark.errors import UserError
 from benchmark.records.files import write_atomic
 from benchmark.records.record import FEW_IMAGES, SCORED, Metric
@@ -146,7 +147,7 @@ def _labels(runs: pd.DataFrame) -> list[str]:
     labels = []
     for row in runs.to_dict("records"):
         settings = json.loads(row["changed"])
-        if row["objective"] != "kd":
+        if row["objective"] != OWN_OBJECTIVE:
             settings["objective"] = row["objective"]
         if row["proxy"]:
             checksum = f" {row['proxy'][:6]}" if row["proxy_name"] in shared else ""
@@ -171,9 +172,8 @@ def section(comparison: Comparison, plot: str) -> str:
         f"compared with {int(first[f'{by}_reference']):,} real images, LPIPS of "
         f"{int(first[f'{by}_pairs']):,} pairs; teacher `{first['teacher']}`.{few}",
         "",
-        "| measure | " + " | ".join(f"{name} with {metric}" for name in KINDS.values()) + " | |",
-        "|:--|--:|--:|:--|",
     ]
+    body = []
     for heading, values in comparison.measures().items():
         found = [
             rank_correlation(
@@ -185,14 +185,15 @@ def section(comparison: Comparison, plot: str) -> str:
             )
             for kind in ("spearman", "kendall")
         ]
-        cells = " | ".join(map(_cell, found))
-        lines.append(f"| {heading} | {cells} | {VERDICTS[found[0].verdict]} |")
+        body.append([heading, *map(_cell, found), VERDICTS[found[0].verdict]])
+    names = ["measure", *(f"{name} with {metric}" for name in KINDS.values()), "claim"]
+    lines.append(markdown_grid(names, body, ["measure", "claim"]))
     return "\n".join([*lines, "", f"![Image quality and {metric}]({plot})", ""])
 
 
 def _cell(found: RankCorrelation) -> str:
     if found.value is None:
-        return "–"
+        return NO_VALUE
     if found.interval is None:
         return f"{found.value:.2f}"
     low, high = found.interval

@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from benchmark.analysis.leaderboard.subtable import markdown_grid
+from benchmark.analysis.text import markdown_grid
 from benchmark.records.files import write_atomic
 from benchmark.records.store import Store
 from tests.speed.made_up import synthetic_records

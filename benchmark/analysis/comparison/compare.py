@@ -13,7 +13,6 @@ import numpy as np
 from benchmark.analysis.comparison.sentences import (
     Steadiness,
     all_together,
-    points,
     which_is_better,
     which_is_less_sensitive,
     which_spreads_less,
@@ -24,6 +23,7 @@ from benchmark.analysis.statistics.intervals import mean_interval, wilson_interv
 from benchmark.analysis.statistics.paired import Pair, Question, compare
 from benchmark.analysis.statistics.ranks import Agreement, block_agreement
 from benchmark.analysis.statistics.variance import compare_spread, value_variances
+from benchmark.analysis.text import NO_VALUE, markdown_grid, percent
 from methods.settings.params import format_value
 
 SUMMARY = ("mean", "middle half", "s.d. over seeds", "at chance")
@@ -147,7 +147,7 @@ def in_words(comparison: Comparison) -> str:
         f"{swept}. Points are percentage points of {place.metric}, intervals 95 %; failed runs "
         "count as guesses.",
         "",
-        *_numbers(comparison),
+        _numbers(comparison),
         "",
     ]
     for value in comparison.values:
@@ -164,12 +164,9 @@ def in_words(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _numbers(comparison: Comparison) -> list[str]:
+def _numbers(comparison: Comparison) -> str:
     setting = [f"`{comparison.place.over}`"] if comparison.place.over else []
-    head = [*setting, "method", *SUMMARY, "n"]
-    words = len(setting) + 1
-    rule = ":--|" * words + "--:|" * (len(head) - words)
-    lines = [f"| {' | '.join(head)} |", f"|{rule}"]
+    body = []
     for value in comparison.values:
         for series in comparison.series:
             if comparison.place.over and value not in series.points:
@@ -177,19 +174,18 @@ def _numbers(comparison: Comparison) -> list[str]:
             scores = list(series.points.get(value, {}).values())
             start = [format_value(value)] if comparison.place.over else []
             collapsed = series.collapsed.get(value, 0)
-            cells = [*start, series.title, *summary_cells(scores, collapsed), str(len(scores))]
-            lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return lines
+            body.append([*start, series.title, *summary_cells(scores, collapsed), str(len(scores))])
+    return markdown_grid([*setting, "method", *SUMMARY, "n"], body, [*setting, "method"])
 
 
 def summary_cells(scores: Sequence[float], collapsed: int) -> list[str]:
     """Mean with interval, interquartile mean, deviation and share at chance level."""
     if not scores:
-        return ["–"] * 4
+        return [NO_VALUE] * 4
     found = mean_interval(scores, np.random.default_rng(0))
-    span = "" if found is None else f" ({points(found.low)} to {points(found.high)})"
+    span = "" if found is None else f" ({percent(found.low)} to {percent(found.high)})"
     share = wilson_interval(collapsed, len(scores))
     assert share is not None
     rate = f"{100 * share.estimate:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
-    deviation = points(float(np.std(scores, ddof=1))) if len(scores) > 1 else "–"
-    return [points(fmean(scores)) + span, points(interquartile_mean(scores)), deviation, rate]
+    deviation = percent(float(np.std(scores, ddof=1))) if len(scores) > 1 else NO_VALUE
+    return [percent(fmean(scores)) + span, percent(interquartile_mean(scores)), deviation, rate]

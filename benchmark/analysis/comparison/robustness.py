@@ -14,6 +14,7 @@ from benchmark.analysis.statistics.claims import ALPHA, Claim, decide, seeds_for
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.statistics.profiles import normalised
+from benchmark.analysis.text import NO_VALUE
 from benchmark.records.canonical import canonical
 from benchmark.records.record import FAILED, SCORED, Record, one_a_run
 from benchmark.records.spec import PlannedEntry
@@ -83,7 +84,7 @@ def planned_draws(
 def robustness_cell(draws: Sequence[float] | None) -> str:
     """``0.62 ± 0.10 (8)``: the score, half its 95 % t-interval, the number of draws."""
     if not draws:
-        return "–"
+        return NO_VALUE
     half = t_interval(draws)
     spread = "" if half is None else f" ± {half:.2f}"
     return f"{fmean(draws):.2f}{spread} ({len(draws)})"

@@ -41,6 +41,7 @@ from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import Question
 from benchmark.analysis.statistics.paired import compare as compare_pairs
+from benchmark.analysis.text import markdown_grid
 from benchmark.records.files import write_atomic
 from benchmark.records.record import Record
 from benchmark.records.spec import PlannedEntry
@@ -169,7 +170,7 @@ def _alone(
     added_defaults: AddedDefaults,
 ) -> list[str]:
     """The section on settings that only one method was swept over; none when there are none."""
-    lines = []
+    body = []
     for method in methods:
         own = [run for run in runs if (run.method, run.teacher) == (method, place.teacher)]
         names = _settings(own, method) - set(shared)
@@ -180,12 +181,11 @@ def _alone(
             for value, scores in series.points.items():
                 cells = summary_cells(list(scores.values()), series.collapsed[value])
                 start = [series.label, f"`{name}` = {format_value(value)}"]
-                lines.append(f"| {' | '.join([*start, *cells, str(len(scores))])} |")
-    if not lines:
+                body.append([*start, *cells, str(len(scores))])
+    if not body:
         return []
-    head = ["method", "setting", *SUMMARY, "n"]
-    rule = ":--|" * 2 + "--:|" * (len(head) - 2)
-    table = "\n".join([f"| {' | '.join(head)} |", f"|{rule}", *lines])
+    words = ["method", "setting"]
+    table = markdown_grid([*words, *SUMMARY, "n"], body, words)
     return [
         "## Over settings of one method alone\n\nThe others do not have them, or were not run at "
         f"two values of theirs; nobody is compared.\n\n{table}"
@@ -260,6 +260,14 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
         for a, b in itertools.combinations(seeds, 2)
     ]
     answers = compare_pairs([question for _, question in asked], np.random.default_rng(0))
+    body = []
+    for term, by_method in sorted(terms.items()):
+        for method, seeds in by_method.items():
+            values = list(seeds.values())
+            half = t_interval(values)
+            spread = "" if half is None else f" ± {half:.2g}"
+            mean = f"{float(np.mean(values)):.3g}"
+            body.append([term, titles[method], f"{mean}{spread}", str(len(values))])
     lines = [
         "## Stability of the generator's loss",
         "",
@@ -268,17 +276,9 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
         "mean over seeds ± half-width of the 95 % t-interval. RDSKD shows it in Figure 3. Compared "
         "are terms that mean the same in both methods.",
         "",
-        "| term | method | fluctuation | n |",
-        "|:--|:--|--:|--:|",
+        markdown_grid(["term", "method", "fluctuation", "n"], body, ["term", "method"]),
+        "",
     ]
-    for term, by_method in sorted(terms.items()):
-        for method, seeds in by_method.items():
-            values = list(seeds.values())
-            half = t_interval(values)
-            spread = "" if half is None else f" ± {half:.2g}"
-            mean = f"{float(np.mean(values)):.3g}"
-            lines.append(f"| {term} | {titles[method]} | {mean}{spread} | {len(values)} |")
-    lines.append("")
     for (term, _), pair in zip(asked, answers, strict=True):
         first, second = titles[pair.first], titles[pair.second]
         if pair.better is None:

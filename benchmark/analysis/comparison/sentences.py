@@ -9,6 +9,7 @@ from benchmark.analysis.statistics.claims import Claim, format_p
 from benchmark.analysis.statistics.intervals import Interval
 from benchmark.analysis.statistics.paired import Pair
 from benchmark.analysis.statistics.ranks import Agreement
+from benchmark.analysis.text import percent, signed_percent
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def which_is_better(pair: Pair, titles: Mapping[str, str]) -> str:
         return f"{first} or {second}: {pair.claim.words}"
     d = pair.difference
     numbers = (
-        f"difference {_signed(d.estimate)} points, {_signed(d.low)} to {_signed(d.high)}"
+        f"difference {signed_percent(d.estimate)} points, "
+        + f"{signed_percent(d.low)} to {signed_percent(d.high)}"
         + ("" if pair.effect is None else f"; effect size {pair.effect:+.2f}".replace("-", "−"))
         + f"; Wilcoxon's p {format_p(pair.p_wilcoxon)}"
         + f"; a run of {first} beats one of {second} with probability {pair.improvement:.2f}"
@@ -68,7 +70,7 @@ def which_spreads_less(spread: Steadiness, titles: Mapping[str, str]) -> str:
     a, b = spread.deviations
     if a is None or b is None:
         return f"spread over seeds: {spread.claim.words}"
-    numbers = f"s.d. {points(a)} against {points(b)}"
+    numbers = f"s.d. {percent(a)} against {percent(b)}"
     if spread.ratio is not None:
         r = spread.ratio
         numbers += f", ratio of variances {r.estimate:.3g}, {r.low:.3g} to {r.high:.3g}"
@@ -89,7 +91,7 @@ def which_is_less_sensitive(found: Steadiness, titles: Mapping[str, str], over: 
         return f"{about}: insufficient: fewer than two common values with three common seeds each"
     numbers = (
         "s.d. of the means over the values, what seeds add taken out, "
-        f"{points(a)} against {points(b)}"
+        f"{percent(a)} against {percent(b)}"
     )
     if found.winner is None:
         return f"{about}: {_no_winner(found, titles)}; {numbers}"
@@ -118,12 +120,3 @@ def all_together(agreement: Agreement, titles: Mapping[str, str]) -> str:
     if agreement.nemenyi is not None:
         text += f", which differ where they are {agreement.critical_difference:.2f} apart (Nemenyi)"
     return text
-
-
-def points(share: float) -> str:
-    """In percentage points."""
-    return f"{100 * share:.2f}"
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.2f}".replace("-", "−")

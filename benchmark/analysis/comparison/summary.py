@@ -9,9 +9,8 @@ from statistics import fmean
 from benchmark.analysis.comparison.compare import Comparison
 from benchmark.analysis.comparison.sentences import Steadiness
 from benchmark.analysis.statistics.claims import Claim
+from benchmark.analysis.text import NO_VALUE, markdown_grid
 from methods.settings.params import format_value
-
-NOT_ASKED = "–"
 
 
 def in_short(
@@ -36,18 +35,13 @@ def in_short(
     rows = [row for one in comparisons for row in _rows(one, titles)]
     if found:
         rows.append(("more robust over whole tuning ranges", found))
-    lines = [
-        "## In short",
-        "",
-        "Who it is, where that was shown.",
-        "",
-        "|  | " + " | ".join(f"{titles[a]} or {titles[b]}" for a, b in pairs) + " |",
-        "|:--|" + ":--|" * len(pairs),
+    names = ["", *(f"{titles[a]} or {titles[b]}" for a, b in pairs)]
+    body = [
+        [question, *(answers.get(frozenset(pair), NO_VALUE) for pair in pairs)]
+        for question, answers in rows
     ]
-    for question, answers in rows:
-        row = [question, *(answers.get(frozenset(pair), NOT_ASKED) for pair in pairs)]
-        lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines)
+    table = markdown_grid(names, body, names)
+    return f"## In short\n\nWho it is, where that was shown.\n\n{table}"
 
 
 def _rows(

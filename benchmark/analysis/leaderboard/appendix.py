@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmark.analysis.leaderboard.quality import quality_tables
-from benchmark.analysis.leaderboard.subtable import LEFT, SideTable, markdown_grid
+from benchmark.analysis.leaderboard.subtable import SideTable
 from benchmark.analysis.leaderboard.tables import Table
+from benchmark.analysis.text import NO_VALUE, WORD_COLUMNS, markdown_grid, percent
 from benchmark.records.record import Record, SegmentationInfo
 
 NAME, GAP = 24, 3
@@ -49,7 +50,7 @@ def print_quality(table: Table, console: Console) -> None:
             caption_justify="left",
         )
         for heading in side.headings[:shown]:
-            words = heading in LEFT
+            words = heading in WORD_COLUMNS
             drawn.add_column(heading, justify="left" if words else "right", no_wrap=not words)
         for row in side.body:
             drawn.add_row(*map(escape, row[:shown]))
@@ -79,7 +80,7 @@ def class_tables(table: Table) -> list[SideTable]:
     if not infos:
         return []
     headings = ["images of", "n", *infos[0].classes]
-    truth = ["Test images, labels", "–", *map(_percent, infos[0].test_shares)]
+    truth = ["Test images, labels", NO_VALUE, *map(percent, infos[0].test_shares)]
     ious = _rows(table, lambda info: info.per_class_iou)
     shares = _rows(table, lambda info: info.sample_shares)
     found = [SideTable(["method", *headings[1:]], ious, IOU)]
@@ -96,14 +97,10 @@ def _rows(table: Table, of_run: OfRun) -> list[list[str]]:
         runs = [values for info in _infos(row.records) if (values := of_run(info)) is not None]
         if runs:
             means = [_mean(values) for values in zip(*runs, strict=True)]
-            rows.append([row.label, str(len(runs)), *map(_percent, means)])
+            rows.append([row.label, str(len(runs)), *map(percent, means)])
     return rows
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"

@@ -11,13 +11,14 @@ from benchmark.analysis.leaderboard.quotes import quote, quoted_cells
 from benchmark.analysis.leaderboard.tables import Row, Table
 from benchmark.analysis.statistics.paired import questions_of_all_pairs, seeds_to_decide, verdicts
 from benchmark.analysis.statistics.ranks import letters, rank_intervals
+from benchmark.analysis.text import NO_VALUE, percent
 from benchmark.published.papers import load_published
 from benchmark.records.record import FAILED, SCORED
 
 
 def ranks(table: Table) -> list[str]:
     """For every row its rank within its access class, as the interval of a bootstrap over seeds."""
-    shown = {id(row): "–" for row in table.rows}
+    shown = {id(row): NO_VALUE for row in table.rows}
     for peers in filter(None, map(_tried, access_classes(table))):
         intervals = rank_intervals([row.by_seed for row in peers], np.random.default_rng(0))
         scores = [row.score for row in peers]
@@ -34,7 +35,7 @@ def ranks(table: Table) -> list[str]:
 
 def groups(table: Table) -> list[str]:
     """For every row the letters it shares with the rows that it was not told apart from."""
-    shown = {id(row): "–" for row in table.rows}
+    shown = {id(row): NO_VALUE for row in table.rows}
     for peers in map(_tried, access_classes(table)):
         if len(peers) < 2:
             continue
@@ -82,7 +83,7 @@ def cells(table: Table) -> list[list[str]]:
     beside = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
     for rank, group, row, number in beside:
         score, interval = row.mean(table.metric), row.interval
-        mean = "–" if score is None else f"{100 * score:.2f}"
+        mean = percent(score)
         spread = "" if interval is None else interval.beside
         share = None if score is None else score / table.teacher_score
         done, seconds, queries = row.scored, row.seconds, row.queries
@@ -92,18 +93,18 @@ def cells(table: Table) -> list[list[str]]:
                 row.label + (f" [{row.note}]" if row.note else ""),
                 row.access,
                 mean + spread,
-                *([_percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
+                *([percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
                 number,
                 group,
                 f"{len(done)}/{len(row.planned)}",
-                f"{100 * row.score:.2f}",
-                _percent(share),
-                _percent(row.mean(f"{table.metric}_oracle")),
-                _percent(row.mean(f"{table.metric}_agreement")),
-                "–" if seconds is None else f"{seconds:.0f}",
-                "–" if queries is None else f"{round(queries):,}",
+                percent(row.score),
+                percent(share),
+                percent(row.mean(f"{table.metric}_oracle")),
+                percent(row.mean(f"{table.metric}_agreement")),
+                NO_VALUE if seconds is None else f"{seconds:.0f}",
+                NO_VALUE if queries is None else f"{round(queries):,}",
                 *(
-                    (_percent if name.endswith("%") else _kib)(row.mean(metric))
+                    (percent if name.endswith("%") else _kib)(row.mean(metric))
                     for name, metric in variants.items()
                 ),
                 *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
@@ -126,9 +127,5 @@ def published(table: Table) -> tuple[list[str], str]:
     return quoted_cells(quotes)
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f}"
-
-
 def _kib(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f}"
+    return NO_VALUE if value is None else f"{value:,.1f}"

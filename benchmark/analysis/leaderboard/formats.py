@@ -13,9 +13,9 @@ from benchmark.analysis.leaderboard.appendix import side_tables
 from benchmark.analysis.leaderboard.columns import cells, groups, published, ranks
 from benchmark.analysis.leaderboard.overall import Overall, overall_cells, overalls
 from benchmark.analysis.leaderboard.quality import METRICS, Measurement, measurement
-from benchmark.analysis.leaderboard.subtable import LEFT
 from benchmark.analysis.leaderboard.tables import DATA_FREE, SIZES, VARIANTS, Row, Table, tables
 from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.analysis.text import NO_VALUE, WORD_COLUMNS
 from benchmark.records.record import ImageQuality
 from benchmark.records.store import Scan
 
@@ -183,11 +183,11 @@ def _images(row: Row, extractor: str) -> list[Any]:
 
 def _fraction(quoted: str) -> float | None:
     """``98.20 [1]`` to 0.982."""
-    return None if quoted == "–" else round(float(quoted.partition(" ")[0]) / 100, 4)
+    return None if quoted == NO_VALUE else round(float(quoted.partition(" ")[0]) / 100, 4)
 
 
 def _or_empty(cell: str) -> str:
-    return "" if cell == "–" else cell
+    return "" if cell == NO_VALUE else cell
 
 
 def latex(scan: Scan) -> str:
@@ -243,7 +243,7 @@ def _environment(
         "\\begin{table}\n\\centering\n"
         f"\\caption{{{escaped(caption.replace('`', ''))}}}\n"
         f"\\label{{tab:{''.join(c if c.isalnum() else '-' for c in label)}}}\n"
-        f"\\begin{{tabular}}{{{''.join('l' if name in LEFT else 'r' for name in names)}}}\n"
+        f"\\begin{{tabular}}{{{''.join('l' if name in WORD_COLUMNS else 'r' for name in names)}}}\n"
         f"\\toprule\n{_line(names)}\n\\midrule\n"
         + "\\midrule\n".join(parts)
         + "\\bottomrule\n\\end{tabular}\n\\end{table}\n"

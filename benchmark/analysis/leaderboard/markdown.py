@@ -7,8 +7,8 @@ import re
 from benchmark.analysis.leaderboard.appendix import side_markdown
 from benchmark.analysis.leaderboard.columns import cells, published
 from benchmark.analysis.leaderboard.overall import Overall, overall_cells, overalls
-from benchmark.analysis.leaderboard.subtable import markdown_grid
 from benchmark.analysis.leaderboard.tables import DATA_FREE, Table, tables
+from benchmark.analysis.text import markdown_grid
 from benchmark.records.store import Scan
 
 HEADER = """# Leaderboard

@@ -15,6 +15,7 @@ from benchmark.analysis.leaderboard.tables import DATA_FREE, Row, Table
 from benchmark.analysis.statistics.intervals import stratified_interval
 from benchmark.analysis.statistics.profiles import normalised
 from benchmark.analysis.statistics.ranks import rank_draws
+from benchmark.analysis.text import NO_VALUE, percent
 from benchmark.records.record import FAILED, SCORED
 
 
@@ -166,15 +167,17 @@ def overall_cells(overall: Overall, access: str) -> tuple[list[str], list[list[s
         if own.access != access:
             continue
         half = own.interval
-        means = [_rank(own), f"{100 * own.score:.2f}"]
-        means[1] += "" if half is None else f" ± {100 * half:.2f}"
+        means = [_rank(own), percent(own.score)]
+        means[1] += "" if half is None else f" ± {percent(half)}"
         if not own.complete:
             means = [f"({mean})" for mean in means]
         rows = own.rows.values()
         done = sum(len(row.scored) for row in rows)
         collapsed = sum(r.status == "collapsed" for row in rows for r in row.records)
         by_task = [
-            f"{100 * fmean(own.scores[task]):.2f} ({own.ranks[task]})" if task in own.rows else "–"
+            f"{percent(fmean(own.scores[task]))} ({own.ranks[task]})"
+            if task in own.rows
+            else NO_VALUE
             for task in overall.tasks
         ]
         planned = sum(len(row.planned) for row in rows)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from benchmark.analysis.frame import kd_loss_variance
 from benchmark.analysis.leaderboard.subtable import SideTable
 from benchmark.analysis.statistics.intervals import t_interval
+from benchmark.analysis.text import NO_VALUE
 from benchmark.records.record import FEW_IMAGES, ImageQuality, Measured, Record
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def quality_tables(table: Table) -> list[SideTable]:
     result = []
     for key, rows in sorted(found.items(), key=lambda item: (item[0][0] != "task", item[0])):
         every = [record.quality[key[0]] for records in rows.values() for record in records]
-        nothing = ["–"] * len(OWN)
-        body = [["Real test images", "–", *_cells([every[0].real_test]), *nothing]]
+        nothing = [NO_VALUE] * len(OWN)
+        body = [["Real test images", NO_VALUE, *_cells([every[0].real_test]), *nothing]]
         for place, records in sorted(rows.items()):
             cells = _cells([record.quality[key[0]].samples for record in records])
             body.append([table.rows[place].label, str(len(records)), *cells, *_told(records)])
-        body.append(["Normal noise", "–", *_cells([every[0].noise]), *nothing])
+        body.append(["Normal noise", NO_VALUE, *_cells([every[0].noise]), *nothing])
         result.append(SideTable(HEADINGS, body, _caption(key, every)))
     return result
 
@@ -95,7 +96,7 @@ def _cells(measured: Sequence[Measured]) -> list[str]:
     for name, (_, form) in METRICS.items():
         values = [m.metrics[name] for m in measured if name in m.metrics]
         spread = t_interval(values) if name == "fid" else None
-        cell = form.format(fmean(values)) if values else "–"
+        cell = form.format(fmean(values)) if values else NO_VALUE
         cells.append(cell if spread is None else f"{cell} ± {form.format(spread)}")
     return cells
 
@@ -105,5 +106,5 @@ def _told(records: Sequence[Record]) -> list[str]:
     cells = []
     for name, (_, form) in OWN.items():
         values = [value for own in told if (value := own.get(name)) is not None]
-        cells.append(form.format(fmean(values)) if values else "–")
+        cells.append(form.format(fmean(values)) if values else NO_VALUE)
     return cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from benchmark.analysis.text import NO_VALUE, percent
 from benchmark.published.papers import SELECTIONS, Pair, Paper, PublishedTable, Result
 
 
@@ -60,7 +61,7 @@ def quoted_cells(quotes: Sequence[Quote | None]) -> tuple[list[str], str]:
     """
     sources = list(dict.fromkeys(found.source for found in quotes if found))
     cells = [
-        f"{100 * found.value:.2f} [{sources.index(found.source) + 1}]" if found else "–"
+        f"{percent(found.value)} [{sources.index(found.source) + 1}]" if found else NO_VALUE
         for found in quotes
     ]
     notes = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))

@@ -20,6 +20,7 @@ from benchmark.records.record import FAILED, SCORED, Metric, Record, one_a_run
 from benchmark.records.spec import PlannedEntry, Purpose, Spec
 from benchmark.records.store import Scan
 from methods.settings.budget import Budget
+from methods.settings.params import format_value
 
 DATA_FREE = "data-free"
 COLUMNS = (
@@ -129,7 +130,7 @@ class Row:
     def settings(self) -> str:
         """The parameters that differ from the paper's and the proxy data, if any."""
         settings = {**self.changed, **({"proxy": self.proxy} if self.proxy else {})}
-        return ", ".join(f"{name}={_short(value)}" for name, value in settings.items())
+        return ", ".join(f"{name}={format_value(value)}" for name, value in settings.items())
 
     @property
     def label(self) -> str:
@@ -335,7 +336,3 @@ def _planned(scan: Scan, purpose: Purpose) -> Iterable[tuple[str, int, TableKey,
 
 def _order(row: Row) -> tuple[Any, ...]:
     return (row.access != DATA_FREE, row.access, -row.score, row.label)
-
-
-def _short(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

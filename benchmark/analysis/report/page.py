@@ -26,10 +26,10 @@ from benchmark.analysis.leaderboard.columns import cells, published
 from benchmark.analysis.leaderboard.markdown import HEADER, OTHERS
 from benchmark.analysis.leaderboard.overall import headline_rows, overall_cells, overalls
 from benchmark.analysis.leaderboard.publish import scanned
-from benchmark.analysis.leaderboard.subtable import LEFT
 from benchmark.analysis.leaderboard.tables import DATA_FREE, Row, Table, tables
 from benchmark.analysis.report.figures import Plot, cost_plot, overall_profiles, robustness_plots
 from benchmark.analysis.report.runs import runs_json
+from benchmark.analysis.text import WORD_COLUMNS
 from benchmark.machine.cache import cache_dir, picture_path, sheet_path
 from benchmark.records.files import write_atomic
 from benchmark.records.record import Record, one_a_run
@@ -62,9 +62,9 @@ class Grid:
     caption: str = ""
 
     @property
-    def left(self) -> set[str]:
+    def left(self) -> frozenset[str]:
         """Columns of words."""
-        return LEFT
+        return WORD_COLUMNS
 
 
 class Picture(NamedTuple):

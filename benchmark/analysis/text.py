@@ -1,0 +1,44 @@
+"""Numbers and tables as text, the same on every page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+NO_VALUE = "–"
+"""What a cell shows that has no value."""
+
+WORD_COLUMNS = frozenset({"method", "access", "group", "images of"})
+"""Headings of columns that hold words and are aligned left; the others hold numbers."""
+
+
+def percent(share: float | None) -> str:
+    """``92.30`` for 0.923; `NO_VALUE` for None."""
+    return NO_VALUE if share is None else f"{100 * share:.2f}"
+
+
+def signed_percent(share: float) -> str:
+    """``+1.20`` for 0.012, with a true minus sign."""
+    return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def escape_cell(text: str) -> str:
+    """A text that stays within its cell, and is no HTML, wherever the Markdown is shown."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(escaped.replace("|", "\\|").split())
+
+
+def markdown_grid(
+    names: Sequence[str],
+    body: Iterable[Sequence[str]],
+    word_columns: Collection[str] = WORD_COLUMNS,
+) -> str:
+    """A table in Markdown.
+
+    Args:
+        names: headings of the columns.
+        body: rows of cells.
+        word_columns: headings of the columns that are aligned left.
+    """
+    rule = "|".join(":--" if name in word_columns else "--:" for name in names)
+    lines = [" | ".join(map(escape_cell, row)) for row in (names, *body)]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
