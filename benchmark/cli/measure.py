@@ -8,8 +8,8 @@ from typing import get_args
 
 from rich.console import Console
 
-from benchmark.analysis.leaderboard.appendix import print_quality
 from benchmark.analysis.leaderboard.tables import tables
+from benchmark.analysis.leaderboard.terminal import print_quality
 from benchmark.errors import UserError
 from benchmark.metrics.extractors import ExtractorName
 from benchmark.metrics.images import Unmeasurable

@@ -223,7 +223,7 @@ def _drawn(compared: PairComparison, reasons: dict[str, int], width: int) -> Ric
 
 
 def _cells(row: Comparison, reasons: dict[str, int]) -> list[str]:
-    spread = "" if row.interval is None else row.interval.beside
+    spread = "" if row.interval is None else row.interval.plus_minus
     style = STYLES.get(row.verdict, "yellow")
     note = escape(f" [{reasons[row.reason]}]") if row.reason else ""
     return [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.analysis.leaderboard.appendix import class_tables
+from benchmark.analysis.leaderboard.classes import class_tables
 from benchmark.analysis.leaderboard.quality import quality_tables
 from benchmark.analysis.leaderboard.tables import tables as grouped
 from benchmark.records.record import Record

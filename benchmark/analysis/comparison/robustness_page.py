@@ -35,7 +35,7 @@ from benchmark.analysis.comparison.series import (
     no_added_defaults,
     select,
 )
-from benchmark.analysis.comparison.summary import in_short
+from benchmark.analysis.comparison.summary import summary_section
 from benchmark.analysis.frame import OWN_OBJECTIVE, Run, runs_of
 from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.intervals import t_interval
@@ -105,7 +105,7 @@ def robustness(
         for over in swept(runs, methods, task, found.place.budget, added_defaults)
     ]
     scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
-    parts.append(in_short([found, *sweeps], score_claims(scores), scores))
+    parts.append(summary_section([found, *sweeps], score_claims(scores), scores))
     parts.append(_section("At their headline settings", found, folder / "headline.svg", output))
     for over_it in sweeps:
         over = str(over_it.place.over)

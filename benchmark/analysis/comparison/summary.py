@@ -13,7 +13,7 @@ from benchmark.analysis.text import NO_VALUE, markdown_grid
 from methods.settings.params import format_value
 
 
-def in_short(
+def summary_section(
     comparisons: Sequence[Comparison],
     draws: Mapping[tuple[str, str], Claim],
     scores: Mapping[str, Sequence[float]],

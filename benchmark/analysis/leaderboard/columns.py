@@ -80,11 +80,11 @@ def cells(table: Table) -> list[list[str]]:
     body = []
     variants = table.variants
     quoted, _ = published(table)
-    beside = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
-    for rank, group, row, number in beside:
+    columns = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
+    for rank, group, row, number in columns:
         score, interval = row.mean(table.metric), row.interval
         mean = percent(score)
-        spread = "" if interval is None else interval.beside
+        spread = "" if interval is None else interval.plus_minus
         share = None if score is None else score / table.teacher_score
         done, seconds, queries = row.scored, row.seconds, row.queries
         body.append(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmark.analysis.leaderboard.appendix import side_tables
+from benchmark.analysis.leaderboard.appendix import subtables
 from benchmark.analysis.leaderboard.columns import cells, groups, published, ranks
 from benchmark.analysis.leaderboard.overall import Overall, overall_cells, overalls
 from benchmark.analysis.leaderboard.quality import METRICS, Measurement, measurement
@@ -104,8 +104,8 @@ def csv_text(scan: Scan) -> str:
     over_all = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     over_all.writerows(line for overall in overalls(found) for line in _overall_lines(overall))
     for table in found:
-        beside = zip(table.rows, ranks(table), groups(table), published(table)[0], strict=True)
-        for row, rank, group, quoted in beside:
+        columns = zip(table.rows, ranks(table), groups(table), published(table)[0], strict=True)
+        for row, rank, group, quoted in columns:
             draws, interval = table.robustness.get(row.method), row.interval
             writer.writerow(
                 [
@@ -202,8 +202,8 @@ def latex(scan: Scan) -> str:
     for table in found:
         parts.append(_table_latex(table))
         parts += [
-            _environment(side.headings, [side.body], side.caption, f"{_label(table)}-{number}")
-            for number, side in enumerate(side_tables(table), start=1)
+            _environment(below.headings, [below.body], below.caption, f"{_label(table)}-{number}")
+            for number, below in enumerate(subtables(table), start=1)
         ]
     return "\n".join(parts)
 

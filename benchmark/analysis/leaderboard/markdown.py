@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from benchmark.analysis.leaderboard.appendix import side_markdown
+from benchmark.analysis.leaderboard.appendix import subtables
 from benchmark.analysis.leaderboard.columns import cells, published
 from benchmark.analysis.leaderboard.overall import Overall, overall_cells, overalls
 from benchmark.analysis.leaderboard.tables import DATA_FREE, Table, tables
@@ -64,7 +64,10 @@ def markdown_table(table: Table) -> str:
     parts += ["**Data-free**", markdown_grid(names, free)] if free else []
     parts += [OTHERS, markdown_grid(table.columns, others)] if others else []
     _, sources = published(table)
-    return "\n\n".join([*parts, *([sources] if sources else []), *side_markdown(table)])
+    parts += [sources] if sources else []
+    for below in subtables(table):
+        parts += [below.caption, markdown_grid(below.headings, below.body)]
+    return "\n\n".join(parts)
 
 
 def overall_markdown(overall: Overall) -> str:

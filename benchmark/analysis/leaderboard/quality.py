@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from benchmark.analysis.frame import kd_loss_variance
-from benchmark.analysis.leaderboard.subtable import SideTable
+from benchmark.analysis.leaderboard.subtable import Subtable
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.text import NO_VALUE
 from benchmark.records.record import FEW_IMAGES, ImageQuality, Measured, Record
@@ -44,7 +44,7 @@ Measurement = tuple[str, str, int, int, int, int]
 """Extractor, its checksum, images, reference images, pairs, version: what is never mixed."""
 
 
-def quality_tables(table: Table) -> list[SideTable]:
+def quality_tables(table: Table) -> list[Subtable]:
     """Tables of image quality, one for every way of measuring it; often none.
 
     Real images come first and noise last, between them the rows in the ranked table's order.
@@ -63,7 +63,7 @@ def quality_tables(table: Table) -> list[SideTable]:
             cells = _cells([record.quality[key[0]].samples for record in records])
             body.append([table.rows[place].label, str(len(records)), *cells, *_told(records)])
         body.append(["Normal noise", NO_VALUE, *_cells([every[0].noise]), *nothing])
-        result.append(SideTable(HEADINGS, body, _caption(key, every)))
+        result.append(Subtable(HEADINGS, body, _caption(key, every)))
     return result
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class SideTable:
+class Subtable:
     """Cells as text.
 
     Attributes:

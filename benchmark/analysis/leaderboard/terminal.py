@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmark.analysis.leaderboard.columns import cells
+from benchmark.analysis.leaderboard.quality import quality_tables
+from benchmark.analysis.leaderboard.subtable import Subtable
 from benchmark.analysis.leaderboard.tables import PIXEL_ACCURACY, Table
+from benchmark.analysis.text import WORD_COLUMNS
 
 SHOWN = (
     "rank",
@@ -26,6 +31,8 @@ SHOWN = (
     "int4 KiB",
 )
 """What fits a terminal; the file has the rest."""
+NAME, GAP = 24, 3
+"""Letters: the least that a name has room for, and what stands between two columns."""
 
 
 def print_table(table: Table, console: Console) -> None:
@@ -48,3 +55,34 @@ def drawn_table(table: Table) -> RichTable:
     for row in cells(table):
         drawn.add_row(*(escape(row[i]) for i in shown))
     return drawn
+
+
+def print_quality(table: Table, console: Console) -> None:
+    """Print the tables of image quality on a terminal, as many columns as it has room for."""
+    for subtable in quality_tables(table):
+        shown = _fitting(subtable, console.width)
+        hidden = ", ".join(subtable.headings[shown:])
+        note = (
+            f" Not shown in {console.width} columns: {hidden}; set COLUMNS=180." if hidden else ""
+        )
+        drawn = RichTable(
+            title=f"{table.task}, budget {table.budget.name}",
+            caption=subtable.caption + note,
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            caption_justify="left",
+        )
+        for heading in subtable.headings[:shown]:
+            words = heading in WORD_COLUMNS
+            drawn.add_column(heading, justify="left" if words else "right", no_wrap=not words)
+        for row in subtable.body:
+            drawn.add_row(*map(escape, row[:shown]))
+        console.print(drawn)
+
+
+def _fitting(subtable: Subtable, width: int) -> int:
+    """How many columns stand unbroken beside names of at least `NAME` letters."""
+    grid = [subtable.headings, *subtable.body]
+    widths = [max(map(len, column)) + GAP for column in zip(*grid, strict=True)]
+    widths[0] = min(widths[0], NAME + GAP)
+    return sum(total <= width - GAP for total in accumulate(widths))

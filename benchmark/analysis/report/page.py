@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmark.analysis.comparison.robustness import planned_draws
 from benchmark.analysis.comparison.series import AddedDefaults, no_added_defaults
-from benchmark.analysis.leaderboard.appendix import side_tables
+from benchmark.analysis.leaderboard.appendix import subtables
 from benchmark.analysis.leaderboard.columns import cells, published
 from benchmark.analysis.leaderboard.markdown import HEADER, OTHERS
 from benchmark.analysis.leaderboard.overall import headline_rows, overall_cells, overalls
@@ -182,9 +182,9 @@ def _table_section(
         own = [linked[i] for i in places]
         if own:
             grids.append(Grid(title, names, own, [table.rows[i].access for i in places]))
-    for side in side_tables(table):
-        unlinked = [[Cell(text) for text in row] for row in side.body]
-        grids.append(Grid("", side.headings, unlinked, [""] * len(unlinked), side.caption))
+    for below in subtables(table):
+        unlinked = [[Cell(text) for text in row] for row in below.body]
+        grids.append(Grid("", below.headings, unlinked, [""] * len(unlinked), below.caption))
     plot = cost_plot(table)
     title = f"{table.task}, budget {table.budget.title}"
     caption, plots = table.caption(), [plot] if plot else []

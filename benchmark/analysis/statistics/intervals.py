@@ -27,7 +27,7 @@ class Interval(NamedTuple):
     method: Literal["t", "BCa", "Wilson", "percentile bootstrap"]
 
     @property
-    def beside(self) -> str:
+    def plus_minus(self) -> str:
         """What stands beside the estimate, in percentage points: `` ± 1.20``, or its ends where
         they are not equally far."""
         if self.method == "t":

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard.appendix import class_tables
+from benchmark.analysis.leaderboard.classes import class_tables
 from benchmark.analysis.leaderboard.columns import cells
 from benchmark.analysis.leaderboard.markdown import markdown_table
 from benchmark.analysis.leaderboard.tables import COLUMNS, tables

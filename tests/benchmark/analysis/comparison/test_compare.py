@@ -22,7 +22,7 @@ from benchmark.analysis.comparison.robustness import (
 )
 from benchmark.analysis.comparison.robustness_page import swept
 from benchmark.analysis.comparison.series import Series, select
-from benchmark.analysis.comparison.summary import in_short
+from benchmark.analysis.comparison.summary import summary_section
 from benchmark.analysis.frame import runs_of
 from benchmark.analysis.leaderboard.columns import cells
 from benchmark.analysis.leaderboard.tables import tables
@@ -280,7 +280,7 @@ def test_a_method_at_chance_is_never_called_steady() -> None:
     assert "RDSKD is at chance, where nothing varies" in text
     assert "**RDSKD" not in text
     assert "**DAFL is better than RDSKD**" in text
-    short = in_short([found], {}, {})
+    short = summary_section([found], {}, {})
     assert "| less sensitive to `generator_lr` | RDSKD is at chance |" in short
     assert "**RDSKD**" not in short
 
@@ -346,7 +346,7 @@ def test_where_a_method_has_no_runs_nothing_is_asked() -> None:
     assert "| 0.5 | DAFL |" not in text
 
 
-def test_in_short_names_winners_only_where_they_were_shown() -> None:
+def test_the_summary_names_winners_only_where_they_were_shown() -> None:
     wide = noisy(SHAKY, 0.905, scale=0.2)
     at_home = answer([*noisy(STEADY, 0.91), *wide], STEADY, SHAKY)
     over = answer(sweep(), STEADY, SHAKY, over="generator_lr")
@@ -354,7 +354,7 @@ def test_in_short_names_winners_only_where_they_were_shown() -> None:
     draws = {STEADY: [0.9 + i / 100 for i in range(8)], SHAKY: [i / 100 for i in range(8)]}
     rows = dict(
         line.strip("| ").split(" | ")
-        for line in in_short([at_home, over], score_claims(draws), draws).splitlines()[6:]
+        for line in summary_section([at_home, over], score_claims(draws), draws).splitlines()[6:]
     )
     assert at_home.spreads[None][0].claim.shown
     assert rows["better at headline settings"] == "not shown"
@@ -362,8 +362,8 @@ def test_in_short_names_winners_only_where_they_were_shown() -> None:
     assert rows["better at `generator_lr` = 0.2"] == "**RDSKD**"
     assert rows["less sensitive to `generator_lr`"] == "**RDSKD**"
     assert rows["more robust over whole tuning ranges"] == "**RDSKD**"
-    assert "insufficient" in in_short([few], {}, {})
-    assert "whole tuning" not in in_short([few], {}, {})
+    assert "insufficient" in summary_section([few], {}, {})
+    assert "whole tuning" not in summary_section([few], {}, {})
 
 
 def test_a_setting_that_one_method_alone_was_swept_over_is_no_section() -> None:

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.image_quality import comparisons, section, write
-from benchmark.analysis.leaderboard.appendix import print_quality
 from benchmark.analysis.leaderboard.markdown import markdown
 from benchmark.analysis.leaderboard.quality import quality_tables
 from benchmark.analysis.leaderboard.tables import tables
+from benchmark.analysis.leaderboard.terminal import print_quality
 from benchmark.analysis.statistics.correlation import rank_correlation
 from benchmark.errors import UserError
 from benchmark.records.record import ImageQuality, Measured, Record
