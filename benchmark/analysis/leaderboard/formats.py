@@ -10,10 +10,13 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.analysis.leaderboard.appendix import subtables
-from benchmark.analysis.leaderboard.columns import cells, groups, published, ranks
+from benchmark.analysis.leaderboard.cells import cells, column_names
 from benchmark.analysis.leaderboard.overall import Overall, overall_cells, overalls
 from benchmark.analysis.leaderboard.quality import METRICS, Measurement, measurement
-from benchmark.analysis.leaderboard.tables import DATA_FREE, SIZES, VARIANTS, Row, Table, tables
+from benchmark.analysis.leaderboard.quotes import published
+from benchmark.analysis.leaderboard.ranking import groups, ranks
+from benchmark.analysis.leaderboard.rows import Row
+from benchmark.analysis.leaderboard.tables import DATA_FREE, SIZES, VARIANTS, Table, tables
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.text import NO_VALUE, WORD_COLUMNS
 from benchmark.records.record import ImageQuality
@@ -104,8 +107,8 @@ def csv_text(scan: Scan) -> str:
     over_all = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     over_all.writerows(line for overall in overalls(found) for line in _overall_lines(overall))
     for table in found:
-        columns = zip(table.rows, ranks(table), groups(table), published(table)[0], strict=True)
-        for row, rank, group, quoted in columns:
+        ranked = zip(table.rows, ranks(table), groups(table), published(table)[0], strict=True)
+        for row, rank, group, quoted in ranked:
             draws, interval = table.robustness.get(row.method), row.interval
             writer.writerow(
                 [
@@ -216,8 +219,9 @@ def _overall_latex(overall: Overall, access: str) -> str:
 
 
 def _table_latex(table: Table) -> str:
-    kept = [i for i, name in enumerate(table.columns) if name in IN_LATEX]
-    access = table.columns.index("access")
+    names = column_names(table)
+    kept = [i for i, name in enumerate(names) if name in IN_LATEX]
+    access = names.index("access")
     body = cells(table)
     classes = [
         [[row[i] for i in kept] for row in body if (row[access] == DATA_FREE) == free]
@@ -227,7 +231,7 @@ def _table_latex(table: Table) -> str:
     caption = " ".join(
         [f"{table.task}, budget {table.budget.title}.", table.caption(), *filter(None, [sources])]
     )
-    return _environment([table.columns[i] for i in kept], classes, caption, _label(table))
+    return _environment([names[i] for i in kept], classes, caption, _label(table))
 
 
 def _label(table: Table) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from benchmark.analysis.leaderboard.appendix import subtables
-from benchmark.analysis.leaderboard.columns import cells, published
+from benchmark.analysis.leaderboard.cells import cells, column_names
 from benchmark.analysis.leaderboard.overall import Overall, overall_cells, overalls
+from benchmark.analysis.leaderboard.quotes import published
 from benchmark.analysis.leaderboard.tables import DATA_FREE, Table, tables
 from benchmark.analysis.text import markdown_grid
 from benchmark.records.store import Scan
@@ -56,13 +57,14 @@ OTHERS = "**Not data-free**: these saw more than the teacher; ranks are within e
 
 def markdown_table(table: Table) -> str:
     """Caption, data-free methods, the others, and below them what else is known of them."""
-    body, access = cells(table), table.columns.index("access")
+    body, columns = cells(table), column_names(table)
+    access = columns.index("access")
     free = [row[:access] + row[access + 1 :] for row in body if row[access] == DATA_FREE]
     others = [row for row in body if row[access] != DATA_FREE]
-    names = table.columns[:access] + table.columns[access + 1 :]
+    names = columns[:access] + columns[access + 1 :]
     parts = [table.caption()]
     parts += ["**Data-free**", markdown_grid(names, free)] if free else []
-    parts += [OTHERS, markdown_grid(table.columns, others)] if others else []
+    parts += [OTHERS, markdown_grid(columns, others)] if others else []
     _, sources = published(table)
     parts += [sources] if sources else []
     for below in subtables(table):

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.analysis.leaderboard.tables import DATA_FREE, Row, Table
+from benchmark.analysis.leaderboard.rows import Row
+from benchmark.analysis.leaderboard.tables import DATA_FREE, Table
 from benchmark.analysis.statistics.intervals import stratified_interval
 from benchmark.analysis.statistics.profiles import normalised
 from benchmark.analysis.statistics.ranks import rank_draws

@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.text import NO_VALUE, percent
-from benchmark.published.papers import SELECTIONS, Pair, Paper, PublishedTable, Result
+from benchmark.published.papers import (
+    SELECTIONS,
+    Pair,
+    Paper,
+    PublishedTable,
+    Result,
+    load_published,
+)
 
 
 class Quote(NamedTuple):
@@ -66,3 +74,17 @@ def quoted_cells(quotes: Sequence[Quote | None]) -> tuple[list[str], str]:
     ]
     notes = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
     return cells, f"Published: {notes}." if notes else ""
+
+
+def published(table: Table) -> tuple[list[str], str]:
+    """For every row the cell of its published number; and where those come from.
+
+    A row whose student has another objective than its method's own has none.
+    """
+    papers = load_published()
+    quotes = []
+    for row in table.rows:
+        spec = row.records[0].spec
+        settings = {**spec.params, **row.changed}
+        quotes.append(None if spec.objective else quote(papers, table.task, row.method, settings))
+    return quoted_cells(quotes)

@@ -9,36 +9,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from statistics import fmean
 from typing import Any
 
-from benchmark.analysis.comparison.robustness import ROBUSTNESS, robustness_scores
-from benchmark.analysis.frame import METRIC_NAMES, TIMED_PHASES
-from benchmark.analysis.statistics.intervals import Interval, mean_interval
+from benchmark.analysis.comparison.robustness import robustness_scores
+from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.leaderboard.rows import Row
 from benchmark.records.canonical import canonical
 from benchmark.records.record import FAILED, SCORED, Metric, Record, one_a_run
 from benchmark.records.spec import PlannedEntry, Purpose, Spec
 from benchmark.records.store import Scan
 from methods.settings.budget import Budget
-from methods.settings.params import format_value
 
 DATA_FREE = "data-free"
-COLUMNS = (
-    "rank",
-    "method",
-    "access",
-    "accuracy, %",
-    "published, %",
-    "group",
-    "n ok/planned",
-    "failures at chance, %",
-    "of teacher, %",
-    "oracle, %",
-    "agreement, %",
-    "seconds",
-    "teacher queries",
-)
-PIXEL_ACCURACY = "pixel accuracy, %"
 VARIANTS = ("full_precision", "int8")
 """Forms of a quantised student that are scored beside it."""
 SIZES = (*VARIANTS, "int4")
@@ -49,106 +31,6 @@ SCHEDULES = {
     "step": "a tenth of it after four fifths",
     "thirds": "a tenth of it after each third",
 }
-
-
-@dataclass
-class Row:
-    """One method with one set of parameters, over its seeds.
-
-    What is computed of its runs is kept, so a row gets no more of them once it is in a table.
-    """
-
-    method: str
-    title: str
-    access: str
-    changed: dict[str, Any]
-    version: int
-    chance: float
-    metric: Metric = "accuracy"
-    proxy: str = ""
-    records: list[Record] = field(default_factory=list)
-    planned: dict[str, int] = field(default_factory=dict)
-    """Seed of every planned run, by the run's id."""
-    provisional: bool = False
-    """Whether runs that have not ended are no failures yet."""
-
-    @cached_property
-    def scored(self) -> list[Record]:
-        """Runs that ended with a student."""
-        return [record for record in self.records if record.status in SCORED]
-
-    def mean(self, metric: str) -> float | None:
-        """Mean of a metric over the finished runs."""
-        values = [r.metrics[metric] for r in self.scored if metric in r.metrics]
-        return fmean(values) if values else None
-
-    @cached_property
-    def interval(self) -> Interval | None:
-        """Of the metric's mean over the finished runs."""
-        return mean_interval([record.metrics[self.metric] for record in self.scored])
-
-    @cached_property
-    def judged(self) -> dict[str, int]:
-        """The planned runs that count: all, or those that ended while others still run."""
-        ended = {r.run_id for r in self.records if r.status in SCORED | FAILED}
-        waiting = self.provisional and ended
-        return {
-            run_id: seed
-            for run_id, seed in sorted(self.planned.items())
-            if not waiting or run_id in ended
-        }
-
-    @cached_property
-    def score(self) -> float:
-        """Mean of the metric with every failed or missing run at chance level."""
-        got = [record.metrics[self.metric] for record in self.scored]
-        values = got + [self.chance] * (len(self.judged) - len(got))
-        return fmean(values) if values else 0.0
-
-    @cached_property
-    def by_seed(self) -> dict[int, float]:
-        """The metric by seed, every failed or missing run at chance level."""
-        got = {record.run_id: record.metrics[self.metric] for record in self.scored}
-        runs: dict[int, list[float]] = defaultdict(list)
-        for run_id, seed in self.judged.items():
-            runs[seed].append(got.get(run_id, self.chance))
-        return {seed: fmean(values) for seed, values in sorted(runs.items())}
-
-    @property
-    def seconds(self) -> float | None:
-        """Mean seconds of the method's own phases, of the finished runs."""
-        own = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in self.scored]
-        return fmean(own) if own else None
-
-    @property
-    def queries(self) -> float | None:
-        """Mean number of images sent through the teacher, forward and back."""
-        own = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in self.scored]
-        return fmean(own) if own else None
-
-    @property
-    def settings(self) -> str:
-        """The parameters that differ from the paper's and the proxy data, if any."""
-        settings = {**self.changed, **({"proxy": self.proxy} if self.proxy else {})}
-        return ", ".join(f"{name}={format_value(value)}" for name, value in settings.items())
-
-    @property
-    def label(self) -> str:
-        """Title, version and settings."""
-        version = f" v{self.version}" if self.version != 1 else ""
-        return self.title + version + (f" ({self.settings})" if self.settings else "")
-
-    @property
-    def note(self) -> str:
-        """What the method says of itself on this problem, and statuses other than ok, counted."""
-        counts: dict[str, int] = defaultdict(int)
-        for record in self.records:
-            if record.status != "ok":
-                counts[record.status.replace("_", " ")] += 1
-        remarks = sorted({record.method.note for record in self.records} - {""})
-        return ", ".join(
-            [*remarks, *(f"{count} {status}" for status, count in sorted(counts.items()))]
-        )
 
 
 @dataclass
@@ -179,16 +61,6 @@ class Table:
             for name, metric in {**scores, **sizes}.items()
             if metric in present
         }
-
-    @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too; with
-        scores and sizes of quantised students, and robustness, where there are any."""
-        names = list(COLUMNS)
-        if self.metric != "accuracy":
-            at = names.index("accuracy, %")
-            names[at : at + 1] = [f"{METRIC_NAMES[self.metric]}, %", PIXEL_ACCURACY]
-        return (*names, *self.variants, *([ROBUSTNESS] if self.robustness else []))
 
     def caption(self) -> str:
         """What the numbers were obtained with."""

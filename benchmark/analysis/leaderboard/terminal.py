@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmark.analysis.leaderboard.columns import cells
+from benchmark.analysis.leaderboard.cells import PIXEL_ACCURACY, cells, column_names
 from benchmark.analysis.leaderboard.quality import quality_tables
 from benchmark.analysis.leaderboard.subtable import Subtable
-from benchmark.analysis.leaderboard.tables import PIXEL_ACCURACY, Table
+from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.text import WORD_COLUMNS
 
 SHOWN = (
@@ -49,8 +49,9 @@ def drawn_table(table: Table) -> RichTable:
         title_justify="left",
         caption_justify="left",
     )
-    shown = [i for i, name in enumerate(table.columns) if name in SHOWN]
-    for name in (table.columns[i] for i in shown):
+    names = column_names(table)
+    shown = [i for i, name in enumerate(names) if name in SHOWN]
+    for name in (names[i] for i in shown):
         drawn.add_column(name, justify="left" if name in ("method", "access") else "right")
     for row in cells(table):
         drawn.add_row(*(escape(row[i]) for i in shown))

@@ -22,11 +22,13 @@ from rich.console import Console
 from benchmark.analysis.comparison.robustness import planned_draws
 from benchmark.analysis.comparison.series import AddedDefaults, no_added_defaults
 from benchmark.analysis.leaderboard.appendix import subtables
-from benchmark.analysis.leaderboard.columns import cells, published
+from benchmark.analysis.leaderboard.cells import cells, column_names
 from benchmark.analysis.leaderboard.markdown import HEADER, OTHERS
 from benchmark.analysis.leaderboard.overall import headline_rows, overall_cells, overalls
 from benchmark.analysis.leaderboard.publish import scanned
-from benchmark.analysis.leaderboard.tables import DATA_FREE, Row, Table, tables
+from benchmark.analysis.leaderboard.quotes import published
+from benchmark.analysis.leaderboard.rows import Row
+from benchmark.analysis.leaderboard.tables import DATA_FREE, Table, tables
 from benchmark.analysis.report.figures import Plot, cost_plot, overall_profiles, robustness_plots
 from benchmark.analysis.report.runs import runs_json
 from benchmark.analysis.text import WORD_COLUMNS
@@ -170,7 +172,7 @@ def _overall_sections(found: Sequence[Table], anchors: Iterator[str]) -> Iterabl
 def _table_section(
     table: Table, numbers: dict[int, int], pictures: list[Picture], anchor: str
 ) -> Section:
-    names, body = table.columns, cells(table)
+    names, body = column_names(table), cells(table)
     method = names.index("method")
     linked = [
         [Cell(text, numbers[id(row)] if i == method else None) for i, text in enumerate(line)]

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from benchmark.analysis.leaderboard.columns import cells
+from benchmark.analysis.leaderboard.cells import COLUMNS, cells
 from benchmark.analysis.leaderboard.markdown import markdown
 from benchmark.analysis.leaderboard.quotes import quote, quoted_cells
-from benchmark.analysis.leaderboard.tables import COLUMNS, Table, tables
+from benchmark.analysis.leaderboard.tables import Table, tables
 from benchmark.errors import UserError
 from benchmark.published.papers import find_table, load_paper, load_published, published_tables
 from benchmark.records.store import Scan

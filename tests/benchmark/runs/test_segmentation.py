@@ -13,10 +13,10 @@ from rich.console import Console
 from torch import nn
 from typer.testing import CliRunner
 
+from benchmark.analysis.leaderboard.cells import COLUMNS, cells, column_names
 from benchmark.analysis.leaderboard.classes import class_tables
-from benchmark.analysis.leaderboard.columns import cells
 from benchmark.analysis.leaderboard.markdown import markdown_table
-from benchmark.analysis.leaderboard.tables import COLUMNS, tables
+from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.leaderboard.terminal import print_table
 from benchmark.cli.display import outcome
 from benchmark.cli.program import app
@@ -294,13 +294,13 @@ def records() -> list[Record]:
 
 def test_tables_of_maps_rank_by_miou_with_pixel_accuracy_beside_it() -> None:
     (table,) = tables(Scan(records=records()))
-    assert table.columns == (
+    assert column_names(table) == (
         *COLUMNS[:3],
         "mIoU, %",
         "pixel accuracy, %",
         *COLUMNS[4:],
     )
-    first = dict(zip(table.columns, cells(table)[0], strict=True))
+    first = dict(zip(column_names(table), cells(table)[0], strict=True))
     assert first["method"] == "KD-REAL"
     assert first["mIoU, %"].startswith("22.00 ± ")
     assert first["pixel accuracy, %"] == "92.00"

@@ -11,8 +11,8 @@ import pytest
 from benchmark.analysis.comparison.robustness import robustness_scores
 from benchmark.analysis.comparison.series import select
 from benchmark.analysis.frame import runs_of
-from benchmark.analysis.leaderboard.columns import cells
-from benchmark.analysis.leaderboard.tables import COLUMNS, tables
+from benchmark.analysis.leaderboard.cells import COLUMNS, cells
+from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.page import render
 from benchmark.records.record import Record, one_a_run
 from benchmark.records.store import Scan, Store

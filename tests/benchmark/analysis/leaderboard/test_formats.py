@@ -15,9 +15,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark.analysis.comparison.plots import arms
-from benchmark.analysis.leaderboard.columns import cells, published
+from benchmark.analysis.leaderboard.cells import cells, column_names
 from benchmark.analysis.leaderboard.formats import csv_text, escaped, latex
 from benchmark.analysis.leaderboard.markdown import markdown
+from benchmark.analysis.leaderboard.quotes import published
 from benchmark.analysis.leaderboard.tables import SIZES, VARIANTS, tables
 from benchmark.analysis.leaderboard.terminal import print_table
 from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval
@@ -160,12 +161,12 @@ def quantised(metric: str = "accuracy") -> list[Record]:
 def test_tables_show_quantised_students_where_there_are_any(metric: str, called: str) -> None:
     (table,) = tables(Scan(quantised(metric)))
     by_method = {
-        row.method: dict(zip(table.columns, line, strict=True))
+        row.method: dict(zip(column_names(table), line, strict=True))
         for row, line in zip(table.rows, cells(table), strict=True)
     }
     names = [f"full-precision {called}, %", f"int8 {called}, %"]
     sizes = ["full-precision KiB", "int8 KiB", "int4 KiB"]
-    assert table.columns[-5:] == (*names, *sizes)
+    assert column_names(table)[-5:] == (*names, *sizes)
     shown = {method: [line[n] for n in (*names, *sizes)] for method, line in by_method.items()}
     assert shown == {
         "eight": ["95.00", "87.50", "2,048.0", "513.0", "–"],
@@ -182,12 +183,13 @@ def test_tables_show_quantised_students_where_there_are_any(metric: str, called:
         assert "int4 KiB" in made
     assert "513.0" in printed
     (plain,) = tables(Scan([make_record(metric=metric)]))
-    assert not any("int8" in name or "KiB" in name for name in plain.columns)
+    assert not any("int8" in name or "KiB" in name for name in column_names(plain))
 
 
 def test_only_the_columns_that_some_run_fills_are_shown() -> None:
     (table,) = tables(Scan(quantised()[2:]))
-    assert table.columns[-3:] == ("full-precision accuracy, %", "full-precision KiB", "int4 KiB")
+    names = ("full-precision accuracy, %", "full-precision KiB", "int4 KiB")
+    assert column_names(table)[-3:] == names
     assert not tables(Scan([failed_record(metrics={"kib_int8": 1.0})]))[0].variants
 
 

@@ -12,9 +12,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark import load_results
-from benchmark.analysis.leaderboard.columns import cells, ranks
+from benchmark.analysis.leaderboard.cells import COLUMNS, cells
 from benchmark.analysis.leaderboard.markdown import fill_blocks, markdown
-from benchmark.analysis.leaderboard.tables import COLUMNS, Table, tables
+from benchmark.analysis.leaderboard.ranking import ranks
+from benchmark.analysis.leaderboard.tables import Table, tables
 from benchmark.analysis.leaderboard.terminal import print_table
 from benchmark.cli.program import app
 from benchmark.errors import UserError

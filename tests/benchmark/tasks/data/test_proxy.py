@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard.columns import cells
-from benchmark.analysis.leaderboard.tables import COLUMNS, tables
+from benchmark.analysis.leaderboard.cells import COLUMNS, cells
+from benchmark.analysis.leaderboard.tables import tables
 from benchmark.cli.program import app
 from benchmark.machine.cache import cache_dir
 from benchmark.records.record import Record

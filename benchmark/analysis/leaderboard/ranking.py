@@ -1,4 +1,4 @@
-"""The leaderboard's columns: rank, significance group, and every cell of a table as text."""
+"""Rank and significance group of every row, within its access class."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections import defaultdict
 
 import numpy as np
 
-from benchmark.analysis.comparison.robustness import robustness_cell
-from benchmark.analysis.leaderboard.quotes import quote, quoted_cells
-from benchmark.analysis.leaderboard.tables import Row, Table
+from benchmark.analysis.leaderboard.rows import Row
+from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.statistics.paired import questions_of_all_pairs, seeds_to_decide, verdicts
 from benchmark.analysis.statistics.ranks import letters, rank_intervals
-from benchmark.analysis.text import NO_VALUE, percent
-from benchmark.published.papers import load_published
+from benchmark.analysis.text import NO_VALUE
 from benchmark.records.record import FAILED, SCORED
 
 
@@ -73,59 +71,3 @@ def access_classes(table: Table) -> list[list[Row]]:
     for row in table.rows:
         classes[row.access].append(row)
     return list(classes.values())
-
-
-def cells(table: Table) -> list[list[str]]:
-    """The table's body as text, one list a row, in the order of the table's columns."""
-    body = []
-    variants = table.variants
-    quoted, _ = published(table)
-    columns = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
-    for rank, group, row, number in columns:
-        score, interval = row.mean(table.metric), row.interval
-        mean = percent(score)
-        spread = "" if interval is None else interval.plus_minus
-        share = None if score is None else score / table.teacher_score
-        done, seconds, queries = row.scored, row.seconds, row.queries
-        body.append(
-            [
-                rank,
-                row.label + (f" [{row.note}]" if row.note else ""),
-                row.access,
-                mean + spread,
-                *([percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
-                number,
-                group,
-                f"{len(done)}/{len(row.planned)}",
-                percent(row.score),
-                percent(share),
-                percent(row.mean(f"{table.metric}_oracle")),
-                percent(row.mean(f"{table.metric}_agreement")),
-                NO_VALUE if seconds is None else f"{seconds:.0f}",
-                NO_VALUE if queries is None else f"{round(queries):,}",
-                *(
-                    (percent if name.endswith("%") else _kib)(row.mean(metric))
-                    for name, metric in variants.items()
-                ),
-                *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
-            ]
-        )
-    return body
-
-
-def published(table: Table) -> tuple[list[str], str]:
-    """For every row the cell of its published number; and where those come from.
-
-    A row whose student has another objective than its method's own has none.
-    """
-    papers = load_published()
-    quotes = []
-    for row in table.rows:
-        spec = row.records[0].spec
-        settings = {**spec.params, **row.changed}
-        quotes.append(None if spec.objective else quote(papers, table.task, row.method, settings))
-    return quoted_cells(quotes)
-
-
-def _kib(value: float | None) -> str:
-    return NO_VALUE if value is None else f"{value:,.1f}"
