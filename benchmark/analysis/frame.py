@@ -182,9 +182,20 @@ def load_results(path: Path) -> pd.DataFrame:
     """Every record under ``path``.
 
     Raises:
-        UserError: naming the first file that is not a record.
+        UserError: as `read_results`.
     """
-    return to_frame(readable(Store.existing(path).scan()))
+    return to_frame(read_results(path).records)
+
+
+def read_results(path: Path) -> Scan:
+    """Everything under a results folder, all of it readable.
+
+    Raises:
+        UserError: when there is no such folder, or naming the first file that is not a record.
+    """
+    scan = Store.existing(path).scan()
+    readable(scan)
+    return scan
 
 
 def readable(scan: Scan) -> list[Record]:

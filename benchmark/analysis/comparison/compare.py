@@ -1,4 +1,4 @@
-"""Is one method better, or steadier, than another? Answers in words and numbers."""
+"""Is one method better, or steadier, than another? The tests of a comparison."""
 
 from __future__ import annotations
 
@@ -10,24 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.analysis.comparison.sentences import (
-    Steadiness,
-    all_together,
-    which_is_better,
-    which_is_less_sensitive,
-    which_spreads_less,
-)
+from benchmark.analysis.comparison.sentences import Steadiness
 from benchmark.analysis.comparison.series import Place, Series
-from benchmark.analysis.statistics.effect import interquartile_mean
-from benchmark.analysis.statistics.intervals import mean_interval, wilson_interval
 from benchmark.analysis.statistics.paired import Pair, Question, compare
 from benchmark.analysis.statistics.ranks import Agreement, block_agreement
 from benchmark.analysis.statistics.variance import compare_spread, value_variances
-from benchmark.analysis.text import NO_VALUE, markdown_grid, percent
-from methods.settings.params import format_value
-
-SUMMARY = ("mean", "middle half", "s.d. over seeds", "at chance")
-"""Headings of `summary_cells`."""
 
 
 @dataclass(frozen=True)
@@ -134,58 +121,3 @@ def seed_blocks(series: Sequence[Series]) -> dict[str, list[float]]:
         own.method: [fmean(own.points[value][seed] for value in values) for seed in seeds]
         for own in series
     }
-
-
-def in_words(comparison: Comparison) -> str:
-    """The whole answer as Markdown: what was compared, the numbers, what they show."""
-    place, titles = comparison.place, {s.method: s.title for s in comparison.series}
-    over = place.over or ""
-    swept = f", over `{over}`" if over else ""
-    compared = "; ".join(s.label for s in comparison.series)
-    parts = [
-        f"{compared}. Task `{place.task}`, budget `{place.budget}`, teacher `{place.teacher}`"
-        f"{swept}. Points are percentage points of {place.metric}, intervals 95 %; failed runs "
-        "count as guesses.",
-        "",
-        _numbers(comparison),
-        "",
-    ]
-    for value in comparison.values:
-        at = f"{place.over} = {format_value(value)}: " if place.over else ""
-        for pair, spread in zip(comparison.better[value], comparison.spreads[value], strict=True):
-            parts.append(f"- {at}{which_is_better(pair, titles)}")
-            parts.append(f"  - {which_spreads_less(spread, titles)}")
-    if place.over:
-        parts.append("")
-        for found in comparison.sensitivity:
-            parts.append(f"- {which_is_less_sensitive(found, titles, over)}")
-    if comparison.agreement is not None:
-        parts += ["", f"- {all_together(comparison.agreement, titles)}"]
-    return "\n".join(parts)
-
-
-def _numbers(comparison: Comparison) -> str:
-    setting = [f"`{comparison.place.over}`"] if comparison.place.over else []
-    body = []
-    for value in comparison.values:
-        for series in comparison.series:
-            if comparison.place.over and value not in series.points:
-                continue
-            scores = list(series.points.get(value, {}).values())
-            start = [format_value(value)] if comparison.place.over else []
-            collapsed = series.collapsed.get(value, 0)
-            body.append([*start, series.title, *summary_cells(scores, collapsed), str(len(scores))])
-    return markdown_grid([*setting, "method", *SUMMARY, "n"], body, [*setting, "method"])
-
-
-def summary_cells(scores: Sequence[float], collapsed: int) -> list[str]:
-    """Mean with interval, interquartile mean, deviation and share at chance level."""
-    if not scores:
-        return [NO_VALUE] * 4
-    found = mean_interval(scores, np.random.default_rng(0))
-    span = "" if found is None else f" ({percent(found.low)} to {percent(found.high)})"
-    share = wilson_interval(collapsed, len(scores))
-    assert share is not None
-    rate = f"{100 * share.estimate:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
-    deviation = percent(float(np.std(scores, ddof=1))) if len(scores) > 1 else NO_VALUE
-    return [percent(fmean(scores)) + span, percent(interquartile_mean(scores)), deviation, rate]

@@ -11,17 +11,14 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from benchmark.analysis.comparison.answers import at_least_two, draw, read_scan
 from benchmark.analysis.comparison.compare import (
-    SUMMARY,
     Comparison,
     compare_series,
-    in_words,
-    summary_cells,
 )
+from benchmark.analysis.comparison.loss_stability import loss_stability
+from benchmark.analysis.comparison.markdown import SUMMARY, comparison_markdown, summary_cells
 from benchmark.analysis.comparison.plots import draw_profiles
 from benchmark.analysis.comparison.robustness import (
-    loss_stability,
     planned_draws,
     robustness_cell,
     robustness_scores,
@@ -36,7 +33,8 @@ from benchmark.analysis.comparison.series import (
     select,
 )
 from benchmark.analysis.comparison.summary import summary_section
-from benchmark.analysis.frame import OWN_OBJECTIVE, Run, runs_of
+from benchmark.analysis.comparison.terminal import at_least_two, draw
+from benchmark.analysis.frame import OWN_OBJECTIVE, Run, read_results, runs_of
 from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import Question
@@ -79,7 +77,7 @@ def robustness(
         UserError: for fewer than two methods, or unknown names.
     """
     at_least_two(methods)
-    scan = read_scan(results)
+    scan = read_results(results)
     records = scan.records
     runs = runs_of(records)
     folder = output.with_suffix("")
@@ -195,7 +193,7 @@ def _alone(
 def _section(heading: str, found: Comparison, plot: Path, output: Path) -> str:
     drawn = draw(found, plot)
     images = "\n\n".join(f"![{heading}]({path.relative_to(output.parent)})" for path in drawn)
-    return f"## {heading}\n\n{in_words(found)}\n\n{images}"
+    return f"## {heading}\n\n{comparison_markdown(found)}\n\n{images}"
 
 
 def _draws(

@@ -115,10 +115,10 @@ def compare(
 ) -> None:
     """Say which method is better, which is more robust and how sure that is; save the plot."""
     with _undisturbed():
-        from benchmark.analysis.comparison import answers
+        from benchmark.analysis.comparison import terminal
         from benchmark.cli.comparisons import added_defaults
 
-        answers.compare(methods, task, budget, over, results, plot, console, added_defaults)
+        terminal.compare(methods, task, budget, over, results, plot, console, added_defaults)
 
 
 @app.command(rich_help_panel=PANEL)

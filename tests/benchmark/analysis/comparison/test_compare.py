@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.analysis.comparison.compare import Comparison, compare_series, in_words
+from benchmark.analysis.comparison.compare import Comparison, compare_series
+from benchmark.analysis.comparison.loss_stability import fluctuation, loss_stability
+from benchmark.analysis.comparison.markdown import comparison_markdown
 from benchmark.analysis.comparison.plots import style
 from benchmark.analysis.comparison.robustness import (
-    fluctuation,
-    loss_stability,
     planned_draws,
     robustness_scores,
     score_claims,
@@ -162,7 +162,7 @@ def test_students_with_another_objective_take_no_part() -> None:
     first, second = series_of([*other, *own, *other])
     assert first.points == second.points == {None: {0: 0.1, 1: 0.1}}
     assert first.run_ids == {record.run_id for record in own[:2]}
-    assert "100 % (34 to 100) | 2 |" in in_words(answer([*other, *own], STEADY, SHAKY))
+    assert "100 % (34 to 100) | 2 |" in comparison_markdown(answer([*other, *own], STEADY, SHAKY))
     with pytest.raises(UserError, match="own objective"):
         series_of(other)
 
@@ -227,7 +227,7 @@ def test_the_better_and_the_steadier_are_named() -> None:
     assert at_worst.better == STEADY
     (sensitivity,) = found.sensitivity
     assert sensitivity.claim.shown
-    text = in_words(found)
+    text = comparison_markdown(found)
     assert at_worst.p_wilcoxon == pytest.approx(3 * 2 / 2**10)
     assert "; Wilcoxon's p = 0.006; a run of RDSKD beats" in text
     assert "generator_lr = 0.2: **RDSKD is better than DAFL**, shown" in text
@@ -276,7 +276,7 @@ def test_a_method_at_chance_is_never_called_steady() -> None:
     assert spread.claim.shown
     assert sensitivity.less == spread.less == STEADY
     assert sensitivity.winner is spread.winner is None
-    text = in_words(found)
+    text = comparison_markdown(found)
     assert "RDSKD is at chance, where nothing varies" in text
     assert "**RDSKD" not in text
     assert "**DAFL is better than RDSKD**" in text
@@ -320,8 +320,8 @@ def test_spreads_asked_about_together_are_corrected_for_each_other() -> None:
     assert [own[0].claim.p for own in together.values()] == pytest.approx([3 * alone] * 3)
 
 
-def test_few_seeds_are_insufficient_in_words() -> None:
-    text = in_words(answer(sweep(3), STEADY, SHAKY, over="generator_lr"))
+def test_few_seeds_are_insufficient_comparison_markdown() -> None:
+    text = comparison_markdown(answer(sweep(3), STEADY, SHAKY, over="generator_lr"))
     assert "shown (" not in text.replace("not shown (", "")
     assert "insufficient (" in text
     assert "it would take about" in text
@@ -329,7 +329,7 @@ def test_few_seeds_are_insufficient_in_words() -> None:
 
 def test_methods_without_a_common_value_are_insufficient() -> None:
     records = [*runs(STEADY, 0.9, 0.9, lr=0.1), *runs(SHAKY, 0.8, 0.8, lr=0.2)]
-    text = in_words(answer(records, STEADY, SHAKY, over="generator_lr"))
+    text = comparison_markdown(answer(records, STEADY, SHAKY, over="generator_lr"))
     assert "fewer than two common values" in text
 
 
@@ -341,7 +341,7 @@ def test_where_a_method_has_no_runs_nothing_is_asked() -> None:
     assert [found.better[lr][0].claim.p for lr in (0.001, 0.01, 0.2)] == [
         without.better[lr][0].claim.p for lr in (0.001, 0.01, 0.2)
     ]
-    text = in_words(found)
+    text = comparison_markdown(found)
     assert "| 0.5 | RDSKD |" in text
     assert "| 0.5 | DAFL |" not in text
 
@@ -403,7 +403,7 @@ def test_three_methods_are_also_ranked_together() -> None:
     found = answer(records, "a", "b", "c")
     assert found.agreement is not None
     assert found.agreement.claim.shown
-    assert "all together (Friedman, over seeds): shown" in in_words(found)
+    assert "all together (Friedman, over seeds): shown" in comparison_markdown(found)
 
 
 # Robustness

@@ -1,4 +1,4 @@
-"""What ``dfkd compare`` prints and draws."""
+"""``dfkd compare``: the comparison on the terminal, and its plot."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmark.analysis.comparison.compare import Comparison, compare_series, in_words
+from benchmark.analysis.comparison.compare import Comparison, compare_series
+from benchmark.analysis.comparison.markdown import comparison_markdown
 from benchmark.analysis.comparison.plots import draw_comparison, draw_critical_difference
 from benchmark.analysis.comparison.series import AddedDefaults, select
-from benchmark.analysis.frame import readable, runs_of
+from benchmark.analysis.frame import read_results, runs_of
 from benchmark.errors import UserError
-from benchmark.records.store import Scan, Store
 
 PLOTS = (".svg", ".png", ".pdf")
 
@@ -37,9 +37,9 @@ def compare(
     path = plot or Path("runs") / "compare" / f"{name}.svg"
     if path.suffix not in PLOTS:
         raise UserError(f"--plot '{path}' must end in {', '.join(PLOTS[:-1])} or {PLOTS[-1]}")
-    runs = runs_of(read_scan(results).records)
+    runs = runs_of(read_results(results).records)
     found = compare_series(*select(runs, methods, task, budget, over, added_defaults))
-    console.print(in_words(found), markup=False, highlight=False, soft_wrap=True)
+    console.print(comparison_markdown(found), markup=False, highlight=False, soft_wrap=True)
     for drawn in draw(found, path):
         console.print(f"plot: {drawn}", markup=False, highlight=False, soft_wrap=True)
 
@@ -53,17 +53,6 @@ def draw(found: Comparison, path: Path) -> list[Path]:
         return [path]
     draw_critical_difference(found.agreement, ranks)
     return [path, ranks]
-
-
-def read_scan(results: Path) -> Scan:
-    """What lies under a results folder, all of it readable.
-
-    Raises:
-        UserError: when there is no such folder, or naming an unreadable file.
-    """
-    scan = Store.existing(results).scan()
-    readable(scan)
-    return scan
 
 
 def at_least_two(methods: Sequence[str]) -> None:
