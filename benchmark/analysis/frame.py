@@ -1,4 +1,4 @@
-"""Records as a data frame: one row a run."""
+"""Records, flattened: a `Run` for comparisons, and a data frame with one row per run."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TIMED_PHASES = ("synthesis", "distillation", "joint")
-"""Phases that are the method's own; evaluation is the harness's."""
+"""Phases that belong to the method; evaluation belongs to the harness."""
 
 OWN_OBJECTIVE = "kd"
-"""What the objective of a run is called that has none put on it."""
+"""Name of the objective of a run that minimises its method's own."""
 
 METRIC_NAMES: dict[Metric, str] = {"accuracy": "accuracy", "miou": "mIoU"}
-"""What a score is called in tables and plots."""
+"""Names of the scores in tables and plots."""
 
 
 class Run(NamedTuple):
-    """What a record says of its run, as flat columns; those that comparisons read.
+    """The columns of a record that comparisons read.
 
-    The first ones, up to ``run_id``, are the order of a frame's rows.
+    Runs and the rows of a frame are ordered by the first columns, up to ``run_id``.
     """
 
     suite: str
@@ -85,12 +85,12 @@ class Run(NamedTuple):
 
     @property
     def owner(self) -> tuple[str, int]:
-        """Method and version, whose parameters these are."""
+        """Method and version that the parameters belong to."""
         return self.method, self.version
 
     @property
     def counts(self) -> bool:
-        """Whether it takes part: it has ended, is no random draw, and minimised its own loss."""
+        """Whether comparisons count it: ended, no random draw, and its method's own objective."""
         ended = self.status in SCORED or self.status in FAILED
         return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
 
@@ -100,12 +100,12 @@ ORDER = Run._fields[: 1 + Run._fields.index("run_id")]
 
 
 def runs_of(records: Iterable[Record]) -> list[Run]:
-    """The runs of records, in the order of their frame, which takes ten times as long to make."""
+    """The runs of records, in the order of a frame; ten times as fast as making one."""
     return sorted(map(Run.of, records), key=lambda run: run[: len(ORDER)])
 
 
 def row(record: Record) -> dict[str, Any]:
-    """One record, flattened."""
+    """One record as a row of the frame."""
     ledger = record.ledger
     return {
         **Run.of(record)._asdict(),
@@ -130,14 +130,15 @@ def row(record: Record) -> dict[str, Any]:
 
 @lru_cache(1024)
 def numbers_of(budget: Budget) -> str:
-    """A budget's identity as text; few budgets are behind many records."""
+    """A budget's identity as text; kept, because many records share few budgets."""
     return canonical(budget.identity())
 
 
 def kd_loss_variance(record: Record) -> float | None:
-    """Variance of the student's loss over the second half of its steps, as its curve samples it.
+    """Variance of the student's loss over the second half of its steps, at the points of its curve.
 
-    How restless the training was to its end (compare RDSKD's Figure 2); None without a curve.
+    It tells how unsteady the end of the training was (compare RDSKD's Figure 2); None without a
+    curve.
     """
     losses = record.curves.get("distillation/loss", {}).get("value", [])
     late = losses[len(losses) // 2 :]
@@ -150,10 +151,10 @@ def kd_loss_variance(record: Record) -> float | None:
 def image_metrics(record: Record) -> dict[str, Any]:
     """Image quality as columns, ``fid_task``, ``fid_inception``, ...
 
-    Each extractor adds what must be equal where numbers are compared: ``<extractor>_extractor``,
-    the checksum of its network, ``<extractor>_samples``, how many images it saw,
-    ``<extractor>_reference``, with how many real ones they were compared, ``<extractor>_pairs`` and
-    ``<extractor>_version``.
+    Each extractor adds columns that must be equal where numbers are compared:
+    ``<extractor>_extractor`` (checksum of its network), ``<extractor>_samples`` (number of images),
+    ``<extractor>_reference`` (number of real images they were compared with),
+    ``<extractor>_pairs`` and ``<extractor>_version``.
     """
     columns: dict[str, Any] = {}
     for extractor, quality in record.quality.items():
@@ -169,8 +170,8 @@ def image_metrics(record: Record) -> dict[str, Any]:
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a run, in a stable order."""
-    import pandas as pd  # takes longer to import than tables take that need none of it
+    """One row per run, in a stable order."""
+    import pandas as pd  # imported here, because it takes longer than the tables that do without it
 
     frame = pd.DataFrame([row(record) for record in records])
     if frame.empty:
@@ -182,7 +183,7 @@ def load_results(path: Path) -> pd.DataFrame:
     """Every record under ``path``.
 
     Raises:
-        UserError: as `read_results`.
+        UserError: see `read_results`.
     """
     return to_frame(read_results(path).records)
 
@@ -199,7 +200,7 @@ def read_results(path: Path) -> Scan:
 
 
 def readable(scan: Scan) -> list[Record]:
-    """The records of a scan without unreadable files.
+    """The records of a scan that has no unreadable files.
 
     Raises:
         UserError: naming the first unreadable file.

@@ -26,8 +26,8 @@ from benchmark.records.record import FEW_IMAGES, SCORED, Metric
 EXTRACTORS = ("task", "inception")
 KINDS = {"spearman": "Spearman's ρ", "kendall": "Kendall's τ"}
 VERDICTS = {
-    "rises": "better students where it is higher",
-    "falls": "better students where it is lower",
+    "rises": "students are better where it is higher",
+    "falls": "students are better where it is lower",
     "undecided": "no claim: the interval contains 0",
     "insufficient": "*insufficient*: too few methods",
 }
@@ -35,17 +35,17 @@ INTRODUCTION = """# Does image quality predict the student?
 
 Made by `dfkd image-quality` from the records; do not edit it by hand.
 
-Papers show that their synthetic images score well and that their students are accurate, as if the
-one explained the other. Below, every run that makes images is ranked by each measure of its images
-and by the score of its student. The interval is a bootstrap over methods and, within them, runs:
-seeds and settings of one method are alike and must not count as independent evidence. Every
-interval stands alone; with so many measures, one in twenty that means nothing will look as if it
-did.
+Papers report that their synthetic images score well and that their students are accurate, as if
+the one explained the other. Below, the runs that make images are ranked by every measure of their
+images and by the scores of their students, and the two rankings are compared. The interval is a
+bootstrap over methods and, within a method, over runs: seeds and settings of one method are alike
+and must not count as independent evidence. The intervals are not corrected for the number of
+measures: of measures without any effect, one in twenty will look as if it had one.
 
-The extractor `task` is a critic: a network trained on the real data for this purpose, which is
-neither the teacher nor of its seed, because a generator was trained to please the teacher.
-`inception` is the Inception-v3 of the original scores, which has seen photographs only; off its
-domain its numbers mislead (Barratt & Sharma, *A Note on the Inception Score*, 2018), and the
+The extractor `task` is a critic: a network trained on the real data for this purpose. It is not the
+teacher and was trained with another seed, because a generator was trained to please the teacher.
+`inception` is the Inception-v3 of the original scores, which has seen photographs only. Outside
+its domain its numbers mislead (Barratt & Sharma, *A Note on the Inception Score*, 2018), and the
 authors of KID judge MNIST with a LeNet instead (Bińkowski et al., *Demystifying MMD GANs*, 2018).
 FID falls with the number of images, so only equal numbers are compared.
 """
@@ -56,8 +56,8 @@ class Comparison:
     """Runs of one task, budget and teacher, their images measured in one way.
 
     Attributes:
-        runs: a row a run.
-        extractor: what their images were measured with.
+        runs: data frame with one row per run.
+        extractor: the extractor that measured their images.
     """
 
     runs: pd.DataFrame
@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """Task, budget and how many images were measured."""
+        """Task, budget and number of measured images."""
         first = self.runs.iloc[0]
         images = int(first[f"{self.extractor}_samples"])
         variant = f" ({first['variant']})" if first["variant"] else ""
@@ -73,20 +73,20 @@ class Comparison:
 
     @property
     def metric(self) -> Metric:
-        """By which the task's students are scored."""
+        """The metric that scores the task's students."""
         classified = "accuracy" in self.runs and self.runs["accuracy"].notna().any()
         return "accuracy" if classified else "miou"
 
     @property
     def name(self) -> str:
-        """For file names: task, budget, teacher and critic."""
+        """Task, budget, teacher and critic, for file names."""
         parts = [self.runs[c].iloc[0] for c in ("task", "budget", "teacher")]
         checksum = self.runs[f"{self.extractor}_extractor"].iloc[0]
         images = self.runs[f"{self.extractor}_samples"].iloc[0]
         return "-".join([*parts[:2], parts[2][:6], checksum[:6], str(int(images))])
 
     def measures(self) -> dict[str, pd.Series[float]]:
-        """Every measure of the images that all runs have, by its heading."""
+        """Values of every measure of the images that all runs have, by heading."""
         headings = {f"{key}_{self.extractor}": text for key, (text, _) in METRICS.items()}
         headings |= {"class_balance": "class balance", "confidence": "confidence"}
         return {
@@ -97,7 +97,7 @@ class Comparison:
 
 
 def write(results: Path, output: Path, extractor: str, console: Console) -> None:
-    """Write the page and, beside it, one plot a comparison.
+    """Write the page and, in the same folder, one plot per comparison.
 
     Raises:
         UserError: when no record has the extractor's numbers.
@@ -116,7 +116,7 @@ def write(results: Path, output: Path, extractor: str, console: Console) -> None
     names: list[str] = []
     for comparison in found:
         names.append(comparison.name)
-        # Measured in yet another way, the same experiments have the same name.
+        # The same experiments, measured in yet another way, have the same name.
         again = names.count(comparison.name)
         number = f"-{again}" if again > 1 else ""
         plot = output.parent / f"{output.stem}-{comparison.name}{number}.svg"
@@ -141,7 +141,7 @@ def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[Comparison]:
 
 
 def _labels(runs: pd.DataFrame) -> list[str]:
-    """What tells the rows of a table apart: title, version, settings, objective, proxy images."""
+    """Labels that tell a table's rows apart: title, version, settings, objective, proxy images."""
     sources = runs[["proxy_name", "proxy"]].drop_duplicates()
     shared = set(sources["proxy_name"][sources["proxy_name"].duplicated()])
     labels = []
@@ -201,7 +201,7 @@ def _cell(found: RankCorrelation) -> str:
 
 
 def scatter(comparison: Comparison) -> bytes:
-    """Score against every measure, a point a run; SVG, the same bytes for the same runs."""
+    """Score against every measure, one point per run; SVG, the same bytes for the same runs."""
     measures = comparison.measures()
     columns = min(3, len(measures))
     lines = -(-len(measures) // columns)
@@ -211,7 +211,7 @@ def scatter(comparison: Comparison) -> bytes:
         for axis, (heading, values) in zip(axes, measures.items(), strict=False):
             seen: set[str] = set()
             for (method, row), group in comparison.runs.groupby(["method", "row"], sort=True):
-                # Other settings of a method have its colour and are hollow.
+                # The second and further settings of a method have its colour and are hollow.
                 axis.plot(
                     values[group.index],
                     100 * group[comparison.metric],

@@ -1,4 +1,4 @@
-"""A paper's table beside the records: what each number became here, and what that says.
+"""A paper's table compared with the records: our number for each of its numbers, and a verdict.
 
 Pure functions of the frame of `benchmark.analysis.frame` and of the published data.
 """
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pandas as pd
 from scipy import special
 
+from benchmark.analysis.frame import OWN_OBJECTIVE
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
 from benchmark.published.papers import SCORES, Pair, PublishedTable, Result
 from benchmark.records.record import FAILED, SCORED
@@ -23,18 +24,22 @@ Verdict = Literal[
     "agrees", "differs", "budgets differ", "not comparable", "insufficient seeds", "not run"
 ]
 RESOLUTION = 0.05
-"""An agreement within more than this, in the unit of a score, would be one with almost anything."""
+"""Half-width, as a fraction, above which an interval would agree with almost any number."""
 TEACHER_GAP = 0.01
-"""Teachers further apart than this are named beside a verdict."""
+"""Difference of two teachers' scores above which the verdict's reason names it."""
 
 
 @dataclass(frozen=True)
 class Ours:
-    """The runs here that stand beside one published row.
+    """Our runs that are compared with one published row.
 
-    ``extra`` are their settings that are neither the method's usual ones nor named by the row,
-    ``scores`` those of the finished ones by column of the frame, ``runs`` counts all of them and
-    ``failed`` those that ended without a student.
+    Attributes:
+        task: name of the task they ran on.
+        extra: settings that are neither the method's usual ones nor named by the row.
+        scores: scores of the finished runs, by column of the frame.
+        runs: number of all runs.
+        failed: number of runs that ended without a student.
+        teacher: score of their teacher.
     """
 
     task: str
@@ -49,9 +54,9 @@ class Ours:
 class Comparison:
     """One published score and ours.
 
-    ``mean``, its 95 % ``interval`` and ``difference`` (ours − published)
-    are fractions, None where there is nothing to compute them from. ``reason`` names whatever is
-    not as in the paper, or why the verdict is no firmer.
+    ``mean``, its 95 % ``interval`` and ``difference`` (ours − published) are fractions, None where
+    there is nothing to compute them from. ``reason`` names what is not as in the paper, or why the
+    verdict is no firmer.
     """
 
     result: Result
@@ -86,11 +91,11 @@ def our_metric(metric: str, selection: str) -> str:
 
 
 def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
-    """The table's budget if it has records, else the preset that has the most; ``paper`` if none.
+    """The table's budget if it has records, else the preset with the most; ``paper`` without any.
 
     Args:
-        table: what to compare with.
-        frame: the records.
+        table: the published table.
+        frame: the records, one row per run.
     """
     if frame.empty:
         return table.budget or "paper"
@@ -103,16 +108,16 @@ def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
 
 
 def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[PairComparison]:
-    """Every score of a published table beside the records of one budget.
+    """Compare every score of a published table with the records of one budget.
 
-    A record belongs to the result of its method whose settings it has, the one with the most
-    settings where there are several. Where records with several settings belong to one result,
-    those count that depart from the method's usual ones as the whole table does, then those that do
-    so least, then those with the most seeds.
+    A record belongs to the result of its method whose settings it has; where there are several, to
+    the result that names the most settings. Where records with different settings belong to one
+    result, those count that depart from the method's usual settings as the whole table does, then
+    those that depart least, then those with the most seeds.
 
     Args:
-        table: what to compare with.
-        frame: the records, one row a run.
+        table: the published table.
+        frame: the records, one row per run.
         budget: name of the preset whose runs are compared.
     """
     comparisons = []
@@ -132,7 +137,7 @@ def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[Pai
 def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
     """Runs of the pair's task, or of its stand-in where it has none, with their own objective."""
     if not frame.empty:
-        own = frame[(frame["budget"] == budget) & (frame["objective"] == "kd")]
+        own = frame[(frame["budget"] == budget) & (frame["objective"] == OWN_OBJECTIVE)]
         own = own[own["purpose"] != "draw"]
         for task in filter(None, (pair.task, pair.stand_in)):
             runs = own[own["task"] == task]
@@ -142,7 +147,7 @@ def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
 
 
 def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
-    """Our groups of equal settings, by the index of the result they belong to."""
+    """Our runs in groups of equal settings, by the index of the result they belong to."""
     found: dict[int, list[Ours]] = {}
     if runs.empty:
         return found
@@ -156,7 +161,7 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
             for i, result in enumerate(pair.results)
             if result.method == method
             and result.settings_match(params)
-            # A sweep's budget stands beside a row that names the swept number, and no other.
+            # A sweep's budget belongs to a row that names the swept number, and to no other.
             and result.generator_epochs in ((epochs,) if variant else (None, epochs))
         ]
         if not fitting:
@@ -183,7 +188,7 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
 
 
 def _epochs(budget: dict[str, Any]) -> int | None:
-    """Generator epochs of a budget, if it is a whole number of them."""
+    """Generator epochs of a budget; None where they are no whole number."""
     epochs, rest = divmod(budget["synthesis_steps"], budget["epoch_steps"])
     return None if rest else epochs
 
@@ -230,7 +235,7 @@ def _compare(
 
 
 def _departures(pair: Pair, result: Result, ours: Ours) -> list[str]:
-    """Everything but the budget in which our runs are not the paper's."""
+    """Everything but the budget in which our runs differ from the paper's."""
     gap = abs(ours.teacher - pair.teacher_score) if pair.teacher_score else 0.0
     return [
         f"{ours.task} stands in" if ours.task != pair.task else "",
@@ -249,7 +254,7 @@ def _verdict(
     scores: list[float],
     budget: str,
 ) -> tuple[Verdict, str]:
-    """What a published score and ours say of each other, and why they cannot say more."""
+    """The verdict on a published score and ours, and why it is no firmer."""
     if ours.task != pair.task or result.unlike or pair.unlike:
         return "not comparable", ""
     if budget != table.budget:
@@ -275,9 +280,9 @@ def further_mean_interval(
     spread of its own, so that it need not lie in the interval of our mean. None when n < 2.
 
     Args:
-        scores: of n runs.
-        runs: m.
-        confidence: of the interval.
+        scores: scores of n runs.
+        runs: m, the number of further runs.
+        confidence: level of the interval.
     """
     n = len(scores)
     if n < 2:

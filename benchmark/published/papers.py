@@ -1,7 +1,7 @@
-"""The papers' numbers, as data: one file a paper in ``benchmark/published/``.
+"""The papers' numbers as data, one TOML file per paper in ``benchmark/published/``.
 
-Scores are fractions in [0, 1]. Methods and tasks have the names they have here, where they are
-here; the others stand for themselves.
+Scores are fractions in [0, 1]. Methods and tasks of this package have their names here; other
+methods and data sets have the names that the papers use.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from methods.settings.params import nearest
 
 FOLDER = Path(__file__).parent
 SCORES = ("accuracy", "miou", "pixel_accuracy")
-"""What a record is compared in; the first that a result has is its headline."""
+"""Metrics in which records are compared; the first one that a result has is its headline."""
 SELECTIONS = {
     "last": "last step",
     "best-on-test": "best on test",
@@ -39,10 +39,10 @@ class _Strict(BaseModel):
 class Result(_Strict):
     """One row of a table.
 
-    ``params`` and ``generator_epochs`` are the settings a record must have to stand beside it.
-    ``unlike`` says what keeps it from being compared with a run here at any budget. ``headline``
-    marks the number to quote for its task and method; one is enough. ``verified`` is false where
-    the number was not checked against the paper.
+    ``params`` and ``generator_epochs`` are the settings a record must have to be compared with it.
+    ``unlike`` says why no run of this package can be compared with it, at any budget. ``headline``
+    marks the number to quote for its task and method; only one result may have it. ``verified`` is
+    false where the number was not checked against the paper.
     """
 
     method: str
@@ -86,9 +86,10 @@ class Result(_Strict):
 class Pair(_Strict):
     """Results on one dataset with one teacher and one student.
 
-    ``task`` is the task here with the same data and networks, if there is one; ``stand_in`` a
-    smaller one, whose runs may be shown in its place but never compared. ``departs`` are settings
-    in which the suite departs from the paper in every row, so that runs with them go first.
+    ``task`` is the task of this package with the same data and networks, if there is one.
+    ``stand_in`` is a smaller task, whose runs may be shown in its place but never compared.
+    ``departs`` are settings in which the suite departs from the paper in every row; runs with them
+    are preferred.
     """
 
     dataset: str
@@ -105,8 +106,9 @@ class Pair(_Strict):
 class PublishedTable(_Strict):
     """One table of a paper.
 
-    ``suite`` runs it here; without one, the suite of the table's full name if there is one.
-    ``selection`` is the checkpoint the numbers are of, ``seeds`` how many runs are behind each.
+    ``suite`` names the suite that runs it; without one, it is the suite of the table's full name,
+    if there is one. ``selection`` is the checkpoint that the numbers belong to, and ``seeds`` the
+    number of runs behind each.
     ``budget`` is the preset that follows the paper's schedule; empty when none does.
     """
 
@@ -122,14 +124,14 @@ class PublishedTable(_Strict):
     pairs: list[Pair] = Field(min_length=1)
 
     def results(self) -> Iterator[tuple[Pair, Result]]:
-        """Every row with what it was obtained on."""
+        """Every row with the pair it belongs to."""
         for pair in self.pairs:
             for result in pair.results:
                 yield pair, result
 
 
 class Paper(_Strict):
-    """All tables of one file; ``proposes`` are the methods that are the paper's own."""
+    """All tables of one file; ``proposes`` names the methods that the paper introduced."""
 
     key: str
     paper: str
@@ -153,7 +155,7 @@ class Paper(_Strict):
 
 
 def load_paper(path: Path) -> Paper:
-    """One file.
+    """Read one file.
 
     Raises:
         UserError: naming the file and the place in it.
@@ -171,7 +173,7 @@ def load_paper(path: Path) -> Paper:
 
 
 def _first(error: ValidationError) -> str:
-    """The first thing wrong; a stray key before the missing one it was meant to be."""
+    """The first mistake; an unknown key counts before the missing key that it was meant to be."""
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     where = [str(part) for part in first["loc"]]
     name = ".".join(where)
@@ -191,7 +193,7 @@ def _first(error: ValidationError) -> str:
 
 @cache
 def load_published(folder: Path = FOLDER) -> tuple[Paper, ...]:
-    """Every file of a folder, in order of name.
+    """Read every file of a folder, in order of name.
 
     Raises:
         UserError: for the first file that is wrong, or when two headlines contradict each other.
@@ -213,12 +215,12 @@ def load_published(folder: Path = FOLDER) -> tuple[Paper, ...]:
 
 
 def published_tables(papers: Iterable[Paper]) -> dict[str, tuple[Paper, PublishedTable]]:
-    """Every table by its full name, ``<file>-<table>``, such as ``rdskd-table2``."""
+    """Every table, by its full name, ``<file>-<table>``, such as ``rdskd-table2``."""
     return {f"{p.key}-{t.name}": (p, t) for p in papers for t in p.tables}
 
 
 def find_table(name: str, papers: Iterable[Paper]) -> tuple[Paper, PublishedTable]:
-    """The table of this full name.
+    """The table with this full name.
 
     Raises:
         UserError: with the nearest valid name.

@@ -22,13 +22,14 @@ class Comparison:
     """Methods at every value of a swept setting, or at their headline settings.
 
     Attributes:
-        better: at each value, whether the mean scores of two methods differ that both have runs
-            there.
-        spreads: at each value, whether their spread over seeds differs.
+        better: whether the mean scores of two methods differ, by value; only methods with runs at
+            the value are compared.
+        spreads: whether their spread over seeds differs, by value.
         sensitivity: whether two methods' means vary differently over the values they have in
-            common, at least two, seed noise taken out; of the seeds both have at all of them.
-        agreement: of the seeds that every method has, each scored by its mean over the values that
-            all of them have; None for two methods.
+            common, without the variance that seeds add; there must be two values, and only seeds
+            that both methods have at all of them count.
+        agreement: whether seeds agree on an order of the methods, a method's score being its mean
+            over the values that all methods have; None for two methods.
     """
 
     place: Place
@@ -41,7 +42,7 @@ class Comparison:
 
 
 def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Comparison:
-    """Ask everything about every two of the series; corrections run over all values and pairs."""
+    """Ask all questions about every two of the series, corrected over all values and pairs."""
     rng = np.random.default_rng(seed)
     values = list(dict.fromkeys(value for own in series for value in own.points))
     if all(isinstance(value, int | float) for value in values):
@@ -111,8 +112,11 @@ def _variances(own: Series, both: Sequence[Series], values: Sequence[Any]) -> di
 
 
 def seed_blocks(series: Sequence[Series]) -> dict[str, list[float]]:
-    """Each method's means by seed. Values would be no blocks of their own: they share the seeds,
-    and where one method does well says nothing of where another does."""
+    """Each method's means over the values, by seed.
+
+    Values would not be blocks of their own: they share the seeds, and where one method does well
+    says nothing of where another does.
+    """
     values = [v for v in series[0].points if all(v in own.points for own in series)]
     if not values:
         return {own.method: [] for own in series}

@@ -18,7 +18,7 @@ def fluctuation(values: Sequence[float]) -> float | None:
     Ann. Math. Statist. 1941).
 
     Returns:
-        The number; None for fewer than three points.
+        The fluctuation; None for fewer than three points.
     """
     if len(values) < 3:
         return None
@@ -29,14 +29,14 @@ def fluctuation(values: Sequence[float]) -> float | None:
 def loss_stability(records: Sequence[Record]) -> dict[str, dict[int, float]]:
     """Fluctuation of the terms of the generator's loss over the second half of its training.
 
-    What RDSKD (Han et al., ICASSP 2021) shows in Figure 3. The first half is left out, for there
-    the terms fall, and fall fast.
+    RDSKD (Han et al., ICASSP 2021) shows it in Figure 3. The first half is left out because the
+    terms fall fast there.
 
     Args:
-        records: of one method, with one setting.
+        records: records of one method with one setting.
 
     Returns:
-        By term (``one_hot``, ``entropy``, ...; ``loss`` is their total), the fluctuation by seed.
+        The fluctuation by seed, by term (``one_hot``, ``entropy``, ...; ``loss`` is their total).
     """
     found: dict[str, dict[int, float]] = defaultdict(dict)
     for record in records:

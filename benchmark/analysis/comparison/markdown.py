@@ -19,20 +19,20 @@ from benchmark.analysis.statistics.intervals import mean_interval, wilson_interv
 from benchmark.analysis.text import NO_VALUE, markdown_grid, percent
 from methods.settings.params import format_value
 
-SUMMARY = ("mean", "middle half", "s.d. over seeds", "at chance")
+SUMMARY = ("mean", "interquartile mean", "s.d. over seeds", "at chance")
 """Headings of `summary_cells`."""
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """The whole answer as Markdown: what was compared, the numbers, what they show."""
+    """The whole comparison as Markdown: what was compared, the numbers, and what they show."""
     place, titles = comparison.place, {s.method: s.title for s in comparison.series}
     over = place.over or ""
     swept = f", over `{over}`" if over else ""
     compared = "; ".join(s.label for s in comparison.series)
     parts = [
         f"{compared}. Task `{place.task}`, budget `{place.budget}`, teacher `{place.teacher}`"
-        f"{swept}. Points are percentage points of {place.metric}, intervals 95 %; failed runs "
-        "count as guesses.",
+        f"{swept}. Points are percentage points of {place.metric}, and intervals are 95 % "
+        "intervals; failed runs count at chance level.",
         "",
         _numbers(comparison),
         "",

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5D5D5D")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 SALT = 1040
-"""With it no two of this package's methods look alike; another's method may look like one."""
+"""Chosen so that no two of this package's methods look alike; other methods may."""
 
 INTERVALS = f"95 % intervals (Student's t, BCa bootstrap from {BCA_FROM} seeds on)"
-"""Of means, for captions."""
+"""The intervals of means, for captions."""
 
 Size = tuple[float, float]
-"""Inches."""
+"""Width and height in inches."""
 PAGE: Size = (7.0, 4.0)
 LEGEND_COLUMNS = 2
-"""Of the plot of costs, which names every method."""
+"""Columns in the legend of the cost plot, which names every method."""
 
 
 def style(method: str) -> dict[str, Any]:
@@ -104,8 +104,8 @@ def profiles_figure(
     """What `draw_profiles` draws, without a title.
 
     Args:
-        scores: by method, what it is called and its normalised scores by stratum.
-        of: what the scores are of.
+        scores: title and normalised scores by stratum, for every method.
+        of: what a score belongs to, for the label of the axis.
         size: of the figure.
     """
     figure, axes = _figure(size)
@@ -186,7 +186,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
 
 
 def pareto_front(points: Sequence[CostPoint]) -> list[CostPoint]:
-    """The points that no other beats in score at their cost or less, the cheapest first."""
+    """The points that no other point of at most their cost beats in score, the cheapest first."""
     front: list[CostPoint] = []
     for point in sorted(points, key=lambda p: (p.seconds, -p.score)):
         if not front or point.score > front[-1].score:
@@ -198,7 +198,7 @@ def draw_critical_difference(agreement: Agreement, path: Path) -> None:
     """Demšar's diagram: methods at their mean ranks, joined where they were not told apart.
 
     Args:
-        agreement: one whose ``nemenyi`` is there.
+        agreement: an agreement that has its ``nemenyi``.
         path: of the file.
     """
     from scikit_posthocs import critical_difference_diagram
@@ -228,7 +228,7 @@ def _positions(place: Place, values: Sequence[Any], axes: Axes) -> list[float]:
 
 
 def _literal(text: str) -> str:
-    """Text in which a dollar begins no formula."""
+    """Text in which matplotlib reads no dollar as the start of a formula."""
     return text.replace("$", r"\$")
 
 

@@ -21,7 +21,7 @@ from benchmark.records.spec import PlannedEntry
 from benchmark.records.store import Scan
 
 ROBUSTNESS = "robustness"
-"""The column's name."""
+"""Heading of the leaderboard's column."""
 
 
 def robustness_scores(
@@ -30,17 +30,17 @@ def robustness_scores(
     """Scores of random draws from each method's tuning ranges; their mean is its robustness.
 
     A score is (student's − chance) / (teacher's − chance), cut to [0, 1] and averaged over the
-    seeds of a draw; a run that was planned and has no student scores 0, as in the tables, but for
-    one that the method said beforehand it does not support. The mean over draws is the area under
-    their performance profile. Students with another objective than their method's own do not count.
+    seeds of a draw. A planned run without a student scores 0, as in the tables, unless the method
+    said beforehand that it does not support the task. The mean over draws is the area under their
+    performance profile. Students with another objective than their method's own do not count.
 
     Args:
-        records: of one task, budget and teacher; only those of random draws count.
-        planned: those set out to be run: run id, method and its canonical parameters. A method
-            without a single run that ended has no score.
+        records: records of one task, budget and teacher; only random draws count.
+        planned: planned draws, each as run id, method and canonical parameters. A method without
+            a single run that ended has no score.
 
     Returns:
-        By method, a score for every draw.
+        The scores of the draws, by method.
     """
     runs: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     asked = list(planned)
@@ -91,10 +91,10 @@ def robustness_cell(draws: Sequence[float] | None) -> str:
 
 
 def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Claim]:
-    """Whether the mean scores of every two methods' draws differ: permutations, and Holm's.
+    """Whether the mean scores of two methods' draws differ: permutation tests, Holm's correction.
 
-    The score is a mean, so the test is of means: of collapsed draws, ranks say something else.
-    Draws of different methods are no pairs. A claim's seeds are draws here.
+    The score is a mean, so means are tested; where draws collapse, ranks say something else. Draws
+    of different methods are not paired. The seeds of a claim are draws here.
     """
     pairs = list(itertools.combinations(scores, 2))
     p_values = [_permutation_test(scores[a], scores[b]) for a, b in pairs]
@@ -109,11 +109,11 @@ def score_claims(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str],
 
 
 PERMUTATIONS = 99_999
-"""All divisions of the draws of two methods are tried where they are no more, else so many."""
+"""Random divisions of two methods' draws; all divisions are tried where they are fewer."""
 
 
 def _permutation_test(first: Sequence[float], second: Sequence[float]) -> float:
-    """Two-sided p of the difference of the means, by dividing the draws in all other ways."""
+    """Two-sided p of the difference of the means, by dividing the draws in other ways."""
     if min(len(first), len(second)) < 2:
         return 1.0
     from scipy import stats
@@ -137,7 +137,7 @@ def _smallest_p(n: int, m: int) -> float:
 
 
 def _draws_needed(first: Sequence[float], second: Sequence[float], questions: int) -> int | None:
-    """Draws of each method that would show the observed difference, as for a t-test."""
+    """Draws of each method that would show the observed difference, computed as for a t-test."""
     enough = next(n for n in itertools.count(2) if 2 / math.comb(2 * n, n) * questions <= ALPHA)
     enough = max(enough, min(len(first), len(second)) + 1)
     if min(len(first), len(second)) < 2:

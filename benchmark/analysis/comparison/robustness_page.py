@@ -1,4 +1,4 @@
-"""``docs/robustness.md``: who is better and who is steadier, over seeds, settings and ranges."""
+"""``docs/robustness.md``: which method is better and steadier over seeds, settings and ranges."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from benchmark.records.spec import PlannedEntry
 from methods.settings.params import format_value
 
 OWN_TERMS = ("loss", "diversity")
-"""Terms of the generator's loss that every method makes up in its own way."""
+"""Terms of the generator's loss that every method defines in its own way."""
 
 
 def robustness(
@@ -60,7 +60,7 @@ def robustness(
     sweep_suites: Sequence[str],
     draw_suites: Sequence[str],
 ) -> None:
-    """Write a document that says what the records say about the robustness of some methods.
+    """Write what the records say about the robustness of some methods.
 
     Args:
         methods: names of two or more.
@@ -93,10 +93,11 @@ def robustness(
     parts = [
         f"# Robustness of {', '.join(titles[m] for m in methods)}",
         f"Written by `dfkd robustness {' '.join(methods)} --task {task}` from the records; do not "
-        "edit it by hand. *Shown* means p ≤ 0.05 of a paired sign-flip test on common seeds "
-        "(spread: Brown–Forsythe), corrected for everything asked in the same section; "
-        "*insufficient* means that no outcome could have shown it with so few seeds; the seeds it "
-        "would take are for a difference as large as the observed one, with probability 0.8.",
+        "edit it by hand. A difference is *shown* where a paired sign-flip test on the common "
+        "seeds (for spread, Brown–Forsythe's test) gives p ≤ 0.05, corrected for all questions of "
+        "the same section. It is *insufficient* where no outcome could have shown it with so few "
+        "seeds. The seeds that it would take are for a difference as large as the observed one, "
+        "with probability 0.8.",
     ]
     sweeps = [
         compare_series(*select(runs, methods, task, found.place.budget, over, added_defaults))
@@ -111,7 +112,7 @@ def robustness(
     if not sweeps:
         parts.append(
             "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
-            f"task. Suites that do: {_commands(sweep_suites)}."
+            f"task. Suites that sweep one: {_commands(sweep_suites)}."
         )
     parts += _alone(
         runs, methods, found.place, [str(one.place.over) for one in sweeps], added_defaults
@@ -136,7 +137,7 @@ def swept(
     budget: str,
     added_defaults: AddedDefaults = no_added_defaults,
 ) -> list[str]:
-    """Settings of which two of the methods have several values in common, all else being equal."""
+    """Settings that two of the methods have several common values of, all else being equal."""
     names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(runs, m) for m in methods))
     return [
         name
@@ -151,7 +152,7 @@ def swept(
 
 
 def _settings(runs: Sequence[Run], method: str) -> set[str]:
-    """Parameters that a method's records name; of a swept one some always do."""
+    """Parameters that a method's records name; some records always name a swept one."""
     texts = {
         run.params
         for run in runs
@@ -167,7 +168,7 @@ def _alone(
     shared: Sequence[str],
     added_defaults: AddedDefaults,
 ) -> list[str]:
-    """The section on settings that only one method was swept over; none when there are none."""
+    """The section on settings that only one method was swept over; empty without such settings."""
     body = []
     for method in methods:
         own = [run for run in runs if (run.method, run.teacher) == (method, place.teacher)]
@@ -185,8 +186,8 @@ def _alone(
     words = ["method", "setting"]
     table = markdown_grid([*words, *SUMMARY, "n"], body, words)
     return [
-        "## Over settings of one method alone\n\nThe others do not have them, or were not run at "
-        f"two values of theirs; nobody is compared.\n\n{table}"
+        "## Over settings of one method alone\n\nThe other methods lack the setting, or have runs "
+        f"at fewer than two of its values, so no methods are compared.\n\n{table}"
     ]
 
 
@@ -213,14 +214,15 @@ def _draws(
         )
     draw_profiles(scores, f"{task}: random draws from the tuning ranges, 95 % bands", plot)
     lines = [
-        "Mean of (score − chance) / (teacher's − chance) over random draws from each method's "
-        "own tuning ranges, ± half-width of the 95 % t-interval (number of draws): the area under "
-        "the performance profile.",
+        "The robustness score is the mean of (score − chance) / (teacher's score − chance) over "
+        "random draws from each method's own tuning ranges, ± half-width of the 95 % t-interval, "
+        "with the number of draws in brackets. It is the area under the performance profile.",
         "",
         *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
         "",
         *(
-            f"- {_more_robust(a, b, scores, claim, titles)} (permutation test of means, n of draws)"
+            f"- {_more_robust(a, b, scores, claim, titles)} (permutation test of the means; "
+            "n counts draws)"
             for (a, b), claim in score_claims(scores).items()
         ),
     ]
@@ -269,10 +271,11 @@ def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
     lines = [
         "## Stability of the generator's loss",
         "",
-        "How much each term jumps between recorded steps in the second half of the generator's "
-        "training, in the term's own unit: root of half the mean square of successive differences, "
-        "mean over seeds ± half-width of the 95 % t-interval. RDSKD shows it in Figure 3. Compared "
-        "are terms that mean the same in both methods.",
+        "The fluctuation of a term is how much it jumps from one recorded step to the next in the "
+        "second half of the generator's training, in the term's own unit: the root of half the "
+        "mean square of successive differences, mean over seeds ± half-width of the 95 % "
+        "t-interval. RDSKD shows it in Figure 3. Only terms that mean the same in both methods are "
+        "compared.",
         "",
         markdown_grid(["term", "method", "fluctuation", "n"], body, ["term", "method"]),
         "",

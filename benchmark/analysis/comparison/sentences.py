@@ -1,4 +1,4 @@
-"""What was found out about two methods, or about all of them, in one sentence each."""
+"""The answers about two methods, or about all of them, in one sentence each."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Steadiness:
 
     Attributes:
         first, second: the methods.
-        claim: whether they differ.
+        claim: whether their deviations differ.
         deviations: standard deviations of the first and of the second; None where unknown.
-        at_chance: those of the two that were no better than guesses, so that nothing could vary.
+        at_chance: methods of the two that were no better than chance, so that nothing could vary.
         ratio: of the first's variance to the second's, where it was estimated.
     """
 
@@ -41,7 +41,7 @@ class Steadiness:
 
     @property
     def winner(self) -> str | None:
-        """`less`, but for a method at chance."""
+        """The method `less`, or None when that method is at chance."""
         return None if self.less in self.at_chance else self.less
 
 
@@ -90,7 +90,7 @@ def which_is_less_sensitive(found: Steadiness, titles: Mapping[str, str], over: 
     if a is None or b is None:
         return f"{about}: insufficient: fewer than two common values with three common seeds each"
     numbers = (
-        "s.d. of the means over the values, what seeds add taken out, "
+        "s.d. of the means over the values, without the variance that seeds add, "
         f"{percent(a)} against {percent(b)}"
     )
     if found.winner is None:
@@ -112,7 +112,7 @@ def all_together(agreement: Agreement, titles: Mapping[str, str]) -> str:
         f"{titles[name]} {rank:.2f}"
         for name, rank in sorted(agreement.mean_ranks.items(), key=lambda item: item[1])
     )
-    text = f"all together (Friedman, over seeds): {agreement.claim.words}"
+    text = f"all methods together (Friedman's test over seeds): {agreement.claim.words}"
     if agreement.concordance is not None:
         text += f"; Kendall's W {agreement.concordance:.2f}"
     if ranks:

@@ -1,4 +1,4 @@
-"""One method's scores at every value of a swept setting, chosen from all runs."""
+"""The runs that a comparison takes: one method's scores at every value of a swept setting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUDGET_NUMBERS = [name for name in Budget.model_fields if name not in ("name", "
 
 @dataclass(frozen=True)
 class Place:
-    """What a comparison never mixes."""
+    """Task, budget, teacher and metric, which a comparison never mixes, and the swept setting."""
 
     task: str
     budget: str
@@ -38,11 +38,11 @@ class Series:
     """A method with everything but one setting fixed.
 
     Attributes:
-        settings: what differs from the paper's, without the swept one.
-        points: score by seed, by value of the swept setting (None when none is swept); failed runs
-            at chance.
+        settings: settings that differ from the paper's, without the swept one.
+        points: score by seed, for every value of the swept setting (None when none is swept);
+            failed runs score at chance.
         collapsed: runs that ended at chance level, failed ones included, by value.
-        chance: what a guess scores.
+        chance: the score of a guess.
     """
 
     method: str
@@ -54,8 +54,10 @@ class Series:
     chance: float = 0.0
 
     def at_chance(self, values: Sequence[Any]) -> bool:
-        """Whether over these values it was no better than guesses: its mean is theirs, or most of
-        its runs ended at chance level."""
+        """Whether it was no better than chance over these values.
+
+        Its mean is at chance, or most of its runs ended there.
+        """
         scores = [score for value in values for score in self.points.get(value, {}).values()]
         lost = sum(self.collapsed.get(value, 0) for value in values)
         return bool(scores) and (fmean(scores) <= self.chance or 2 * lost > len(scores))
@@ -93,11 +95,12 @@ def select(
 ) -> tuple[Place, list[Series]]:
     """The series to compare, chosen by how many runs there are and never by their scores.
 
-    Of several budgets and teachers the one with the most runs is taken; of a method's settings,
-    those with the most values of ``over`` (without it, with the most runs in the leaderboard), then
-    with the most runs, then nearest the paper's.
-    Random draws from tuning ranges and students with another objective than their method's own take
-    no part.
+    Where there are several budgets and teachers, the one with the most runs is taken. Where a
+    method has several settings, those are taken with the most values of ``over`` (without it, with
+    the most runs in the leaderboard), then those with the most runs, then those nearest the
+    paper's.
+    Random draws from tuning ranges, and students with another objective than their method's own,
+    are left out.
 
     Args:
         runs: as `benchmark.analysis.frame.runs_of` gives them.
@@ -156,7 +159,7 @@ def _wanted(
         if None not in wanted:
             runs = [run for run in runs if getattr(run, column) in wanted]
     once: dict[str, Run] = {}
-    # Of a run that several suites have, the finished copy.
+    # Where several suites have a run, its finished copy is taken.
     for run in sorted(runs, key=lambda run: (run.status in FAILED, run.purpose != "table")):
         if run.counts:
             once.setdefault(run.run_id, run)
@@ -166,7 +169,7 @@ def _wanted(
 def _usual(
     over: str | None, runs: Sequence[Run], added_defaults: AddedDefaults
 ) -> Mapping[tuple[str, int], Any]:
-    """What a record without the parameter ``over`` was run at, by method and version.
+    """The value of ``over`` in records that lack it, by method and version.
 
     Raises:
         UserError: when a method has no such parameter.
@@ -188,7 +191,7 @@ def _usual(
 
 @lru_cache(maxsize=10_000)
 def _read(text: str) -> Mapping[str, Any]:
-    """Settings, of which many runs have the same."""
+    """Settings from their text; many runs share one."""
     values: dict[str, Any] = json.loads(text)
     return MappingProxyType(values)
 
@@ -217,7 +220,7 @@ def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
     for run, value in own:
-        # An ended run without its score is none, and no guess either.
+        # A run that ended without a score has no value, and is no guess either.
         reached = (
             run.chance if run.status in FAILED else math.nan if run.score is None else run.score
         )

@@ -1,4 +1,4 @@
-"""The answers of several comparisons in one table: who won where, and where nobody did."""
+"""The answers of several comparisons in one table: which method won which question."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def summary_section(
     draws: Mapping[tuple[str, str], Claim],
     scores: Mapping[str, Sequence[float]],
 ) -> str:
-    """A section of Markdown: a row a question, a column two methods.
+    """A section of Markdown: one row per question, one column per two methods.
 
     Args:
-        comparisons: of the same methods; the first is at their headline settings.
+        comparisons: comparisons of the same methods; the first is at their headline settings.
         draws: whether the robustness scores of two methods differ.
-        scores: those scores, by draw.
+        scores: the robustness scores of the draws, by method.
     """
     series = comparisons[0].series
     pairs = list(itertools.combinations([own.method for own in series], 2))
@@ -41,7 +41,11 @@ def summary_section(
         for question, answers in rows
     ]
     table = markdown_grid(names, body, names)
-    return f"## In short\n\nWho it is, where that was shown.\n\n{table}"
+    explanation = (
+        "Each row asks one question about two methods. A cell names the method for which the "
+        "answer was shown, or says why no method is named."
+    )
+    return f"## Summary\n\n{explanation}\n\n{table}"
 
 
 def _rows(

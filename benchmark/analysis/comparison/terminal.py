@@ -27,7 +27,7 @@ def compare(
     console: Console,
     added_defaults: AddedDefaults,
 ) -> None:
-    """Answer which method is better and which is steadier, and save the plot.
+    """Print which method is better and which is steadier, and save the plot.
 
     Raises:
         UserError: for fewer than two methods, unknown names, or a plot of an unknown kind.
@@ -49,7 +49,7 @@ def draw(found: Comparison, path: Path) -> list[Path]:
     draw_comparison(found, path)
     ranks = path.with_stem(f"{path.stem}-ranks")
     if found.agreement is None or found.agreement.nemenyi is None:
-        ranks.unlink(missing_ok=True)  # of other records, drawn before
+        ranks.unlink(missing_ok=True)  # an earlier call drew it from other records
         return [path]
     draw_critical_difference(found.agreement, ranks)
     return [path, ranks]

@@ -28,8 +28,11 @@ PIXEL_ACCURACY = "pixel accuracy, %"
 
 
 def column_names(table: Table) -> tuple[str, ...]:
-    """`COLUMNS`; where maps are segmented with mIoU for accuracy, and pixel accuracy too; with
-    scores and sizes of quantised students, and robustness, where there are any."""
+    """`COLUMNS`, changed to what a table has.
+
+    In segmentation mIoU replaces accuracy, and pixel accuracy is added. Scores and sizes of
+    quantised students, and robustness, are added where there are any.
+    """
     names = list(COLUMNS)
     if table.metric != "accuracy":
         at = names.index("accuracy, %")

@@ -10,17 +10,19 @@ from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.text import NO_VALUE, percent
 from benchmark.records.record import Record, SegmentationInfo
 
-IOU = "IoU of every class, %, mean over n runs; – where the test images show none of it."
+IOU = "IoU of every class in %, mean over n runs; – marks a class that no test image shows."
 SHARES = (
-    "Share of every class, % of the pixels: in the test images by their labels, and in the images "
-    "that students learnt from by the teacher's prediction, mean over n runs."
+    "Share of the pixels that belong to every class, in %: in the test images by their labels, and "
+    "in the images that students learnt from by the teacher's predictions, mean over n runs."
 )
 OfRun = Callable[[SegmentationInfo], Sequence[float | None] | None]
 
 
 def class_tables(table: Table) -> list[Subtable]:
-    """IoU and shares of the classes, rows in the ranked table's order; none where images are
-    classified."""
+    """IoU and shares of the classes, rows in the ranked table's order.
+
+    Empty for tasks that classify whole images.
+    """
     infos = [info for row in table.rows for info in _infos(row.records)]
     if not infos:
         return []

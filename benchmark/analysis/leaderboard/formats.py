@@ -80,7 +80,7 @@ IN_LATEX = (
     "int8 KiB",
     "int4 KiB",
 )
-"""What fits a page."""
+"""Columns that fit on a page."""
 SPECIAL = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -95,10 +95,11 @@ SPECIAL = {
 
 
 def csv_text(scan: Scan) -> str:
-    """A line a row of every table; scores are fractions, and what is not there is empty.
+    """One line per row of every table; scores are fractions, and missing values are empty.
 
-    First come those over all tasks of a budget, with ``overall`` for a task, mean ranks and mean
-    normalised scores. Of images measured in several ways the one of most runs is given.
+    The lines over all tasks of a budget come first: their task is ``overall``, their ranks and
+    scores are mean ranks and mean normalised scores. Where images were measured in several ways,
+    the way that most runs share is given.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -194,7 +195,7 @@ def _or_empty(cell: str) -> str:
 
 
 def latex(scan: Scan) -> str:
-    """A table for every task and budget, and one over all tasks of each budget, for booktabs."""
+    """LaTeX tables for booktabs: first those over all tasks of a budget, then one for each task."""
     found = tables(scan)
     parts = ["% Made by: dfkd leaderboard --format latex. Needs \\usepackage{booktabs}.\n"]
     parts += [
@@ -241,7 +242,7 @@ def _label(table: Table) -> str:
 def _environment(
     names: Sequence[str], classes: Sequence[Sequence[Sequence[str]]], caption: str, label: str
 ) -> str:
-    """A float with a rule between classes that are not ranked against each other."""
+    """A LaTeX table with a rule between classes that are not ranked against each other."""
     parts = ["".join(f"{_line(row)}\n" for row in body) for body in classes if body]
     return (
         "\\begin{table}\n\\centering\n"

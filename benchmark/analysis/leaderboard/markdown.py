@@ -16,47 +16,55 @@ HEADER = """# Leaderboard
 
 Made by `dfkd leaderboard` from the records under `results/`; do not edit it by hand.
 
-- **Overall**: every method at one setting a task, the one with the most runs, then the one nearest
-  the paper's; scores have no say in it. **mean score** is the mean over tasks of
-  (accuracy − chance) / (teacher's − chance), cut to [0, 1], failures at 0, ± half-width of the 95 %
-  t-interval. **mean rank** with the 95 % interval of a bootstrap over seeds; a task's column has
-  the score there and, in brackets, the rank. A method that lacks a task stands below those that
-  lack none, and its means, over the tasks it has, stand in brackets.
-- **accuracy**: of the student at its **last** step, mean over seeds ± half-width of the 95 %
-  t-interval; from 20 seeds on the ends of a BCa bootstrap's stand in brackets. The table is ordered
-  by the score with failures at chance (below).
-- **mIoU**: where maps are segmented, in the place of accuracy: intersection over union, averaged
-  over the classes that the test images show. **pixel accuracy** stands beside it.
-- **rank**: within an access class, because a method that saw real data is no competitor of one
-  that did not. A range is the 95 % interval of a bootstrap over seeds, widened for their small
-  number. One seed gives no interval and no claim: *insufficient*.
-- **published**: the number of the method's own paper, or of the one that is usually quoted, at that
-  paper's schedule and with its teacher; `dfkd reproduce` puts whole tables beside ours.
-- **group**: rows of an access class that share a letter were not told apart by paired sign-flip
-  tests on their common seeds, failures at chance, at 5 % after Holm's correction over all pairs.
-  *insufficient (n)*: no outcome could have told the row from any other; it takes n common seeds.
-- **n ok/planned**: finished runs of those the suites set out to do. **failures at chance**: the
-  mean with every failed or missing run counted as a guess. A student that finished at chance
-  level (*collapsed*) is a result and counts as it is; it is noted beside the method.
-- **oracle** picks each run's best checkpoint on the test set, as most papers report it;
-  **agreement** picks the one that agrees best with the teacher on synthetic images, which needs
-  no real data. Neither is the headline.
+- **Overall**: every method at one setting per task: the setting with the most runs, then the one
+  nearest the paper's. Scores have no say in the choice. **mean score** is the mean over tasks of
+  (accuracy − chance) / (teacher's accuracy − chance), cut to [0, 1], with failed runs at 0, ±
+  half-width of the 95 % t-interval. **mean rank** is the mean over tasks of the rank, with the 95 %
+  interval of a bootstrap over seeds. A task's column shows the score on that task and, in brackets,
+  the rank. A method that lacks a task stands below the methods that lack none; its means are over
+  the tasks it has, and are shown in brackets.
+- **accuracy**: the accuracy of the student at its **last** step, mean over seeds ± half-width of
+  the 95 % t-interval. From 20 seeds on, the ends of a BCa bootstrap interval are shown in brackets
+  instead. The rows are ordered by the score with failures at chance (below).
+- **mIoU** replaces accuracy where images are segmented: intersection over union, averaged over the
+  classes that the test images show. **pixel accuracy** is shown as well.
+- **rank**: the rank within an access class, because a method that saw real data is no competitor
+  of one that did not. A range is the 95 % interval of a bootstrap over seeds, widened for their
+  small number. One seed gives no interval and no claim: *insufficient*.
+- **published**: the number in the method's own paper, or in the paper that is usually quoted, at
+  that paper's schedule and with its teacher. `dfkd reproduce` compares whole published tables with
+  the records.
+- **group**: two rows of an access class share a letter where paired sign-flip tests did not tell
+  them apart. The tests are on their common seeds, with failures at chance, at the level of 5 %
+  after Holm's correction over all pairs. *insufficient (n)*: no outcome could have told the row
+  from any other; that takes n common seeds.
+- **n ok/planned**: the number of finished runs, out of all runs that the suites planned.
+  **failures at chance**: the mean score with every failed or missing run counted at chance level.
+  A student that finished at chance level (*collapsed*) is a result and counts as it is; it is noted
+  after the method's name.
+- **oracle**: the score of each run's best checkpoint on the test set, as most papers report it.
+  **agreement**: the score of the checkpoint that agrees best with the teacher on synthetic images,
+  which needs no real data. Neither is the headline.
 - **full-precision** and **int8**, where students were quantised (objective `quantized`): the score
-  of the student before its quantisers, and of its 8-bit integers; **KiB**: their size as torch
-  stores them. At 4 bits the student is a simulation, whose score is that of the row; **int4 KiB**
-  is computed, from packed weights, scales and biases, and no file's size.
-- **robustness**, where it was measured: mean over random draws from the method's own tuning ranges
-  of (accuracy − chance) / (teacher's − chance), cut to [0, 1], failures at 0: the area under its
-  performance profile, ± half-width of the 95 % t-interval (number of draws).
-- **seconds** of the method's own phases on the machine of the records, evaluation excluded;
-  **teacher queries**: images sent forward through the teacher plus images sent back.
+  of the student before its quantisers were added, and the score of its 8-bit integer form. **KiB**:
+  their size as torch stores them. At 4 bits the student is a simulation, whose score is that of the
+  row; **int4 KiB** is computed from packed weights, scales and biases, and is no file's size.
+- **robustness**, where it was measured: the mean of (accuracy − chance) / (teacher's accuracy −
+  chance) over random draws from the method's own tuning ranges, cut to [0, 1], with failed runs at
+  0, ± half-width of the 95 % t-interval, and the number of draws in brackets. It is the area under
+  the method's performance profile.
+- **seconds**: the time of the method's own phases on the machine of the records, without
+  evaluation. **teacher queries**: the number of images sent forward through the teacher plus the
+  number of images sent back.
 """
 
-OTHERS = "**Not data-free**: these saw more than the teacher; ranks are within each access class."
+OTHERS = (
+    "**Not data-free**: these methods saw more than the teacher; ranks are within an access class."
+)
 
 
 def markdown_table(table: Table) -> str:
-    """Caption, data-free methods, the others, and below them what else is known of them."""
+    """Caption, data-free methods, the other methods, and the smaller tables below."""
     body, columns = cells(table), column_names(table)
     access = columns.index("access")
     free = [row[:access] + row[access + 1 :] for row in body if row[access] == DATA_FREE]
@@ -73,7 +81,7 @@ def markdown_table(table: Table) -> str:
 
 
 def overall_markdown(overall: Overall) -> str:
-    """Caption, and a table an access class."""
+    """Caption, and one table per access class."""
     parts = [overall.caption()]
     for access in overall.access_classes:
         names, body, settings = overall_cells(overall, access)

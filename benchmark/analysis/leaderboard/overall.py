@@ -25,10 +25,10 @@ class Standing:
     """One method over the tasks of a budget.
 
     Attributes:
-        rows: the one it is judged by, by task.
-        scores: normalised, of every seed, by task; failed and missing runs at 0.
-        ranks: by task, among the methods of its access class.
-        rank: mean over its tasks, with the 95 % interval of a bootstrap over seeds.
+        rows: the row it is judged by, by task.
+        scores: normalised scores of the seeds, by task; failed and missing runs at 0.
+        ranks: ranks among the methods of its access class, by task.
+        rank: mean rank over its tasks, and the ends of its 95 % bootstrap interval over seeds.
         complete: whether it lacks no task.
     """
 
@@ -54,7 +54,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Overall:
-    """Every method of a budget, those of an access class together, the best first."""
+    """Every method of a budget, grouped by access class, the best first."""
 
     budget: str
     tasks: list[str]
@@ -62,11 +62,11 @@ class Overall:
 
     @property
     def access_classes(self) -> list[str]:
-        """In order of appearance: data-free first."""
+        """Access classes, data-free first."""
         return list(dict.fromkeys(own.access for own in self.standings))
 
     def caption(self) -> str:
-        """What the numbers are over."""
+        """The tasks and the scale behind the numbers."""
         count = f"{len(self.tasks)} task{'s' if len(self.tasks) != 1 else ''}"
         return (
             f"Over {count} at budget `{self.budget}`: {', '.join(self.tasks)}. Ranks are within an "
@@ -75,9 +75,9 @@ class Overall:
 
 
 def overalls(tables: Sequence[Table]) -> list[Overall]:
-    """One for every budget.
+    """One `Overall` for every budget.
 
-    Of several tables of a task and budget, the one with the most finished runs counts.
+    Where a task and budget have several tables, the one with the most finished runs counts.
     """
     budgets: dict[str, dict[str, Table]] = defaultdict(dict)
     for table in sorted(tables, key=lambda t: -sum(len(row.scored) for row in t.rows)):
@@ -101,7 +101,7 @@ def _overall(budget: str, tables: dict[str, Table]) -> Overall:
 
 
 def headline_rows(table: Table) -> list[Row]:
-    """Every method at one setting: the one with the most runs, then the nearest to the paper's.
+    """Every method at one setting: the one with the most runs, then the one nearest the paper's.
 
     Scores have no say in it. Rows whose student has another objective than the method's own, or
     that have no run that finished or failed, are left out.
@@ -115,14 +115,14 @@ def headline_rows(table: Table) -> list[Row]:
 
 
 def normalised_scores(row: Row, table: Table) -> list[float]:
-    """Score of every seed, 0 at chance and 1 at the teacher's."""
+    """Score of every seed, scaled so that 0 is chance and 1 the teacher's score."""
     return normalised(list(row.by_seed.values()), row.chance, table.teacher_score)
 
 
 def _standings(
     access: str, methods: dict[str, dict[str, Row]], tables: dict[str, Table]
 ) -> list[Standing]:
-    """The methods of one access class, over the tasks of which each has rows."""
+    """The methods of one access class, each over the tasks that it has rows of."""
     scores = {
         method: {task: normalised_scores(row, tables[task]) for task, row in own.items()}
         for method, own in methods.items()
@@ -161,7 +161,7 @@ def _order(own: Standing) -> tuple[Any, ...]:
 
 
 def overall_cells(overall: Overall, access: str) -> tuple[list[str], list[list[str]], str]:
-    """Column names and body of an access class's table; and which settings its methods had."""
+    """Headings and body of an access class's table, and its methods' settings as text."""
     names = ["mean rank", "method", "mean score, %", *overall.tasks, "n ok/planned", "collapsed"]
     body, settings = [], []
     for own in overall.standings:
@@ -194,7 +194,7 @@ def overall_cells(overall: Overall, access: str) -> tuple[list[str], list[list[s
 
 
 def _rank(own: Standing) -> str:
-    """``1.5 [1.0–2.5]``; no interval where some task has a single seed."""
+    """``1.5 [1.0–2.5]``; without the interval where some task has a single seed."""
     mean, low, high = own.rank
     spread = "" if min(map(len, own.scores.values())) < 2 else f" [{low:.1f}–{high:.1f}]"
     return f"{mean:.1f}{spread}"

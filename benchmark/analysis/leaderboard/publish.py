@@ -15,7 +15,7 @@ from benchmark.records.store import DEFAULT_RESULTS, Scan, Store, collector_paus
 from methods.settings.params import nearest
 
 FORMATS = {"markdown": (markdown, ".md"), "latex": (latex, ".tex"), "csv": (csv_text, ".csv")}
-"""How each is rendered, and how its file's name ends."""
+"""Function that renders a format, and the suffix of its file."""
 
 
 @collector_paused()
@@ -29,8 +29,8 @@ def leaderboard(
 ) -> int:
     """Render, or with ``check`` compare; 0 when all is well.
 
-    Markdown fills the marked tables of the README beside it, too. Unreadable records are named and
-    counted; the table is made of the others and the exit code is 1.
+    Markdown also fills the marked tables of the README in the same folder. Unreadable records are
+    named and counted; the table is made of the others, and the exit code is 1.
 
     Raises:
         UserError: when there is no results folder, or no such format.
@@ -39,7 +39,7 @@ def leaderboard(
         raise UserError(f"--format is '{form}'; {nearest(form, list(FORMATS))}")
     render, suffix = FORMATS[form]
     chosen, own = output is not None, Path(results) == DEFAULT_RESULTS
-    # The files of a repository are made of its own results; others have theirs beside them.
+    # The repository's own results make its files; other results have theirs in their own folder.
     output = output or (Path() if own else results) / f"leaderboard{suffix}"
     scan = scanned(results, errors)
     wanted = {output: render(scan)}
@@ -58,7 +58,7 @@ def leaderboard(
             write_atomic(path, wanted[path].encode())
         console.print(f"{output}: {len(scan.records)} records", highlight=False, soft_wrap=True)
         if readme in stale:
-            console.print(f"{readme}: its marked tables", highlight=False, soft_wrap=True)
+            console.print(f"{readme}: marked tables", highlight=False, soft_wrap=True)
     return int(bool(scan.unreadable) or (check and bool(stale)))
 
 

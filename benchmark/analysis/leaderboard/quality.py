@@ -1,7 +1,7 @@
 """Tables of image quality: one for every way in which a table's images were measured.
 
-Numbers of two extractors, of two critics or of different counts of images are no numbers of the
-same thing, so they never share a column.
+Numbers that come from different extractors, critics or counts of images cannot be compared, so they
+never share a column.
 """
 
 from __future__ import annotations
@@ -36,18 +36,20 @@ OWN = {
     "agreement": ("agreement", "{:.3f}"),
     "kd_loss_variance": ("loss variance", "{:.2g}"),
 }
-"""What the run itself tells: what the teacher says of its images, and how its student learnt."""
+"""Measures that every run records itself: the teacher's opinion of its images, and how its
+student learnt."""
 HEADINGS = ["images of", "n", *(heading for heading, _ in (METRICS | OWN).values())]
 FEW = f"Fewer than {FEW_IMAGES:,} images: FID is biased."
 
 Measurement = tuple[str, str, int, int, int, int]
-"""Extractor, its checksum, images, reference images, pairs, version: what is never mixed."""
+"""Extractor, its checksum, images, reference images, pairs and version; a table never mixes two."""
 
 
 def quality_tables(table: Table) -> list[Subtable]:
     """Tables of image quality, one for every way of measuring it; often none.
 
-    Real images come first and noise last, between them the rows in the ranked table's order.
+    Real images come first and noise comes last; between them stand the rows in the ranked table's
+    order.
     """
     found: dict[Measurement, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for place, row in enumerate(table.rows):
@@ -68,7 +70,7 @@ def quality_tables(table: Table) -> list[Subtable]:
 
 
 def measurement(extractor: str, quality: ImageQuality) -> Measurement:
-    """In which way images were measured; only equal ways can be compared."""
+    """How images were measured; only numbers measured in the same way can be compared."""
     q = quality
     return (extractor, q.checksum, q.samples.images, q.reference, q.pairs, q.version)
 
@@ -84,10 +86,11 @@ def _caption(key: Measurement, every: Sequence[ImageQuality]) -> str:
         f"Image quality, extractor `{key[0]}`: {first.extractor} (`{first.checksum}`, "
         f"{first.dtype}, batches of {batches}); {images}{fewer}, compared with "
         f"{first.reference:,} real training images.{few} LPIPS: mean distance of {first.pairs:,} "
-        "pairs of one class, and of different classes. Balance and confidence are the teacher's "
-        "opinion of the same images, agreement is the share of them, kept from training, that its "
-        "student puts into the same class; loss variance is that of the student's loss over the "
-        "second half of its steps. Mean over n runs, FID ± half-width of the 95 % t-interval."
+        "pairs of images of one class; LPIPS across: of pairs of different classes. Balance and "
+        "confidence are the teacher's opinion of the same images. Agreement is the share of "
+        "synthetic images, kept from training, that student and teacher put into the same class. "
+        "The loss variance is the variance of the student's loss over the second half of its "
+        "steps. Means are over n runs, FID with ± half-width of the 95 % t-interval."
     )
 
 

@@ -1,4 +1,4 @@
-"""Which published number stands beside a row of the leaderboard."""
+"""The published number that a row of the leaderboard is shown with."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Quote(NamedTuple):
 def quote(
     papers: Iterable[Paper], task: str, method: str, params: Mapping[str, Any]
 ) -> Quote | None:
-    """The number to quote beside a row.
+    """The published number to show in a row.
 
-    A result whose named settings are all the row's wins, the more of them the better; otherwise
-    the headline of task and method. Between equals the headline, then the method's own paper.
-    Results of another length of generator training are never quoted.
+    A result wins whose named settings are all settings of the row; of several, the one that names
+    the most. Otherwise the headline of the task and method is quoted. Ties go to the headline, then
+    to the method's own paper. Results of another length of generator training are never quoted.
 
     Args:
         papers: where to look.
@@ -63,7 +63,7 @@ def _source(paper: Paper, table: PublishedTable, pair: Pair, result: Result) -> 
 
 
 def quoted_cells(quotes: Sequence[Quote | None]) -> tuple[list[str], str]:
-    """Cells like ``98.20 [1]``, and the line that says what the numbers in brackets are.
+    """Cells like ``98.20 [1]``, and a line that names the source behind each number in brackets.
 
     The line is empty when nothing is quoted.
     """
@@ -77,9 +77,9 @@ def quoted_cells(quotes: Sequence[Quote | None]) -> tuple[list[str], str]:
 
 
 def published(table: Table) -> tuple[list[str], str]:
-    """For every row the cell of its published number; and where those come from.
+    """The published number of every row as a cell, and the line that names their sources.
 
-    A row whose student has another objective than its method's own has none.
+    A row whose student minimises another objective than its method's own has none.
     """
     papers = load_published()
     quotes = []

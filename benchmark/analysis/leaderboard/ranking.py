@@ -15,7 +15,7 @@ from benchmark.records.record import FAILED, SCORED
 
 
 def ranks(table: Table) -> list[str]:
-    """For every row its rank within its access class, as the interval of a bootstrap over seeds."""
+    """Every row's rank within its access class, as the interval of a bootstrap over seeds."""
     shown = {id(row): NO_VALUE for row in table.rows}
     for peers in filter(None, map(_tried, access_classes(table))):
         intervals = rank_intervals([row.by_seed for row in peers], np.random.default_rng(0))
@@ -32,7 +32,7 @@ def ranks(table: Table) -> list[str]:
 
 
 def groups(table: Table) -> list[str]:
-    """For every row the letters it shares with the rows that it was not told apart from."""
+    """Every row's letters; rows that were not told apart share a letter."""
     shown = {id(row): NO_VALUE for row in table.rows}
     for peers in map(_tried, access_classes(table)):
         if len(peers) < 2:
@@ -61,12 +61,12 @@ def groups(table: Table) -> list[str]:
 
 
 def _tried(peers: list[Row]) -> list[Row]:
-    """Those with a run that ended, well or not: who could not run has no part in comparisons."""
+    """Rows with a run that ended, well or not; a method that could not run is not compared."""
     return [row for row in peers if any(r.status in SCORED | FAILED for r in row.records)]
 
 
 def access_classes(table: Table) -> list[list[Row]]:
-    """The rows of each access class, in order."""
+    """The rows of each access class, in the table's order."""
     classes: dict[str, list[Row]] = defaultdict(list)
     for row in table.rows:
         classes[row.access].append(row)

@@ -18,7 +18,7 @@ from methods.settings.params import format_value
 class Row:
     """One method with one set of parameters, over its seeds.
 
-    What is computed of its runs is kept, so a row gets no more of them once it is in a table.
+    Values are computed once and kept, so no run may be added once the row is in a table.
     """
 
     method: str
@@ -33,7 +33,7 @@ class Row:
     planned: dict[str, int] = field(default_factory=dict)
     """Seed of every planned run, by the run's id."""
     provisional: bool = False
-    """Whether runs that have not ended are no failures yet."""
+    """Whether other runs may still be going, so that a missing run is not counted as a failure."""
 
     @cached_property
     def scored(self) -> list[Record]:
@@ -47,12 +47,15 @@ class Row:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """Of the metric's mean over the finished runs."""
+        """Confidence interval of the metric's mean over the finished runs."""
         return mean_interval([record.metrics[self.metric] for record in self.scored])
 
     @cached_property
     def judged(self) -> dict[str, int]:
-        """The planned runs that count: all, or those that ended while others still run."""
+        """Seeds of the planned runs that count, by run id.
+
+        While a grid is running, only those that have ended count.
+        """
         ended = {r.run_id for r in self.records if r.status in SCORED | FAILED}
         waiting = self.provisional and ended
         return {
@@ -103,7 +106,7 @@ class Row:
 
     @property
     def note(self) -> str:
-        """What the method says of itself on this problem, and statuses other than ok, counted."""
+        """The method's remarks on this task, and how often each status other than ok occurred."""
         counts: dict[str, int] = defaultdict(int)
         for record in self.records:
             if record.status != "ok":

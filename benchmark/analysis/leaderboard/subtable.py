@@ -11,9 +11,9 @@ class Subtable:
     """Cells as text.
 
     Attributes:
-        headings: of the columns; those in `benchmark.analysis.text.WORD_COLUMNS` hold words.
+        headings: headings of the columns (`benchmark.analysis.text.WORD_COLUMNS` hold words).
         body: rows of cells.
-        caption: what the numbers are.
+        caption: explanation of the numbers.
     """
 
     headings: Sequence[str]

@@ -22,20 +22,23 @@ from methods.settings.budget import Budget
 
 DATA_FREE = "data-free"
 VARIANTS = ("full_precision", "int8")
-"""Forms of a quantised student that are scored beside it."""
+"""Forms of a quantised student that have scores of their own."""
 SIZES = (*VARIANTS, "int4")
-"""Forms whose size is known."""
+"""Forms of a quantised student whose size is known."""
 SCHEDULES = {
     "cosine": "cosine decay",
     "constant": "constant rate",
-    "step": "a tenth of it after four fifths",
-    "thirds": "a tenth of it after each third",
+    "step": "divided by ten after four fifths",
+    "thirds": "divided by ten after each third",
 }
 
 
 @dataclass
 class Table:
-    """All rows of one task, budget and teacher; they are there before anything is asked of it."""
+    """All rows of one task, budget and teacher.
+
+    Values are computed once and kept, so all rows must be given when it is made.
+    """
 
     task: str
     budget: Budget
@@ -46,11 +49,11 @@ class Table:
     data_note: str = ""
     metric: Metric = "accuracy"
     robustness: dict[str, list[float]] = field(default_factory=dict)
-    """Normalised score of every random draw, by method."""
+    """Normalised scores of the random draws, by method."""
 
     @cached_property
     def variants(self) -> dict[str, str]:
-        """Metrics of other forms of the student that any run has, by the name of their column."""
+        """Metrics of the student's other forms that any run has, by the heading of their column."""
         scores = {
             f"{form} {METRIC_NAMES[self.metric]}, %": f"{self.metric}_{form}" for form in VARIANTS
         }
@@ -63,7 +66,7 @@ class Table:
         }
 
     def caption(self) -> str:
-        """What the numbers were obtained with."""
+        """Budget, teacher, data and machines behind the numbers, in a few sentences."""
         b = self.budget
         images = (
             f"a bank of {b.images:,} images" if b.images else "fresh images at every student step"
@@ -102,7 +105,7 @@ class Table:
 
 
 TableKey = tuple[str, int, str, str, str]
-"""Task, its version, data, budget (canonical) and teacher: what a table never mixes."""
+"""Task, its version, data, budget (canonical) and teacher; a table never mixes two of them."""
 RowKey = tuple[str, int, str, str, str]
 """Method, its version, parameters (canonical), proxy images and objective (canonical)."""
 
@@ -112,8 +115,8 @@ def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) ->
 
     Args:
         scan: the records and the plans.
-        purpose: of the runs.
-        provisional: rank by the runs that have ended, because others are still to come.
+        purpose: the purpose of the runs that are shown.
+        provisional: rank by the runs that have ended, because others still run.
     """
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
@@ -128,7 +131,7 @@ def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) ->
     for record in scan.records:
         if record.spec.purpose == "draw" or record.run_id in drawn:
             draws[_keys(record)[0]].append(record)
-    # What another suite had run for a purpose of its own is not run again.
+    # A run that another suite has made, for a purpose of its own, is not made again.
     wanted = {run_id for run_id, *_ in _planned(scan, purpose)}
     mine = [r for r in scan.records if r.spec.purpose == purpose or r.run_id in wanted]
     for record in one_a_run(mine):
@@ -189,7 +192,7 @@ def _canonical_objective(run: Spec | PlannedEntry) -> str:
 
 @lru_cache(1024)
 def _common(budget: Budget) -> str:
-    """What the methods of a table have in common; only some of them optimise pixels."""
+    """The budget of a table's methods, without the numbers that only pixel inversion uses."""
     return canonical(budget.of_method(inverts_pixels=False).identity())
 
 

@@ -30,9 +30,9 @@ SHOWN = (
     "int8 KiB",
     "int4 KiB",
 )
-"""What fits a terminal; the file has the rest."""
+"""Columns that fit on a terminal; leaderboard.md has all of them."""
 NAME, GAP = 24, 3
-"""Letters: the least that a name has room for, and what stands between two columns."""
+"""Widths in letters: the least room of a name, and the gap between two columns."""
 
 
 def print_table(table: Table, console: Console) -> None:
@@ -82,7 +82,7 @@ def print_quality(table: Table, console: Console) -> None:
 
 
 def _fitting(subtable: Subtable, width: int) -> int:
-    """How many columns stand unbroken beside names of at least `NAME` letters."""
+    """How many columns fit unbroken when names keep at least `NAME` letters."""
     grid = [subtable.headings, *subtable.body]
     widths = [max(map(len, column)) + GAP for column in zip(*grid, strict=True)]
     widths[0] = min(widths[0], NAME + GAP)

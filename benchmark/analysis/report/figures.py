@@ -1,4 +1,4 @@
-"""The plots of the report, as SVG for a page: text stays text, black is the page's own ink."""
+"""The plots of the report as SVG: text stays text, and black becomes the page's text colour."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LINES = 8
-"""Methods in one plot; more could not be told apart."""
+"""Most methods in one plot; more could not be told apart."""
 MOST_SWEEPS = 4
-"""Swept settings shown of a task and budget."""
+"""Most swept settings that are shown for a task and budget."""
 POINTS = 72
-"""An inch."""
+"""Points per inch."""
 MARGINS = (45.0, 35.0, 5.0, 5.0)
-"""About what labels take left of, below, right of and above the axes, in points."""
+"""Rough space for labels left of, below, right of and above the axes, in points."""
 GAP = 4.0
-"""Points between the things of a figure."""
+"""Gap between the parts of a figure, in points."""
 INK = re.compile(r"(?<=: )#000000")
 
 
@@ -57,8 +57,8 @@ def svg(figure: Figure, name: str) -> str:
     """An element for a page.
 
     Args:
-        figure: what is drawn.
-        name: unlike that of any other figure of the page; the ids in it are made of it.
+        figure: the figure.
+        name: a name that no other figure of the page has; the ids in the SVG are made of it.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import RendererSVG
@@ -69,7 +69,7 @@ def svg(figure: Figure, name: str) -> str:
         patch.set_visible(False)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        # What measures also draws, and so measures every text but once.
+        # The same renderer measures and draws, so that every text is measured only once.
         size = figure.bbox.size
         renderer: Any = RendererSVG(*size, buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
         _make_room(figure, renderer)
@@ -84,7 +84,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def _make_room(figure: Figure, renderer: RendererSVG) -> None:
-    """Have a figure's only axes fill what their labels, and a legend below them, leave.
+    """Let a figure's only axes fill the space that their labels and the legend below leave.
 
     A constrained layout does that too, but measures everything twice.
     """
@@ -116,12 +116,12 @@ def _make_room(figure: Figure, renderer: RendererSVG) -> None:
 
 
 def size_with_legend(lines: int) -> Size:
-    """Inches; narrow, so that the text can be read when a phone shows it at full width."""
+    """Size in inches; narrow, so that the text can be read when a phone shows it at full width."""
     return (5.2, 2.8 + 0.17 * lines)
 
 
 def cost_plot(table: Table) -> Plot | None:
-    """Score against seconds, a point a row of the table."""
+    """Score against seconds, one point per row of the table."""
     points = [
         CostPoint(
             row.method,
@@ -141,9 +141,9 @@ def cost_plot(table: Table) -> Plot | None:
     figure = cost_figure(points, METRIC_NAMES[table.metric], size_with_legend(lines))
     return Plot(
         svg(figure, f"cost {table.task} {table.budget.title} {table.teacher}"),
-        "Score, failures at chance, against the seconds of a method's own phases. Means with "
-        f"{INTERVALS}, n = {_span(counts)} seeds a point. Dashed: the Pareto front of the "
-        "data-free rows; hollow: rows that saw more than the teacher.",
+        "Score, with failures at chance, against the seconds of a method's own phases. Means with "
+        f"{INTERVALS}, n = {_span(counts)} seeds per point. The dashed line is the Pareto front of "
+        "the data-free rows; hollow points are rows that saw more than the teacher.",
     )
 
 
@@ -160,15 +160,15 @@ def overall_profiles(overall: Overall) -> Plot | None:
     left = f" The best {MOST_LINES} of {len(own)} are shown." if len(own) > MOST_LINES else ""
     if len(own) < len(free):
         lacking = ", ".join(standing.title for standing in free if not standing.complete)
-        left += f" Left out, for they lack a task: {lacking}."
+        left += f" Left out, because they lack a task: {lacking}."
     return Plot(
         svg(
             profiles_figure(scores, "runs", size_with_legend(len(scores))),
             f"profiles {overall.budget}",
         ),
         "Performance profiles of the data-free methods: the share of runs above each normalised "
-        "score, mean over tasks; failures at 0, bands 95 % (bootstrap over the seeds of each "
-        f"task), n runs.{left}",
+        "score, mean over tasks. Failures count as 0, bands are 95 % bootstrap bands over the "
+        f"seeds of each task, and n counts runs.{left}",
     )
 
 
@@ -177,11 +177,11 @@ def robustness_plots(
     planned: Iterable[tuple[str, str, str]] = (),
     added_defaults: AddedDefaults = no_added_defaults,
 ) -> Iterator[Plot]:
-    """Scores over every setting that was swept, all else being equal, and over random draws.
+    """Plots of scores over every swept setting, all else being equal, and over random draws.
 
     Args:
-        records: of one task, budget preset and teacher.
-        planned: draws set out to be run, as `robustness_scores` takes them.
+        records: records of one task, budget preset and teacher.
+        planned: planned draws, as `robustness_scores` takes them.
         added_defaults: see `benchmark.analysis.comparison.series.select`.
     """
     spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
@@ -203,8 +203,8 @@ def robustness_plots(
                     comparison_figure(place, _values(lines), lines, size_with_legend(len(lines))),
                     f"{over} {name}",
                 ),
-                f"Over {over}, all else being equal: means with {INTERVALS}, a faint point a "
-                f"seed, n seeds a value.{left}",
+                f"Over {over}, all else being equal: means with {INTERVALS}, one faint point "
+                f"per seed, n seeds per value.{left}",
             )
     best = sorted(robustness_scores(records, planned).items(), key=lambda item: -fmean(item[1]))
     if best:
@@ -215,19 +215,19 @@ def robustness_plots(
                 f"draws {name}",
             ),
             "Performance profiles over random draws from each method's own tuning ranges: the area "
-            "under a curve is the robustness score. Bands 95 %, n draws.",
+            "under a curve is the robustness score. Bands are 95 % bands, and n counts draws.",
         )
 
 
 def _candidates(runs: Iterable[Run]) -> dict[str, list[str]]:
-    """Settings with more than one value, and the methods they vary in."""
+    """Settings with more than one value, each with the methods that have several."""
     values: dict[tuple[str, str], set[str]] = defaultdict(set)
     settings = {(run.method, run.budget_numbers, run.params) for run in runs if run.counts}
     by_method: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for method, numbers, params in settings:
         by_method[method].append({**json.loads(numbers), **json.loads(params)})
     for method, known in by_method.items():
-        # A record without a parameter that others have is one at its default.
+        # A record that lacks a parameter which others have was run at its default.
         for name in set().union(*known):
             values[name, method] = {canonical(own.get(name)) for own in known}
     found: dict[str, list[str]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""``dfkd report``: everything there is to see about the records, in one HTML file.
+"""``dfkd report``: tables, plots, pictures and every run of the records, in one HTML file.
 
-The file needs nothing beside it: no network, no other file. Tables and plots are in it as they
-are; what belongs to a single run is data, from which the page's script draws it when asked.
+The file needs no network and no other file. Tables and plots are part of it; a single run is kept
+as data, which the page's script draws when asked.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ from benchmark.records.spec import PlannedEntry
 from benchmark.records.store import Scan, collector_paused
 
 PICTURE_BYTES = 16_000_000
-"""Of pictures in a page, at most."""
+"""Most bytes of pictures in a page."""
 
 
 PathOf = Callable[[Path, str], Path]
-"""Where a run's picture of some kind lies, by cache and run id."""
+"""Gives the path of a run's picture of some kind, from the cache folder and the run id."""
 
 
 class Cell(NamedTuple):
-    """Text of a table, and the number of the row whose runs it leads to, if any."""
+    """Text of a table's cell, and the number of the row whose runs it links to, if any."""
 
     text: str
     row: int | None = None
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of the page; ``access`` is of each row, empty where it is none of a method."""
+    """A table of the page; ``access`` is the access class of each row, empty where it has none."""
 
     title: str
     names: Sequence[str]
@@ -65,12 +65,12 @@ class Grid:
 
     @property
     def left(self) -> frozenset[str]:
-        """Columns of words."""
+        """Columns that hold words."""
         return WORD_COLUMNS
 
 
 class Picture(NamedTuple):
-    """A PNG as a data URI, and what it shows."""
+    """A PNG as a data URI, and its caption."""
 
     uri: str
     caption: str
@@ -78,7 +78,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands under it."""
+    """A heading and its caption, tables, plots and pictures."""
 
     anchor: str
     title: str
@@ -112,9 +112,9 @@ def render(
     """The page.
 
     Args:
-        scan: of the records.
-        results: where they are, for the commands that run them again.
-        cache: where pictures of runs may lie.
+        scan: the records and plans.
+        results: folder of the records, for the commands that run them again.
+        cache: cache folder, which may hold pictures of runs.
         added_defaults: see `benchmark.analysis.comparison.series.select`.
     """
     found = tables(scan)
@@ -148,7 +148,7 @@ def render(
 
 
 def plain(text: str) -> str:
-    """Markdown's words without its marks."""
+    """Markdown without its marks for bold and code."""
     return text.replace("**", "").replace("`", "")
 
 
@@ -208,7 +208,7 @@ def _pictures(table: Table, cache: Path, budget: int) -> list[Picture]:
 
 
 def _first(row: Row, kind: PathOf, cache: Path) -> Path | None:
-    """The picture of the lowest seed that has one."""
+    """Path of the picture of the lowest seed that has one."""
     for record in sorted(row.records, key=lambda record: record.spec.seed):
         path = kind(cache, record.run_id)
         if path.is_file():
@@ -231,7 +231,7 @@ def _robustness_sections(
         plots = list(robustness_plots(own, planned, added_defaults))
         if plots:
             title = f"Robustness: {task}, budget {budget}"
-            caption = f"Teacher {teacher}. `dfkd compare` says what of this the seeds support."
+            caption = f"Teacher {teacher}. `dfkd compare` says which differences the seeds support."
             yield Section(next(anchors), title, caption, plots=plots)
 
 

@@ -1,7 +1,7 @@
-"""Every run as compact JSON, from which the report's page draws what is asked for.
+"""Every run as compact JSON, which the script of the report's page draws when asked.
 
-What runs share (specification, method, teacher, environment, names, steps of curves) is written
-once and referred to by number, so that ten thousand runs make no more than some twenty megabytes.
+Parts that runs share (specification, method, teacher, environment, names, steps of curves) are
+written once and referred to by number, so that ten thousand runs take about twenty megabytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmark.records.record import Record, SegmentationInfo
 from methods.settings.params import format_value
 
 POINTS, FEW_POINTS = 200, 24
-"""Points to which a curve is thinned: in a page of up to `MANY` runs, and of more."""
+"""Points to which a curve is thinned, in a page of up to `MANY` runs and in a page of more."""
 MANY = 1000
 PLAIN = frozenset({str, int, float, bool, type(None)})
 
@@ -33,7 +33,7 @@ class _Shared:
         self._places: dict[Hashable, int] = {}
 
     def place_of(self, key: Hashable, made: Callable[[], Any]) -> int:
-        """The number of a JSON value, equal to another when their keys are; made but once."""
+        """The number of a JSON value; equal keys share one value, which is made once."""
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = len(self.values)
@@ -46,7 +46,7 @@ class _Shared:
 
 
 def _key(part: BaseModel, without: str | None = None) -> Hashable:
-    """Equal for parts that are equal but for one field: much sooner made than their JSON."""
+    """A key that is equal for parts which differ in one field only; much faster than their JSON."""
     key: list[Hashable] = [type(part)]
     for name, value in vars(part).items():
         if type(value) in PLAIN:
@@ -57,15 +57,15 @@ def _key(part: BaseModel, without: str | None = None) -> Hashable:
 
 
 def runs_json(records: Sequence[Record], rows: Mapping[str, int], results: Path) -> str:
-    """The runs as JSON that may stand in a page's ``<script>``.
+    """The runs as JSON that is safe in a page's ``<script>``.
 
     ``{"results": folder, "points": limit, "shared": [...], "runs": [...]}``; a run is a list of
     what ``report.js`` names in ``FIELDS``.
 
     Args:
-        records: in the order wanted.
+        records: the records, in the order wanted.
         rows: number of the table row that a run is part of, by run id.
-        results: where the records are, for the commands.
+        results: folder of the records, for the commands.
     """
     points = POINTS if len(records) <= MANY else FEW_POINTS
     shared = _Shared()
@@ -114,7 +114,7 @@ def _ious(segmentation: SegmentationInfo, shared: _Shared) -> list[Any]:
 
 
 def _setup(record: Record) -> dict[str, Any]:
-    """What the seeds of a setting share."""
+    """The parts that all seeds of a setting share."""
     return {
         "spec": record.spec.model_dump(mode="json", exclude={"seed"}),
         "method": record.method.model_dump(mode="json"),
@@ -127,7 +127,7 @@ def _curves(record: Record, points: int, shared: _Shared) -> str:
     parts = []
     for name, curve in record.curves.items():
         stride = -(-len(curve["value"]) // points) or 1
-        # Backwards, so that the last point is among those kept.
+        # Counted from the end, so that the last point is kept.
         steps, values = (curve[axis][::-1][::stride][::-1] for axis in ("step", "value"))
         place = shared.place_of(("steps", *steps), partial(list, steps))
         parts.append(f"{json.dumps(name)}:[{place},[{_four_digits(len(values)) % tuple(values)}]]")
@@ -136,12 +136,12 @@ def _curves(record: Record, points: int, shared: _Shared) -> str:
 
 @cache
 def _four_digits(count: int) -> str:
-    """The form of so many numbers: written at once, they take half the time."""
+    """The format of so many numbers; formatting them at once takes half the time."""
     return ",".join(["%.4g"] * count)
 
 
 def rerun(record: Record) -> str | None:
-    """The command, up to its seed, that makes such a record anew.
+    """The command, up to its seed, that makes such a record again.
 
     None where the budget's numbers are not a preset's: only a suite can set those.
     """

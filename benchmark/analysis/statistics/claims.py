@@ -1,4 +1,4 @@
-"""What a test came to: shown, not shown, or more than these seeds can decide."""
+"""The outcome of a test: shown, not shown, or insufficient seeds to decide."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Verdict = Literal["shown", "not shown", "insufficient"]
 ALPHA = 0.05
 POWER = 0.8
 MOST_SEEDS = 1000
-"""Beyond this many seeds, the number that would be needed is of no use to anybody."""
+"""Largest number of needed seeds that is reported; more than that helps nobody to plan."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,12 @@ class Claim:
     """The answer to one question about a difference.
 
     Attributes:
-        verdict: *shown*: p is at most `ALPHA`; *not shown*: it might have been, and is not;
-            *insufficient*: with so few seeds no outcome could have made it so.
-        p: corrected for the number of questions asked together; None when nothing was computed.
-        n: seeds (or blocks, or runs of the smaller group) it rests on.
-        seeds_needed: how many would show a difference as large as the observed one with
+        verdict: *shown*: p is at most `ALPHA`; *not shown*: p could have been, but is not;
+            *insufficient*: no outcome with so few seeds could have given such a p.
+        p: p value, corrected for the number of questions asked together; None when nothing was
+            computed.
+        n: number of seeds (or blocks, or runs of the smaller group) behind it.
+        seeds_needed: number of seeds that would show a difference as large as the observed one with
             probability `POWER`; None when shown, or when it is more than `MOST_SEEDS`.
     """
 
@@ -41,7 +42,7 @@ class Claim:
 
     @property
     def words(self) -> str:
-        """The verdict with p, n and what it would take, in a few words."""
+        """The verdict with p, n and the number of seeds it would take."""
         p = "" if self.p is None else f"p {format_p(self.p)}, "
         if self.shown:
             return f"shown ({p}n = {self.n})"
@@ -57,8 +58,8 @@ def decide(p: float, n: int, attainable: float, seeds_needed: int | None) -> Cla
     """A claim from a corrected p and the smallest p that n seeds could have given.
 
     Args:
-        p: two-sided, corrected.
-        n: seeds.
+        p: two-sided p, corrected.
+        n: number of seeds.
         attainable: the smallest corrected p of any outcome with n seeds.
         seeds_needed: see `Claim`.
     """
@@ -76,7 +77,7 @@ def seeds_for_effect(effect: float, alpha: float = ALPHA) -> int | None:
     T Tests", The American Statistician 1981.
 
     Args:
-        effect: mean of the differences over their standard deviation.
+        effect: mean of the differences, divided by their standard deviation.
         alpha: level of the test.
 
     Returns:

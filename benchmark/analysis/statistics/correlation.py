@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Kind = Literal["spearman", "kendall"]
 LEAST_METHODS = 5
-"""With fewer methods the bootstrap sees too few of them to give an interval."""
+"""Fewest methods from which the bootstrap gives an interval."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class RankCorrelation:
 
     Attributes:
         kind: Spearman's ρ, or Kendall's τ-b.
-        value: over all runs; None when one of the numbers does not vary.
-        interval: of the bootstrap; None when the methods are too few to give one.
-        methods: how many.
-        runs: of all methods together.
+        value: correlation over all runs; None when one of the numbers does not vary.
+        interval: bootstrap interval; None with fewer than `LEAST_METHODS` methods.
+        methods: number of methods.
+        runs: number of runs of all methods together.
     """
 
     kind: Kind
@@ -34,7 +34,7 @@ class RankCorrelation:
 
     @property
     def verdict(self) -> Literal["rises", "falls", "undecided", "insufficient"]:
-        """What may be claimed: the sign, where the interval excludes zero."""
+        """The sign of the correlation, where the interval excludes zero."""
         if self.value is None or self.interval is None:
             return "insufficient"
         low, high = self.interval
@@ -53,18 +53,18 @@ def rank_correlation(
     """Rank correlation over runs, with a percentile interval of the two-stage bootstrap.
 
     Seeds of one method are alike, so runs are no independent sample: methods are drawn with
-    replacement, then each one's seeds (Davison & Hinkley, 1997, section 3.8). Draws in which a
-    number does not vary count as 0: to leave them out would keep those only that contain the few
-    methods which differ, and claim from them what a new set of methods need not show.
+    replacement, then the seeds of each (Davison & Hinkley, 1997, section 3.8). Draws in which a
+    number does not vary count as 0: without them only draws with the few methods that differ would
+    be left, and would claim what a new set of methods need not show.
 
     Args:
-        first: one number a run.
-        second: another, in the same order.
+        first: one number per run.
+        second: another number per run, in the same order.
         methods: the method of each run.
-        rng: of the bootstrap.
-        kind: of the correlation.
-        resamples: draws of the bootstrap.
-        confidence: of the interval.
+        rng: generator of the bootstrap.
+        kind: kind of the correlation.
+        resamples: number of bootstrap draws.
+        confidence: level of the interval.
 
     Raises:
         ValueError: when the three are not equally long.

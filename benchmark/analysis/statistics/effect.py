@@ -1,4 +1,4 @@
-"""How large a difference is, in several senses."""
+"""Effect sizes: how large a difference is."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def paired_effect_size(differences: Sequence[float]) -> float | None:
     1 − 3 / (4 (n − 1) − 1).
 
     Returns:
-        g; None when n < 3, for the correction leaves nothing of two, or when the differences are
-        all alike.
+        g; None when n < 3, because the correction leaves nothing of two differences, or when all
+        differences are equal.
     """
     values = np.asarray(differences, dtype=float)
     n = len(values)

@@ -1,4 +1,4 @@
-"""Intervals of means and of proportions."""
+"""Confidence intervals of means and of proportions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 BCA_FROM = 20
-"""Scores from which on the bias-corrected accelerated bootstrap is used: with fewer it covers less
-than it promises, and Student's interval covers what it promises unless scores are very skewed."""
+"""Number of scores from which the bias-corrected accelerated bootstrap is used. With fewer, it
+covers less than it promises; Student's interval keeps its promise unless scores are very skewed."""
 
 RESAMPLES = 2000
 Array = NDArray[np.float64]
@@ -28,15 +28,17 @@ class Interval(NamedTuple):
 
     @property
     def plus_minus(self) -> str:
-        """What stands beside the estimate, in percentage points: `` ± 1.20``, or its ends where
-        they are not equally far."""
+        """Text to follow the estimate, in percentage points.
+
+        `` ± 1.20`` where the ends are equally far, `` (91.10 to 93.80)`` where they are not.
+        """
         if self.method == "t":
             return f" ± {100 * (self.high - self.estimate):.2f}"
         return f" ({100 * self.low:.2f} to {100 * self.high:.2f})"
 
 
 def all_alike(values: Array) -> bool:
-    """Whether values differ by rounding alone; of no values it is true."""
+    """Whether values differ by rounding alone; true of an empty array."""
     return not values.size or bool(np.ptp(values) <= 1e-9 * np.abs(values).max())
 
 
@@ -63,7 +65,7 @@ def stratified_interval(
 
     The strata (tasks) are fixed, the scores in them vary: Student's t with Satterthwaite's degrees
     of freedom ("An Approximate Distribution of Estimates of Variance Components", Biometrics 1946).
-    For one stratum it is `t_interval`; None when one has fewer than two scores.
+    For one stratum it equals `t_interval`. None when a stratum has fewer than two scores.
     """
     if not strata or min(map(len, strata)) < 2:
         return None
@@ -84,9 +86,10 @@ def mean_interval(
     Efron, "Better Bootstrap Confidence Intervals", JASA 1987. None when n < 2.
 
     Args:
-        scores: of seeds.
-        rng: of the bootstrap; a fresh one, so that equal scores give equal intervals, when None.
-        confidence: of the interval.
+        scores: one score per seed.
+        rng: generator of the bootstrap. A fresh one when None, so that equal scores give equal
+            intervals.
+        confidence: level of the interval.
     """
     values = np.asarray(scores, dtype=float)
     half = t_interval(scores, confidence)

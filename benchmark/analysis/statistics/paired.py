@@ -15,12 +15,12 @@ from benchmark.analysis.statistics.effect import paired_effect_size, probability
 from benchmark.analysis.statistics.intervals import Array, Interval, all_alike, mean_interval
 
 EXACT_UP_TO = 14
-"""Pairs up to which all 2ⁿ flips of signs are tried; beyond, `flips` random ones and none."""
+"""Number of pairs up to which all 2ⁿ flips of signs are tried; with more, `flips` random ones."""
 FLIPS = 19999
 FLIPS_A_QUESTION = 100
-"""So that a p of 1 / flips, times the number of questions, is still far below `ALPHA`."""
+"""Random flips per question: 1 / flips, times the number of questions, stays far below `ALPHA`."""
 SUMS = 8 * (1 + FLIPS)
-"""Flipped sums that are in memory at a time: about what a processor's cache holds."""
+"""Flipped sums that are in memory at a time; about as many as a processor's cache holds."""
 
 Scores = Mapping[int, float]
 """Score by seed. Equal seeds of two methods are a pair."""
@@ -32,13 +32,13 @@ class Pair:
 
     Attributes:
         first, second: the methods.
-        n: common seeds.
+        n: number of common seeds.
         difference: mean of first − second, with its interval; None when n < 2.
-        p: of the sign-flip test, uncorrected.
-        p_wilcoxon: of Wilcoxon's signed-rank test, corrected as the claim's p is.
+        p: p of the sign-flip test, uncorrected.
+        p_wilcoxon: p of Wilcoxon's signed-rank test, corrected like the claim's p.
         effect: Hedges' g; None when undefined.
         improvement: probability that a run of the first beats one of the second.
-        claim: whether they differ, corrected over all pairs asked about.
+        claim: whether the methods differ, corrected over all pairs asked about.
     """
 
     first: str
@@ -68,8 +68,8 @@ def sign_flip_tests(
     one size share their flips. Fisher, "The Design of Experiments", 1935.
 
     Args:
-        differences: of the pairs, for each question.
-        rng: of the random flips.
+        differences: the pairs' differences, for each question.
+        rng: generator of the random flips.
     """
     found = [1.0] * len(differences)
     random = flips(len(differences))
@@ -89,14 +89,14 @@ def sign_flip_tests(
 
 
 def flips(questions: int) -> int:
-    """Random flips for questions that are asked together."""
+    """Number of random flips for questions that are asked together."""
     return max(FLIPS, FLIPS_A_QUESTION * questions)
 
 
 def _signs(n: int, random: int, rng: np.random.Generator) -> Array:
     """Rows of signs, the first all positive: half of all 2ⁿ, or random ones.
 
-    The other half are their mirror images, whose sums are as far from zero.
+    The other half mirrors them, and its sums are equally far from zero.
     """
     if n <= EXACT_UP_TO:
         bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
@@ -118,15 +118,15 @@ def smallest_p(n: int, questions: int = 1) -> float:
     """The smallest p that a two-sided sign-flip test of n pairs can give.
 
     Args:
-        n: pairs.
-        questions: asked together.
+        n: number of pairs.
+        questions: number of questions asked together.
     """
     exact = min(1.0, 2.0 ** (1 - n))
     return exact if n <= EXACT_UP_TO else max(exact, 1 / (1 + flips(questions)))
 
 
 def seeds_to_decide(questions: int = 1) -> int:
-    """Pairs from which on a sign-flip test can reach `ALPHA`, corrected for several questions."""
+    """Fewest pairs for a sign-flip test to reach `ALPHA`, corrected for several questions."""
     return math.ceil(1 + math.log2(questions / ALPHA))
 
 
@@ -144,7 +144,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def holm_of(p_values: Sequence[float], asked: Sequence[int]) -> list[float]:
-    """All p, those at the places ``asked`` by Holm's correction over them alone."""
+    """The p values, with those at the places ``asked`` corrected by Holm over them alone."""
     corrected = list(p_values)
     for place, value in zip(asked, holm([p_values[i] for i in asked]), strict=True):
         corrected[place] = value
@@ -154,13 +154,13 @@ def holm_of(p_values: Sequence[float], asked: Sequence[int]) -> list[float]:
 def paired_claim(
     differences: Sequence[float], corrected: float, attainable: float, questions: int = 1
 ) -> Claim:
-    """What a paired test came to.
+    """The claim of a paired test.
 
     Args:
-        differences: of the pairs.
+        differences: the pairs' differences.
         corrected: p, corrected for all questions asked together.
         attainable: the smallest corrected p of any outcome.
-        questions: how many those are.
+        questions: number of questions asked together.
     """
     n = len(differences)
     values = np.asarray(differences, dtype=float)
@@ -189,7 +189,7 @@ def questions_of_all_pairs(scores: Mapping[str, Scores]) -> list[Question]:
 
 
 def compare(questions: Sequence[Question], rng: np.random.Generator) -> list[Pair]:
-    """Answer questions that are asked together, with everything there is to say about each."""
+    """Answer questions that are asked together: tests, effect sizes and claims."""
     answers = _answers(questions, rng)
     decidable = [i for i, answer in enumerate(answers) if answer.decidable]
     signed_ranks = holm_of([signed_rank_test(own.differences) for own in answers], decidable)
@@ -210,7 +210,7 @@ def compare(questions: Sequence[Question], rng: np.random.Generator) -> list[Pai
 
 
 def verdicts(questions: Sequence[Question], rng: np.random.Generator) -> list[Verdict]:
-    """The bare verdicts of `compare`, for many questions."""
+    """The verdicts of `compare` alone, which is faster for many questions."""
     return [
         decide(own.corrected, len(own.differences), own.attainable, None).verdict
         for own in _answers(questions, rng)
@@ -218,9 +218,9 @@ def verdicts(questions: Sequence[Question], rng: np.random.Generator) -> list[Ve
 
 
 class _Answer(NamedTuple):
-    """A question's differences, and p before and after the correction, with the smallest it can be.
+    """A question's differences, p before and after the correction, and the smallest corrected p.
 
-    ``decidable`` are those with pairs enough to show anything, asked alone.
+    A question is ``decidable`` when it has pairs enough to show a difference if asked alone.
     """
 
     differences: list[float]
@@ -234,9 +234,9 @@ def _answers(questions: Sequence[Question], rng: np.random.Generator) -> list[_A
     """Sign-flip tests of questions asked together.
 
     Holm's correction runs over the decidable ones: the others cannot be answered falsely (Tarone,
-    "A Modified Bonferroni Method for Discrete Data", Biometrics 1990). It steps down, so that a
-    question with few seeds is corrected the less, the more of the others have more: the smallest
-    corrected p are those of the smallest p.
+    "A Modified Bonferroni Method for Discrete Data", Biometrics 1990). It steps down, so a question
+    with few seeds is corrected less when more of the others have more seeds: the smallest corrected
+    p values are those of the smallest p values.
     """
     differences = [[q.scores[seed] - q.others[seed] for seed in _common(q)] for q in questions]
     p_values = sign_flip_tests(differences, rng)

@@ -25,17 +25,17 @@ def performance_profile(
     rng: np.random.Generator,
     confidence: float = 0.95,
 ) -> Profile:
-    """Share of the scores above each threshold, averaged over strata; the band is a percentile
-    bootstrap, each stratum resampled on its own.
+    """Share of the scores above each threshold, averaged over strata.
 
-    Agarwal et al., NeurIPS 2021, Sec. 4.2. A profile above another's everywhere means that its
-    scores are stochastically larger.
+    The band is a percentile bootstrap that resamples each stratum on its own (Agarwal et al.,
+    NeurIPS 2021, Sec. 4.2). A profile above another's everywhere means that its scores are
+    stochastically larger.
 
     Args:
         strata: scores of runs by task, at least one of each; every stratum weighs the same.
         thresholds: where the profile is evaluated.
-        rng: of the band.
-        confidence: of the band, at each threshold alone.
+        rng: generator of the band's bootstrap.
+        confidence: level of the band at each single threshold.
     """
     levels = np.asarray(thresholds, dtype=float)
     shares, draws = [], []
@@ -54,8 +54,8 @@ def performance_profile(
 def normalised(scores: Sequence[float], worst: float, best: float) -> list[float]:
     """Scores as shares of the way from ``worst`` to ``best``, cut to [0, 1].
 
-    Their mean is the area under their performance profile over [0, 1]. Where ``best`` is no better
-    than ``worst`` there is no way to go, and every share is 0.
+    Their mean is the area under their performance profile over [0, 1]. Every share is 0
+    where ``best`` is no better than ``worst``.
     """
     if best <= worst:
         return [0.0] * len(scores)

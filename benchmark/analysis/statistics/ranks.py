@@ -1,4 +1,4 @@
-"""Ranks with intervals, significance groups, and whether many blocks agree on an order."""
+"""Ranks with intervals, significance groups, and the agreement of many blocks on an order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_BLOCKS = 10
-"""Below, Friedman's χ² approximation is not to be trusted (Demšar, JMLR 2006, Sec. 3.2.2)."""
+"""Fewest blocks; with fewer, Friedman's χ² approximation fails (Demšar, JMLR 2006, Sec. 3.2.2)."""
 
 
 def rank_draws(
@@ -27,18 +27,18 @@ def rank_draws(
 ) -> NDArray[np.int64]:
     """The ranks by mean score in every resample of a bootstrap over seeds, 1 the best.
 
-    Equal seeds are pairs: methods with the same seeds are resampled together, so that what a seed
-    does to all of them moves no rank.
+    Equal seeds are pairs: methods with the same seeds are resampled together, so that an effect
+    which a seed has on all of them moves no rank.
 
     Deviations of resampled means are stretched by √(n/(n−1)) · t/z, so that a mean's interval is
-    as wide as Student's: unstretched, three seeds would rank far too surely (Hesterberg, "What
-    Teachers Should Know About the Bootstrap", The American Statistician 2015, Sec. 4.1.3).
+    as wide as Student's. Without it, three seeds would give far too narrow intervals of ranks
+    (Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 2015,
+    Sec. 4.1.3).
 
     Args:
-        scores: for each method those of its seeds, at least one, by seed; a single one does not
-            vary.
-        rng: of the resamples.
-        confidence: of the intervals that will be taken from the ranks.
+        scores: scores by seed, at least one, for each method; a single score does not vary.
+        rng: generator of the resamples.
+        confidence: level of the intervals that will be taken from the ranks.
 
     Returns:
         `RESAMPLES` × methods.
@@ -55,7 +55,7 @@ def rank_draws(
 
 
 def _ranks_of(drawn: Array) -> NDArray[np.int64]:
-    """Of every value 1 + how many of its row are larger."""
+    """Ranks of the values within their row: 1 + the number of larger values."""
     order = np.argsort(-drawn, axis=1)
     falling = np.take_along_axis(drawn, order, axis=1)
     places = np.tile(np.arange(1, drawn.shape[1] + 1, dtype=np.int64), (len(drawn), 1))
@@ -73,7 +73,7 @@ def rank_intervals(
 
     Args:
         scores, rng: see `rank_draws`.
-        confidence: of each interval.
+        confidence: level of each interval.
 
     Returns:
         Lowest and highest rank of each method.
@@ -130,10 +130,10 @@ class Agreement:
     """Whether blocks (seeds) agree on an order of methods.
 
     Attributes:
-        mean_ranks: by method, 1 the best; empty without blocks.
+        mean_ranks: mean rank by method, 1 the best; empty without blocks.
         concordance: Kendall's W, from 0 (no agreement) to 1; None without ranks to compare.
         claim: Friedman's test that some method differs.
-        critical_difference: of mean ranks, Nemenyi's at `ALPHA`.
+        critical_difference: Nemenyi's critical difference of mean ranks at `ALPHA`.
         nemenyi: p of every pair, methods by methods; None unless the claim is shown.
     """
 
@@ -152,7 +152,7 @@ def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
     and the worst possible mean rank would not differ critically.
 
     Args:
-        blocks: for each method its scores in the same blocks, in the same order.
+        blocks: scores of each method in the same blocks, in the same order.
     """
     from scipy import stats
 
@@ -208,7 +208,10 @@ def kendalls_w(ranks: Array) -> float:
 
 
 def critical_difference(methods: int, blocks: int) -> float:
-    """Nemenyi's: mean ranks further apart differ at `ALPHA`. q / √2 · √(k (k + 1) / 6 N)."""
+    """Nemenyi's critical difference: mean ranks further apart differ at `ALPHA`.
+
+    q / √2 · √(k (k + 1) / 6 N).
+    """
     return (
         _studentized_range(methods)
         / math.sqrt(2)
@@ -224,5 +227,5 @@ def _studentized_range(methods: int) -> float:
 
 
 def blocks_needed(methods: int) -> int:
-    """Blocks from which on Nemenyi's test tells neighbouring mean ranks apart."""
+    """Fewest blocks with which Nemenyi's test tells neighbouring mean ranks apart."""
     return max(FEWEST_BLOCKS, math.ceil(critical_difference(methods, 1) ** 2))

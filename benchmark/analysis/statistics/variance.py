@@ -1,4 +1,4 @@
-"""Whose scores spread less over seeds."""
+"""Tests of spread: which method's scores vary less over seeds, or over the values of a setting."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim
 from benchmark.analysis.statistics.intervals import RESAMPLES, Array, Interval, all_alike
 
 FEWEST = 6
-"""Seeds of either method below which variances are not compared: three fall on either side of a
-median, and the F approximation of the test is far off."""
+"""Fewest seeds of either method with which variances are compared. With fewer, at most two scores
+fall on either side of a median, and the F approximation of the test is far off."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Spread:
         deviations: standard deviations of the first and of the second; None when n < 2.
         ratio: variance of the first over that of the second, with its interval; None when there
             are fewer than `FEWEST` seeds or one of them does not vary.
-        claim: whether they differ.
+        claim: whether the spreads differ.
     """
 
     deviations: tuple[float | None, float | None]
@@ -44,8 +44,8 @@ def compare_spread(
     Args:
         first: scores of one method.
         second: scores of the other.
-        rng: of the bootstrap.
-        questions: how many such questions are asked together; p is Bonferroni's.
+        rng: generator of the bootstrap.
+        questions: number of such questions asked together, for Bonferroni's correction.
     """
     a, b = (np.asarray(scores, dtype=float) for scores in (first, second))
     deviations = tuple(float(x.std(ddof=1)) if len(x) > 1 else None for x in (a, b))
@@ -65,8 +65,8 @@ def compare_spread(
 def brown_forsythe_test(first: Sequence[float], second: Sequence[float]) -> float:
     """Two-sided p of equal variances, from absolute deviations from the medians.
 
-    Brown and Forsythe, "Robust Tests for the Equality of Variances", JASA 1974. 1 where neither
-    varies.
+    Brown and Forsythe, "Robust Tests for the Equality of Variances", JASA 1974. It is 1 where
+    neither method varies.
     """
     if all_alike(np.asarray(first, float)) and all_alike(np.asarray(second, float)):
         return 1.0
@@ -83,7 +83,7 @@ def variance_ratio(
 ) -> Interval | None:
     """Variance of the first over that of the second, with a percentile bootstrap interval.
 
-    Where 95 % are promised, it covers 93 % for ten normal scores each and 88 % for ten exponential
+    A nominal 95 % interval covers 93 % for ten normal scores each and 88 % for ten exponential
     ones; studentising the logarithm covers no more and is a quarter wider.
 
     Returns:
@@ -95,7 +95,7 @@ def variance_ratio(
     of_a, of_b = (
         x[rng.integers(x.size, size=(RESAMPLES, x.size))].var(axis=1, ddof=1) for x in (a, b)
     )
-    with np.errstate(divide="ignore"):  # a resample of equal scores: as unequal as can be
+    with np.errstate(divide="ignore"):  # a resample of equal scores has an infinite ratio
         ratios = of_a / np.where((of_a == 0) & (of_b == 0), np.nan, of_b)
     tails = [0.5 - confidence / 2, 0.5 + confidence / 2]
     low, high = np.nanquantile(ratios, tails, method="closest_observation")
@@ -129,11 +129,11 @@ def seeds_for_ratio(
 
 
 def value_variances(table: Sequence[Sequence[float]]) -> list[float]:
-    """How much means vary over the columns of a table, by row: pseudo-values of the jackknife.
+    """Jackknife pseudo-values, one per row, of how much means vary over the columns of a table.
 
-    Their mean is the variance over columns of the expected scores. It is made of products of two
-    different rows' deviations only, so that noise, which rows do not share, adds nothing to it; the
-    range or the variance of plain means grows with their noise. So it may come out below zero.
+    Their mean is the variance over columns of the expected scores. It is made only of products of
+    two different rows' deviations, so noise, which rows do not share, adds nothing to it; the range
+    or the variance of plain means grows with noise. It may therefore come out below zero.
     Pseudo-values are compared like independent scores (Arvesen, "Jackknifing U-Statistics", Ann.
     Math. Statist. 1969).
 

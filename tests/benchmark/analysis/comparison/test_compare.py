@@ -403,7 +403,7 @@ def test_three_methods_are_also_ranked_together() -> None:
     found = answer(records, "a", "b", "c")
     assert found.agreement is not None
     assert found.agreement.claim.shown
-    assert "all together (Friedman, over seeds): shown" in comparison_markdown(found)
+    assert "all methods together (Friedman's test over seeds): shown" in comparison_markdown(found)
 
 
 # Robustness
@@ -592,7 +592,7 @@ def test_the_document_says_what_the_records_say(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     text = output.read_text(encoding="utf-8")
     assert "## Over `generator_lr`" in text
-    assert text.index("## In short") < text.index("## At their headline settings")
+    assert text.index("## Summary") < text.index("## At their headline settings")
     assert "**RDSKD is more robust than DAFL**, shown" in text
     assert "`entropy`, RDSKD or DAFL: not shown" in text
     for name in ("headline", "generator_lr", "draws"):

@@ -294,7 +294,7 @@ def test_caption_says_what_the_numbers_were_obtained_with() -> None:
     lossy = only_table([make_record(data_note="CIFAR-10 (JPEG)")]).caption()
     assert "Data: CIFAR-10 (JPEG)." in lossy
     step = only_table([make_record(budget=tiny_budget(student_schedule="step"))]).caption()
-    assert "a tenth of it after four fifths" in step
+    assert "divided by ten after four fifths" in step
 
 
 def test_a_bar_in_a_title_does_not_break_the_table() -> None:

@@ -128,7 +128,7 @@ def test_of_two_teachers_the_one_with_more_finished_runs_counts() -> None:
 def test_profiles_leave_out_and_name_the_methods_that_lack_a_task() -> None:
     plot = overall_profiles(only_overall(TWO_TASKS))
     assert plot is not None
-    assert "Left out, for they lack a task: C." in plot.caption
+    assert "Left out, because they lack a task: C." in plot.caption
     drawn = re.findall(r">([ABC], n = \d+)</text>", plot.svg)
     assert sorted(drawn) == ["A, n = 4", "B, n = 4"]
 

@@ -257,7 +257,7 @@ def test_the_page_says_what_may_be_claimed_and_is_the_same_each_time(tmp_path: P
     text = page.read_text(encoding="utf-8")
     (row,) = [line for line in text.splitlines() if line.startswith("| FID")]
     assert "-1.00 [-1.00, -1.00]" in row
-    assert "better students where it is lower" in row
+    assert "students are better where it is lower" in row
     assert "18 runs of 6 methods" in text
     (score,) = [line for line in text.splitlines() if line.startswith("| IS")]
     assert "| – | – |" in score, "a measure that does not vary ranks nothing"

@@ -321,4 +321,4 @@ def test_the_cost_plot_counts_the_seeds_of_the_points_that_it_shows() -> None:
     (table,) = tables(Scan([*records, failed_record("error", method="c", seconds=0.0)]))
     plot = cost_plot(table)
     assert plot is not None
-    assert "n = 5 seeds a point" in plot.caption
+    assert "n = 5 seeds per point" in plot.caption
