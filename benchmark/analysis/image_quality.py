@@ -52,7 +52,7 @@ FID falls with the number of images, so only equal numbers are compared.
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MeasuredRuns:
     """Runs of one task, budget and teacher, their images measured in one way.
 
     Attributes:
@@ -126,7 +126,7 @@ def write(results: Path, output: Path, extractor: str, console: Console) -> None
     console.print(f"{output}: {len(found)} comparison(s)", highlight=False, soft_wrap=True)
 
 
-def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[Comparison]:
+def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[MeasuredRuns]:
     """The runs that may be compared with each other, each experiment once."""
     checksum, images = f"{extractor}_extractor", f"{extractor}_samples"
     if frame.empty or checksum not in frame:
@@ -137,7 +137,7 @@ def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[Comparison]:
     ways = [f"{extractor}_{name}" for name in ("reference", "pairs", "version")]
     keys = ["task", "budget", "variant", "teacher", checksum, images, *ways]
     for _, group in runs.groupby(keys, sort=True):
-        yield Comparison(group, extractor)
+        yield MeasuredRuns(group, extractor)
 
 
 def _labels(runs: pd.DataFrame) -> list[str]:
@@ -158,7 +158,7 @@ def _labels(runs: pd.DataFrame) -> list[str]:
     return labels
 
 
-def section(comparison: Comparison, plot: str) -> str:
+def section(comparison: MeasuredRuns, plot: str) -> str:
     """Rank correlations of one comparison, in Markdown."""
     runs, metric, by = comparison.runs, METRIC_NAMES[comparison.metric], comparison.extractor
     first = runs.iloc[0]
@@ -200,7 +200,7 @@ def _cell(found: RankCorrelation) -> str:
     return f"{found.value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def scatter(comparison: Comparison) -> bytes:
+def scatter(comparison: MeasuredRuns) -> bytes:
     """Score against every measure, one point per run; SVG, the same bytes for the same runs."""
     measures = comparison.measures()
     columns = min(3, len(measures))

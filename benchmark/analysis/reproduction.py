@@ -51,7 +51,7 @@ class Ours:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScoreComparison:
     """One published score and ours.
 
     ``mean``, its 95 % ``interval`` and ``difference`` (ours − published) are fractions, None where
@@ -81,7 +81,7 @@ class PairComparison:
 
     pair: Pair
     teachers: list[float]
-    rows: list[Comparison]
+    rows: list[ScoreComparison]
 
 
 def our_metric(metric: str, selection: str) -> str:
@@ -208,20 +208,20 @@ def _compare(
     metric: str,
     ours: Ours | None,
     budget: str,
-) -> Comparison:
+) -> ScoreComparison:
     published = result.numbers[metric]
     column = our_metric(metric, table.selection)
     scores = ours.scores.get(column, []) if ours else []
     if ours is None:
-        return Comparison(result, metric, published, "not run")
+        return ScoreComparison(result, metric, published, "not run")
     if not scores:
         reason = f"none of {ours.runs} runs has {column}"
         missing: Verdict = "not comparable" if ours.scores.get(metric) else "not run"
-        return Comparison(result, metric, published, missing, reason)
+        return ScoreComparison(result, metric, published, missing, reason)
     verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
     failed = f"{ours.failed} of {ours.runs} failed" if ours.failed else ""
     reasons = [*_departures(pair, result, ours), failed, why]
-    return Comparison(
+    return ScoreComparison(
         result,
         metric,
         published,

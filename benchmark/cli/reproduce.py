@@ -11,7 +11,12 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from benchmark.analysis.frame import readable, to_frame
-from benchmark.analysis.reproduction import Comparison, PairComparison, available_budget, compare
+from benchmark.analysis.reproduction import (
+    PairComparison,
+    ScoreComparison,
+    available_budget,
+    compare,
+)
 from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.published.papers import (
@@ -222,7 +227,7 @@ def _drawn(compared: PairComparison, reasons: dict[str, int], width: int) -> Ric
     return drawn
 
 
-def _cells(row: Comparison, reasons: dict[str, int]) -> list[str]:
+def _cells(row: ScoreComparison, reasons: dict[str, int]) -> list[str]:
     spread = "" if row.interval is None else row.interval.plus_minus
     style = STYLES.get(row.verdict, "yellow")
     note = escape(f" [{reasons[row.reason]}]") if row.reason else ""

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from benchmark import cli
 from benchmark.analysis.frame import to_frame
 from benchmark.analysis.reproduction import (
-    Comparison,
+    ScoreComparison,
     available_budget,
     compare,
     further_mean_interval,
@@ -47,7 +47,7 @@ def runs(*accuracies: float, **options: Any) -> list[Record]:
 
 def rows(
     published: PublishedTable, records: list[Record], budget: str = "paper"
-) -> list[Comparison]:
+) -> list[ScoreComparison]:
     (pair,) = compare(published, to_frame(records), budget)
     return pair.rows
 
