@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
@@ -30,10 +30,9 @@ from benchmark.metrics.perceptual import (
 )
 from benchmark.metrics.weights import ALEXNET, INCEPTION, find_weights, load_weights
 from benchmark.records.canonical import digest
+from benchmark.records.record import TeacherInfo
 from benchmark.tasks.base import Task
 from benchmark.tasks.models.critic import Critic
-from benchmark.teachers.critic import critic_task
-from benchmark.teachers.teacher import TrainedTeacher
 from methods.base.problem import Normalization
 
 ExtractorName = Literal["task", "inception"]
@@ -134,10 +133,19 @@ class Extractor:
         return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def task_extractor(task: Task, trained: TrainedTeacher, device: str = "cpu") -> Extractor:
-    """A task's critic as the judge."""
-    critic = trained.build(critic_task(task)).to(device)
+def task_extractor(
+    task: Task, critic: nn.Module, info: TeacherInfo, device: str = "cpu"
+) -> Extractor:
+    """A task's critic as the judge.
+
+    Args:
+        task: whose images are judged.
+        critic: a trained `Critic`; it is moved to ``device``.
+        info: what is known of the critic: its accuracy and the checksum of its weights.
+        device: where it computes.
+    """
     assert isinstance(critic, Critic)
+    critic.to(device)
     network = create_feature_extractor(
         CRITIC,
         ["pooled", "logits"],
@@ -148,8 +156,8 @@ def task_extractor(task: Task, trained: TrainedTeacher, device: str = "cpu") -> 
     )
     return Extractor(
         "task",
-        f"critic of {task.name}, accuracy {trained.info.accuracy:.4f}",
-        trained.info.checksum,
+        f"critic of {task.name}, accuracy {info.accuracy:.4f}",
+        info.checksum,
         network,
         critic_distance(critic, task.normalization),
         device,

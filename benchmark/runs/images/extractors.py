@@ -107,4 +107,5 @@ class Judges:
                 str(self.device),
                 pick_precision(self.device),
             )
-        return task_extractor(task, trained, str(self.device))
+        critic = trained.build(critic_task(task))
+        return task_extractor(task, critic, trained.info, str(self.device))

@@ -57,7 +57,7 @@ def critic() -> TrainedTeacher:
 
 @pytest.fixture
 def extractor(critic: TrainedTeacher) -> Extractor:
-    return task_extractor(Tiny(), critic)
+    return task_extractor(Tiny(), critic.build(critic_task(Tiny())), critic.info)
 
 
 def tiny_images(count: int = 60, seed: int = 0) -> LabelledImages:
@@ -314,7 +314,8 @@ def test_numbers_do_not_depend_on_the_batch_size(
     real = extractor.extract(tiny_images(80, 3).pixels).features
     object.__setattr__(extractor, "batch", 7)
     by_seven = measure(tiny_images(), real, extractor).metrics
-    whole = measure(tiny_images(), real, task_extractor(Tiny(), critic)).metrics
+    another = task_extractor(Tiny(), critic.build(critic_task(Tiny())), critic.info)
+    whole = measure(tiny_images(), real, another).metrics
     assert by_seven == pytest.approx(whole, rel=1e-4, abs=1e-5)
     assert set(whole) == {
         "inception_score",
