@@ -8,15 +8,14 @@ has learnt the task.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.registry import register_feature_extractor
-from torch_fidelity.utils import create_feature_extractor
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from benchmark.errors import UserError
 from benchmark.machine.tensors import checksum
@@ -33,10 +32,8 @@ from benchmark.records.canonical import digest
 from benchmark.records.record import TeacherInfo
 from benchmark.tasks.base import Task
 from benchmark.tasks.models.critic import Critic
-from methods.base.problem import Normalization
 
 ExtractorName = Literal["task", "inception"]
-CRITIC = "dfkd-critic"
 
 
 class Features(NamedTuple):
@@ -44,56 +41,6 @@ class Features(NamedTuple):
 
     features: Tensor
     logits: Tensor
-
-
-class CriticFeatures(FeatureExtractorBase):  # type: ignore[misc]
-    """A critic behind torch-fidelity's interface, registered there as ``dfkd-critic``.
-
-    Args:
-        name: the registered name.
-        features_list: which of ``pooled`` (N×D) and ``logits`` (N×K) to return.
-        critic: the trained network.
-        normalization: of its input.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        features_list: list[str],
-        critic: Critic,
-        normalization: Normalization,
-        **options: Any,
-    ) -> None:
-        super().__init__(name, features_list)
-        self.critic = critic.eval()
-        self.normalization = normalization
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Of images uint8, N×3×H×W."""
-        maps = self.critic.forward_features(critic_input(pixels, self.normalization))
-        found = {
-            "pooled": self.critic.forward_head(maps, pre_logits=True),
-            "logits": self.critic.forward_head(maps),
-        }
-        return tuple(found[name] for name in self.features_list)
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        """Features that can be asked for."""
-        return ("pooled", "logits")
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        """The Inception Score needs class probabilities, every other metric features."""
-        return "logits" if metric == "isc" else "pooled"
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        """Whether torch.compile may wrap it."""
-        return False
-
-
-register_feature_extractor(CRITIC, CriticFeatures)
 
 
 @dataclass(frozen=True)
@@ -104,7 +51,7 @@ class Extractor:
         name: its kind; numbers of different kinds are never compared.
         description: which network it is, for captions.
         checksum: of its weights.
-        network: torch-fidelity's extractor of features and logits.
+        forward: images, uint8, N×3×H×W, on ``device`` to features N×D and logits N×K.
         distance: its perceptual distance.
         device: where it computes.
         batch: images at a time; results do not depend on it.
@@ -113,7 +60,7 @@ class Extractor:
     name: ExtractorName
     description: str
     checksum: str
-    network: FeatureExtractorBase
+    forward: Callable[[Tensor], tuple[Tensor, Tensor]]
     distance: Distance
     device: str = "cpu"
     batch: int = 250
@@ -127,7 +74,7 @@ class Extractor:
         parts: list[tuple[Tensor, ...]] = []
         done = 0
         for part in pixels.split(self.batch):
-            parts.append(tuple(out.cpu() for out in self.network(part.to(self.device))))
+            parts.append(tuple(out.cpu() for out in self.forward(part.to(self.device))))
             done += len(part)
             progress(done, len(pixels))
         return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
@@ -140,25 +87,22 @@ def task_extractor(
 
     Args:
         task: whose images are judged.
-        critic: a trained `Critic`; it is moved to ``device``.
+        critic: a trained `Critic`; it is moved to ``device``, frozen and put into eval mode.
         info: what is known of the critic: its accuracy and the checksum of its weights.
         device: where it computes.
     """
     assert isinstance(critic, Critic)
-    critic.to(device)
-    network = create_feature_extractor(
-        CRITIC,
-        ["pooled", "logits"],
-        cuda=False,
-        verbose=False,
-        critic=critic,
-        normalization=task.normalization,
-    )
+    critic.to(device).eval().requires_grad_(False)
+
+    def forward(pixels: Tensor) -> tuple[Tensor, Tensor]:
+        maps = critic.forward_features(critic_input(pixels, task.normalization))
+        return critic.forward_head(maps, pre_logits=True), critic.forward_head(maps)
+
     return Extractor(
         "task",
         f"critic of {task.name}, accuracy {info.accuracy:.4f}",
         info.checksum,
-        network,
+        forward,
         critic_distance(critic, task.normalization),
         device,
     )
@@ -174,20 +118,18 @@ def inception_extractor(weights_dir: Path | None, device: str = "cpu") -> Extrac
     # torch-fidelity unpickles whatever the file holds; only plain tensors get that far.
     checksums = [checksum(load_weights(path)) for path in paths]
     try:
-        network = create_feature_extractor(
+        network = FeatureExtractorInceptionV3(
             "inception-v3-compat",
             ["2048", "logits_unbiased"],
-            cuda=False,
-            verbose=False,
             feature_extractor_weights_path=str(paths[0]),
-        ).to(device)
+        )
     except RuntimeError:
         raise UserError(f"weight file '{paths[0]}' is not {INCEPTION.what}") from None
     return Extractor(
         "inception",
         "Inception-v3 and LPIPS with AlexNet",
         digest(checksums),
-        network,
+        network.to(device),
         lpips_distance(alexnet_lpips(paths[1]).to(device)),
         device,
         batch=50,

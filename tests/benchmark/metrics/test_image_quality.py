@@ -273,14 +273,16 @@ def test_one_class_alone_has_no_pairs_across() -> None:
     assert len(draw_pairs(torch.arange(9), 5, True, stream())) == 0
 
 
-def test_the_critic_s_distance_is_lpips_s_formula(extractor: Extractor) -> None:
+def test_the_critic_s_distance_is_lpips_s_formula(critic: TrainedTeacher) -> None:
     a, b = tiny_images(3, 1).pixels, tiny_images(3, 2).pixels
-    critic = extractor.network.critic.double()
+    network: Any = critic.build(critic_task(Tiny()))
+    extractor = task_extractor(Tiny(), network, critic.info)
+    network.double()
 
     def stages(pixels: Tensor) -> list[Any]:
         mean, std = Tiny.normalization.mean[0], Tiny.normalization.std[0]
         with torch.no_grad():
-            return [m.numpy() for m in critic.stages((pixels[:, :1].double() / 255 - mean) / std)]
+            return [m.numpy() for m in network.stages((pixels[:, :1].double() / 255 - mean) / std)]
 
     expected = np.zeros(3)
     for one, other in zip(stages(a), stages(b), strict=True):
@@ -288,7 +290,7 @@ def test_the_critic_s_distance_is_lpips_s_formula(extractor: Extractor) -> None:
             u, v = one[n, :, i, j], other[n, :, i, j]
             u, v = u / (np.linalg.norm(u) + 1e-10), v / (np.linalg.norm(v) + 1e-10)
             expected[n] += ((u - v) ** 2).sum() / (one.shape[2] * one.shape[3])
-    critic.float()
+    network.float()
     with torch.no_grad():
         found = extractor.distance(a, b)
         assert extractor.distance(a, a).abs().max() < 1e-6
