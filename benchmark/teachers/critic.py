@@ -8,9 +8,12 @@ a teacher is; only network and recipe are its own.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
+
+from torch import nn
 
 from benchmark.machine.device import Precision
-from benchmark.tasks.base import Task
+from benchmark.tasks.base import Task, TeacherRecipe
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.models.critic import Critic
 from benchmark.teachers.teacher import (
@@ -28,17 +31,16 @@ from methods.base.run import Progress
 
 def critic_task(task: Task) -> Task:
     """The same task with its critic in the teacher's place."""
-    cls: type[Task] = type(
-        "CriticTask",
-        (type(task),),
-        {
-            "name": f"{task.name}-critic",
-            "teacher_recipe": task.critic_recipe,
-            "teacher_recipes": {},
-            "make_teacher": lambda self: Critic(self.num_classes, self.image_shape[0]),
-        },
-    )
-    return cls()
+
+    class CriticTask(type(task)):  # type: ignore[misc]  # mypy wants a class known before the program runs
+        name = f"{task.name}-critic"
+        teacher_recipe = task.critic_recipe
+        teacher_recipes: ClassVar[dict[str, TeacherRecipe]] = {}
+
+        def make_teacher(self) -> nn.Module:
+            return Critic(self.num_classes, self.image_shape[0])
+
+    return CriticTask()
 
 
 def obtain_critic(
