@@ -36,19 +36,7 @@ class AtrousConv2d(nn.Conv2d):
 
     def as_plain(self) -> nn.Conv2d:
         """The same layer as torch computes it, with the same parameters."""
-        plain = nn.Conv2d(
-            self.in_channels,
-            self.out_channels,
-            (self.kernel_size[0], self.kernel_size[1]),
-            (self.stride[0], self.stride[1]),
-            (int(self.padding[0]), int(self.padding[1])),
-            (self.dilation[0], self.dilation[1]),
-            self.groups,
-            bias=self.bias is not None,
-            device="meta",
-        )
-        plain.weight, plain.bias = self.weight, self.bias
-        return plain.train(self.training)
+        return _remade(self, nn.Conv2d)
 
     def _convolve(
         self, images: Tensor, weight: Tensor, bias: Tensor | None, in_phases: bool = False
@@ -71,14 +59,37 @@ class AtrousConv2d(nn.Conv2d):
 
 def with_atrous_convolutions(network: nn.Module) -> None:
     """Let the layers of a network for which it pays be `AtrousConv2d`; their parameters stay."""
-    for layer in network.modules():
-        if type(layer) is not nn.Conv2d or isinstance(layer.padding, str):
-            continue
-        depthwise = 1 < layer.groups == layer.in_channels
-        if layer.padding_mode == "zeros" and (
-            max(layer.dilation) > 1 or (depthwise and max(layer.stride) > 1)
-        ):
-            layer.__class__ = AtrousConv2d  # a layer made anew would draw initial weights
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is nn.Conv2d and _pays(layer):
+                setattr(parent, name, _remade(layer, AtrousConv2d))
+
+
+def _pays(layer: nn.Conv2d) -> bool:
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        return False
+    depthwise = 1 < layer.groups == layer.in_channels
+    return max(layer.dilation) > 1 or (depthwise and max(layer.stride) > 1)
+
+
+def _remade(layer: nn.Conv2d, cls: type[nn.Conv2d]) -> nn.Conv2d:
+    """A layer of another class with the same settings and the same parameters.
+
+    It is made on the meta device, where no initial weights are drawn.
+    """
+    remade = cls(
+        layer.in_channels,
+        layer.out_channels,
+        (layer.kernel_size[0], layer.kernel_size[1]),
+        (layer.stride[0], layer.stride[1]),
+        (int(layer.padding[0]), int(layer.padding[1])),
+        (layer.dilation[0], layer.dilation[1]),
+        layer.groups,
+        bias=layer.bias is not None,
+        device="meta",
+    )
+    remade.weight, remade.bias = layer.weight, layer.bias
+    return remade.train(layer.training)
 
 
 def _have_phases(images: Tensor, dilation: list[int], padding: list[int]) -> bool:
