@@ -7,10 +7,28 @@ from pathlib import Path
 
 from benchmark.machine.device import Precision
 from benchmark.records.spec import Spec
-from benchmark.tasks.loaded import proxy_data
+from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.data.proxy import Proxy
+from benchmark.tasks.loaded import dataset, proxy_data
 from benchmark.teachers.teacher import TrainedTeacher
 from methods.base.method import Method
 from methods.base.problem import Access
+from methods.synthesis.activation_records import ActivationRecords
+
+
+@dataclass(frozen=True)
+class HandedData:
+    """What a run reads, sent to a machine that may have neither the datasets nor the caches.
+
+    Attributes:
+        dataset: the task's.
+        proxy: its proxy images, where the method sees them.
+        metadata: the teacher's, where the method sees them.
+    """
+
+    dataset: Dataset
+    proxy: Proxy | None = None
+    metadata: ActivationRecords | None = None
 
 
 @dataclass(frozen=True)
@@ -18,7 +36,8 @@ class Context:
     """Where and how runs are executed; none of it is part of a run's identity.
 
     ``checkpoint_seconds`` is how often a run keeps where it is, to go on from there, None for
-    never; ``run_timeout`` is in seconds too.
+    never; ``run_timeout`` is in seconds too. ``handed`` is what a worker on another machine is
+    given instead of files to read.
     """
 
     cache: Path
@@ -33,6 +52,25 @@ class Context:
     task_folders: tuple[Path, ...] = ()
     checkpoint_seconds: float | None = None
     run_timeout: float | None = None
+    handed: HandedData | None = None
+
+    def dataset(self, task: str) -> Dataset:
+        """The task's data: those handed over, or read from the data folder.
+
+        Raises:
+            DataError: when they are missing or damaged.
+        """
+        return self.handed.dataset if self.handed else dataset(task, self.data_dir)
+
+    def proxy(self, task: str) -> Proxy:
+        """The task's proxy images: those handed over, or read from their folder.
+
+        Raises:
+            DataError: when they are missing or damaged.
+        """
+        if self.handed is not None and self.handed.proxy is not None:
+            return self.handed.proxy
+        return proxy_data(task, self.data_dir, self.proxy_dir)
 
 
 @dataclass(frozen=True)
@@ -57,4 +95,4 @@ def proxy_checksum(method: type[Method], task: str, context: Context) -> str:
     """
     if Access.PROXY_IMAGES not in method.access:
         return ""
-    return proxy_data(task, context.data_dir, context.proxy_dir).checksum
+    return context.proxy(task).checksum

@@ -39,7 +39,6 @@ from benchmark.runs.states import RunKeeper
 from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Split
 from benchmark.tasks.data.proxy import proxy_name
-from benchmark.tasks.loaded import dataset, proxy_data
 from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers.metadata import obtain_metadata
 from methods.base.method import Method
@@ -49,7 +48,6 @@ from methods.base.run import Progress, Run, derive_seed
 from methods.base.states import Diverged
 from methods.base.teacher import Ledger, Teacher
 from methods.objectives.registry import discover_objectives
-from methods.synthesis.activation_records import ActivationRecords
 
 Result = TypeVar("Result")
 
@@ -155,7 +153,7 @@ class Trial:
             )
         if status == "ok" and isinstance(student, nn.Module):
             with self.run.phase("evaluation"):
-                test = dataset(self.task.name, self.context.data_dir).test
+                test = self.context.dataset(self.task.name).test
                 verdict = evaluate(self.task, student, self.checkpoints, self.run, test)
                 status, reason, scores = verdict.status, verdict.reason, verdict.scores
                 scores.metrics.update(self.variant_metrics(student, test))
@@ -252,23 +250,23 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
     """The problem as the method may see it; data that it did not declare are not even loaded."""
     granted: dict[Access, Any] = {}
     if method.access & (Access.TRAIN_IMAGES | Access.TRAIN_LABELS):
-        train = dataset(task.name, context.data_dir).train
+        train = context.dataset(task.name).train
         if Access.TRAIN_IMAGES in method.access:
             granted[Access.TRAIN_IMAGES] = task.preprocess(train.images)
         if Access.TRAIN_LABELS in method.access:
             granted[Access.TRAIN_LABELS] = train.labels.long()
     if Access.METADATA in method.access:
-        handed = handed_metadata and handed_metadata.get(checksum(teacher.network.state_dict()))
+        handed = context.handed and context.handed.metadata
         # Damage is said where a grid or a replay is prepared, not from within a worker.
         granted[Access.METADATA] = handed or obtain_metadata(
             task,
-            dataset(task.name, context.data_dir),
+            context.dataset(task.name),
             teacher.network,
             context.teacher_folders,
             lambda message: None,
         )
     if Access.PROXY_IMAGES in method.access:
-        proxy = proxy_data(task.name, context.data_dir, context.proxy_dir)
+        proxy = context.proxy(task.name)
         granted[Access.PROXY_IMAGES] = task.preprocess(proxy.images)
 
     def make_student() -> nn.Module:
@@ -287,10 +285,6 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
         method=method.name,
         granted=granted,
     )
-
-
-handed_metadata: dict[str, ActivationRecords] = {}
-"""What this process was handed by another machine, by task or teacher, and so does not look for."""
 
 
 def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:

@@ -9,9 +9,6 @@ from benchmark.tasks.data.base import Dataset, check_labels
 from benchmark.tasks.data.proxy import Proxy
 from benchmark.tasks.registry import get_task
 
-handed_data: dict[str, Dataset] = {}
-handed_proxies: dict[str, Proxy] = {}
-
 
 @lru_cache(maxsize=2)
 def dataset(task: str, data_dir: Path | None) -> Dataset:
@@ -20,8 +17,6 @@ def dataset(task: str, data_dir: Path | None) -> Dataset:
     Raises:
         DataError: when it is missing or damaged, or a label of images to classify is no class.
     """
-    if task in handed_data:
-        return handed_data[task]
     found = get_task(task)
     data = found.load(data_dir)
     if found.task_type == "classification":
@@ -33,4 +28,4 @@ def dataset(task: str, data_dir: Path | None) -> Dataset:
 @lru_cache(maxsize=2)
 def proxy_data(task: str, data_dir: Path | None, proxy_dir: Path | None) -> Proxy:
     """What stands in for a task's data, read once per process."""
-    return handed_proxies.get(task) or Proxy(get_task(task).load_proxy(data_dir, proxy_dir))
+    return Proxy(get_task(task).load_proxy(data_dir, proxy_dir))

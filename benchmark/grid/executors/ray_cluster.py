@@ -22,7 +22,6 @@ from benchmark.machine import stopping
 from benchmark.records.record import Record, Status
 from benchmark.runs.failures import one_line
 from benchmark.runs.job import Context, Job
-from benchmark.tasks.loaded import dataset, proxy_data
 from benchmark.tasks.registry import get_task
 from benchmark.teachers.metadata import obtain_metadata
 from benchmark.teachers.teacher import TrainedTeacher
@@ -193,15 +192,13 @@ class _Tasks:
         method = discover(context.method_folders)[job.spec.method]
         proxy = None
         if Access.PROXY_IMAGES in method.access:
-            proxy = self._ship(
-                f"proxy of {task}", proxy_data(task, context.data_dir, context.proxy_dir)
-            )
+            proxy = self._ship(f"proxy of {task}", context.proxy(task))
         return Parcel(
             job=replace(job, teacher=TrainedTeacher({}, job.teacher.info)),
             context=context,
             gpu=self.cluster.gpus_per_run > 0,
             teacher=self._ship(job.teacher.info.checksum, job.teacher.weights),
-            data=self._ship(f"data of {task}", dataset(task, context.data_dir)),
+            data=self._ship(f"data of {task}", context.dataset(task)),
             proxy=proxy,
             metadata=self._metadata(job) if Access.METADATA in method.access else None,
         )
@@ -212,7 +209,7 @@ class _Tasks:
         if name not in self._shipped:
             task, context = get_task(job.spec.task), self.context
             network = job.teacher.build(task)
-            data = dataset(task.name, context.data_dir)
+            data = context.dataset(task.name)
             self._ship(name, obtain_metadata(task, data, network, context.teacher_folders))
         return self._shipped[name]
 

@@ -13,10 +13,8 @@ from benchmark.machine.cache import cache_dir
 from benchmark.machine.checkpoints import forget
 from benchmark.machine.device import pick_precision
 from benchmark.records.record import Record
-from benchmark.runs import trial
-from benchmark.runs.job import Context, Job
+from benchmark.runs.job import Context, HandedData, Job
 from benchmark.runs.trial import execute
-from benchmark.tasks import loaded
 
 EVENT_SECONDS = 1.0
 """The least time between two progress reports of a run, which travel to the driver."""
@@ -61,12 +59,12 @@ def work(parcels: list[Parcel], board: Any) -> Record:
     """
     (parcel,) = parcels
     job = replace(parcel.job, teacher=replace(parcel.job.teacher, weights=fetch(parcel.teacher)))
-    loaded.handed_data[job.spec.task] = fetch(parcel.data)
-    if parcel.proxy is not None:
-        loaded.handed_proxies[job.spec.task] = fetch(parcel.proxy)
-    if parcel.metadata is not None:
-        trial.handed_metadata[job.teacher.info.checksum] = fetch(parcel.metadata)
-    cache, context = cache_dir(), parcel.context
+    handed = HandedData(
+        fetch(parcel.data),
+        parcel.proxy and fetch(parcel.proxy),
+        parcel.metadata and fetch(parcel.metadata),
+    )
+    cache, context = cache_dir(), replace(parcel.context, handed=handed)
     # A node need not have what the command's machine has.
     device = torch.device("cuda" if parcel.gpu else "cpu")
     if parcel.gpu or context.device != device.type:
