@@ -14,6 +14,7 @@ from pydantic import StringConstraints, TypeAdapter
 from benchmark.records.canonical import digest
 from benchmark.records.schema import OmitsDefaults, Strict
 from methods.settings.budget import Budget
+from methods.settings.names import NAME
 
 Purpose = Literal["table", "sweep", "draw"]
 """What a run is for: a row of the leaderboard, one value of a swept setting, or one random setting
@@ -34,7 +35,7 @@ def _budget_identity(budget: Budget) -> Mapping[str, Any]:
     return budget.identity()
 
 
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+FileName = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 """A text that becomes the name of a folder, and can lead to no other folder."""
 
 

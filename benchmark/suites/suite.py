@@ -21,13 +21,13 @@ from pydantic import (
 
 from benchmark.errors import UserError
 from methods.settings.budget import Budget
+from methods.settings.names import NAME
 
 if TYPE_CHECKING:
     from methods.base.method import Method
 
 SUITES = Path(__file__).parent
 TEACHERS = "teachers"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class _Strict(BaseModel):
