@@ -22,11 +22,12 @@ from benchmark.machine.device import (
     pick_precision,
 )
 from benchmark.records.files import check_writable
-from benchmark.runs.failures import is_out_of_memory, one_line
+from benchmark.runs.failures import is_out_of_memory
 from benchmark.suites.suite import parse_settings
 from benchmark.tasks.data.images import MODES
 from benchmark.tasks.data.labelled import LabelledImages, labelled_images
 from benchmark.tasks.data.proxy import files_in, read_images
+from methods.base.errors import described_with_place
 from methods.base.method import Method
 from methods.base.problem import Access, Normalization
 from methods.base.registry import discover
@@ -135,7 +136,7 @@ def _run(request: Request, console: Console) -> int:
 
 
 def _failure(method: type[Method], error: Exception) -> str:
-    reason = str(error) if isinstance(error, Diverged) else one_line(error)
+    reason = str(error) if isinstance(error, Diverged) else described_with_place(error)
     advice = "; give a smaller --batch" if is_out_of_memory(error) else ""
     return (
         f"[bold red]{escape(method.name)} failed:[/bold red] {escape(reason)}{advice}; "

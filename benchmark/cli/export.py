@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.errors import UserError
 from benchmark.records.files import write_atomic
+from methods.base.errors import described
 from methods.settings.params import nearest
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -79,10 +80,9 @@ def export(student: nn.Module, image_shape: tuple[int, int, int], path: Path, ki
             assert onnx is not None
             content = onnx.model_proto.SerializeToString()
     except Exception as error:  # whatever the tracer trips over in somebody's network
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"the student cannot be exported as {kind} ({type(error).__name__}: {reason}); its "
-            f"weights are in '{path}'"
+            f"the student cannot be exported as {kind} ({described(error)}); its weights are in "
+            f"'{path}'"
         ) from None
     write_atomic(target, content)
     return target

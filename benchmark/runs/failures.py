@@ -1,9 +1,6 @@
-"""The status and the reason that a record gives for an exception."""
+"""The status that a record gives a run which an exception ended."""
 
 from __future__ import annotations
-
-import traceback
-from pathlib import Path
 
 import torch
 
@@ -24,16 +21,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
-
-
-def one_line(error: BaseException) -> str:
-    """Type, message and the innermost place, without any path."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    try:
-        message = " ".join(str(error).split())[:300]
-    except Exception:  # a method's own exception class may fail to print itself; the record says so
-        message = "(its message cannot be shown)"
-    text = f"{type(error).__name__}: {message}{place}"
-    # A file name that is not UTF-8 must not make the record unwritable.
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -31,7 +31,7 @@ from benchmark.metrics.exam import Scores, exam_of
 from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Status
 from benchmark.records.spec import Spec
 from benchmark.runs.evaluation import Checkpoints, evaluate
-from benchmark.runs.failures import failure, one_line
+from benchmark.runs.failures import failure
 from benchmark.runs.job import Context, Job
 from benchmark.runs.pictures import keep_picture
 from benchmark.runs.samples import SampleCache
@@ -41,6 +41,7 @@ from benchmark.tasks.data.base import Split
 from benchmark.tasks.data.proxy import proxy_name
 from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers.metadata import obtain_metadata
+from methods.base.errors import described_with_place
 from methods.base.method import Method
 from methods.base.problem import Access, Problem
 from methods.base.registry import discover
@@ -67,7 +68,7 @@ def execute(job: Job, context: Context, progress: Progress = lambda *_: None) ->
             return trial.conclude(status, reason, student)
         except (Exception, SystemExit) as error:
             # The method's constructor, or a student that cannot be evaluated.
-            return trial.record(failure(error), one_line(error))
+            return trial.record(failure(error), described_with_place(error))
 
 
 def prepare_process(context: Context) -> None:
@@ -299,7 +300,7 @@ def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Resu
     except KeyboardInterrupt:
         return "interrupted", stopping.requested() or stopping.USER, None
     except (Exception, SystemExit) as error:
-        return failure(error), one_line(error), None
+        return failure(error), described_with_place(error), None
 
 
 def stored_kib(network: nn.Module) -> float:

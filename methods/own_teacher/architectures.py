@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from methods.base.errors import described
 from methods.own_teacher.interface import Unsuitable
 from methods.settings.params import nearest
 
@@ -63,7 +64,7 @@ def _from_timm(name: str, channels: int, num_classes: int | None, pretrained: bo
             name, pretrained=pretrained, in_chans=channels, **options
         )
     except Exception as error:  # timm asks the network, and a hundred authors' constructors
-        raise Unsuitable(f"timm cannot build '{name}': {_reason(error)}") from None
+        raise Unsuitable(f"timm cannot build '{name}': {described(error)}") from None
     return network
 
 
@@ -79,7 +80,9 @@ def _from_module(module_name: str, factory: str) -> nn.Module:
                 ) from None
             raise Unsuitable(f"module '{module_name}' does not import: {error}") from None
         except (Exception, SystemExit) as error:
-            raise Unsuitable(f"module '{module_name}' does not import: {_reason(error)}") from None
+            raise Unsuitable(
+                f"module '{module_name}' does not import: {described(error)}"
+            ) from None
         if not callable(make := getattr(module, factory, None)):
             names = [n for n, value in vars(module).items() if callable(value) and n[0] != "_"]
             raise Unsuitable(
@@ -88,7 +91,7 @@ def _from_module(module_name: str, factory: str) -> nn.Module:
         try:
             network = make()
         except (Exception, SystemExit) as error:
-            raise Unsuitable(f"'{module_name}:{factory}' raised {_reason(error)}") from None
+            raise Unsuitable(f"'{module_name}:{factory}' raised {described(error)}") from None
     if not isinstance(network, nn.Module):
         kind = type(network).__name__
         raise Unsuitable(f"'{module_name}:{factory}' made a {kind}, not a torch.nn.Module")
@@ -155,7 +158,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
-            raise Unsuitable(f"'{path}' is no safetensors file: {_reason(error)}") from None
+            raise Unsuitable(f"'{path}' is no safetensors file: {described(error)}") from None
     try:
         with warnings.catch_warnings(action="ignore"):  # such files are refused anyway
             content: object = torch.load(path, map_location="cpu", weights_only=True)
@@ -182,7 +185,3 @@ def _first(keys: list[str]) -> str:
 
 def _size(tensor: Tensor) -> str:
     return "×".join(map(str, tensor.shape)) or "a number"
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from methods.base.errors import described
 from methods.networks.inspection import _inputs_of, _last_linear
 
 TIMM_INTERFACE = ("forward_features", "forward_head", "num_classes")
@@ -33,9 +34,8 @@ def probe(network: nn.Module, images: Tensor, role: str) -> Tensor:
     try:
         logits = network.eval()(images)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
         raise Unsuitable(
-            f"the {role} does not take images of {shape}: {type(error).__name__}: {reason}"
+            f"the {role} does not take images of {shape}: {described(error)}"
         ) from None
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(images):
         kind = (

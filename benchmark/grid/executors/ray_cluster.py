@@ -20,11 +20,11 @@ from benchmark.grid.executors.base import Claim, Report, everything, unfinished
 from benchmark.grid.executors.ray_node import OVERDUE, Board, Parcel, work
 from benchmark.machine import stopping
 from benchmark.records.record import Record, Status
-from benchmark.runs.failures import one_line
 from benchmark.runs.job import Context, Job
 from benchmark.tasks.registry import get_task
 from benchmark.teachers.metadata import obtain_metadata
 from benchmark.teachers.teacher import TrainedTeacher
+from methods.base.errors import described_with_place
 from methods.base.problem import Access
 from methods.base.registry import discover
 
@@ -237,7 +237,7 @@ class _Tasks:
             reason = "Ray ended its worker because the node ran out of memory"
             return self._unfinished(job, "out_of_memory", reason)
         except errors.RayTaskError as error:
-            return self._unfinished(job, "error", one_line(error.cause or error))
+            return self._unfinished(job, "error", described_with_place(error.cause or error))
         except errors.RayError as error:
             reason = f"its worker died, and so did those of {self.cluster.retries} retries"
             return self._unfinished(job, "error", f"{reason} ({type(error).__name__})")

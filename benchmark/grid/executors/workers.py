@@ -13,9 +13,9 @@ from benchmark.grid.executors import forks
 from benchmark.grid.executors.base import Report, unfinished
 from benchmark.machine import stopping
 from benchmark.records.record import Record
-from benchmark.runs.failures import one_line
 from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import execute
+from methods.base.errors import described_with_place
 
 Event = tuple[str, str, int, int, float]
 
@@ -57,7 +57,7 @@ class Worker:
             return self._died()
         except Exception as error:  # what it sent cannot be unpickled
             self.kill()
-            return unfinished(self.job, self.context, "error", one_line(error))
+            return unfinished(self.job, self.context, "error", described_with_place(error))
         limit = self.context.run_timeout
         if limit is not None and time.monotonic() - self._started > limit:
             self.kill()

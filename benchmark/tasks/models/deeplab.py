@@ -16,6 +16,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from benchmark.errors import UserError
 from benchmark.tasks.models.atrous import with_atrous_convolutions
 from benchmark.tasks.models.maps import upsampled
+from methods.base.errors import described
 
 ATROUS_RATES = {8: (12, 24, 36), 16: (6, 12, 18)}
 """Dilations of the pyramid by output stride (Chen et al. 2017, Section 4.1)."""
@@ -130,10 +131,9 @@ def load_imagenet_backbone(network: DeepLabV3) -> None:
             source: Any = timm.create_model(name, features_only=True, pretrained=True)
             weights = source.state_dict()
     except Exception as error:  # whatever urllib, requests or the hub raise without a network
-        reason = " ".join(str(error).split())[:150]
         raise UserError(
             f"the ImageNet weights of '{name}' are neither cached here nor to be had "
-            f"({type(error).__name__}: {reason}); go online once, or choose the task that starts "
+            f"({described(error)}); go online once, or choose the task that starts "
             "from scratch (its name has no '-imagenet')"
         ) from None
     wanted = network.backbone.state_dict()

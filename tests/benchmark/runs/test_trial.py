@@ -17,7 +17,7 @@ from benchmark.metrics.classification import (
 )
 from benchmark.records.record import Record
 from benchmark.runs.evaluation import Checkpoints
-from benchmark.runs.failures import is_out_of_memory, one_line
+from benchmark.runs.failures import is_out_of_memory
 from benchmark.runs.job import Context, Job
 from benchmark.runs.samples import SampleCache
 from benchmark.runs.trial import Trial, attempt, execute, pose
@@ -26,6 +26,7 @@ from benchmark.suites.suite import MethodEntry, Suite
 from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
 from benchmark.teachers.teacher import TrainedTeacher
+from methods.base.errors import described_with_place
 from methods.base.problem import AccessError
 from methods.base.registry import discover
 from methods.base.run import Run
@@ -333,12 +334,12 @@ def test_a_reason_is_one_short_line() -> None:
     try:
         raise ValueError("first\n\nsecond   third " + "x" * 1000)
     except ValueError as error:
-        text = one_line(error)
+        text = described_with_place(error)
     assert text.startswith("ValueError: first second third xxx")
     assert text.count("\n") == 0
     assert len(text) < 400
     assert "(test_trial.py, line " in text
-    assert one_line(KeyError("never raised")) == "KeyError: 'never raised'"
+    assert described_with_place(KeyError("never raised")) == "KeyError: 'never raised'"
 
 
 # Metrics
