@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.contract.checks import CHECKS, Broken, Check
 from benchmark.errors import UserError
+from methods.base.errors import described_with_place
+from methods.base.finder import classes_in, load_file
 from methods.base.method import Method
-from methods.base.registry import load_file, methods_in
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ def judge(cls: type[Method], check: Check) -> Verdict:
     except Broken as broken:
         complaint = str(broken)
     except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-        complaint = f"raised {type(error).__name__}: {' '.join(str(error).split())}{place}"
+        complaint = f"raised {described_with_place(error, limit=1000)}"
     return Verdict(check.__name__, complaint, time.perf_counter() - started)
 
 
@@ -42,7 +41,7 @@ def methods_to_check(path: Path) -> list[type[Method]]:
 
     Raises:
         UserError: when there is no such path, or no method in it.
-        methods.base.registry.RegistryError: when a file does not import.
+        methods.base.finder.RegistryError: when a file does not import.
     """
     if not path.exists():
         raise UserError(f"'{path}' does not exist; give a method file or a folder of them")
@@ -70,12 +69,10 @@ def checks_called(only: str | None) -> list[Check]:
 
 def methods_in_file(file: Path) -> list[type[Method]]:
     """The methods of one file; a module of the package `methods` is not imported twice."""
-    import importlib
-
     import methods
 
     if file.name == "__init__.py":
         return []
     if file.resolve().parent == Path(methods.__path__[0]).resolve():
-        return methods_in(importlib.import_module(f"methods.{file.stem}"))
-    return methods_in(load_file(file))
+        return classes_in(importlib.import_module(f"methods.{file.stem}"), Method)
+    return classes_in(load_file(file, "method"), Method)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
-import benchmark.tasks as package
 from benchmark.errors import UserError
 from benchmark.tasks.base import Task
-from methods.base.registry import NAME, RegistryError, load_entry_points, load_file, python_files
+from methods.base.finder import RegistryError, file_name, find_classes
 from methods.settings.params import nearest
 
 ENTRY_POINT_GROUP = "dfkd.tasks"
@@ -46,7 +41,7 @@ def all_tasks() -> Mapping[str, type[Task]]:
     """Every task by name.
 
     Raises:
-        methods.base.registry.RegistryError: naming a file that does not import, a class that
+        methods.base.finder.RegistryError: naming a file that does not import, a class that
             declares too little, or two tasks of one name.
     """
     return _tasks(_folders)
@@ -66,59 +61,11 @@ def get_task(name: str) -> Task:
 
 @cache
 def _tasks(folders: tuple[Path, ...]) -> Mapping[str, type[Task]]:
-    found: dict[str, type[Task]] = {}
-    for cls in _classes(folders):
-        _check(cls)
-        other = found.setdefault(cls.name, cls)
-        if other is not cls:
+    found = find_classes(Task, "task", "benchmark.tasks", ENTRY_POINT_GROUP, folders)
+    for cls in found.values():
+        lacking = [name for name in DECLARATIONS if not hasattr(cls, name)]
+        if lacking:
             raise RegistryError(
-                f"two tasks are called '{cls.name}': {other.__qualname__} in '{_file(other)}' and "
-                f"{cls.__qualname__} in '{_file(cls)}'; rename one"
+                f"task '{cls.name}' in '{file_name(cls)}' does not say its {', '.join(lacking)}"
             )
     return found
-
-
-def _classes(folders: tuple[Path, ...]) -> Iterator[type[Task]]:
-    for info in pkgutil.iter_modules(package.__path__):
-        yield from tasks_in(importlib.import_module(f"{package.__name__}.{info.name}"))
-    for loaded in load_entry_points(ENTRY_POINT_GROUP, "task"):
-        if isinstance(loaded, ModuleType):
-            yield from tasks_in(loaded)
-        elif inspect.isclass(loaded) and issubclass(loaded, Task):
-            yield loaded
-        else:
-            raise RegistryError(
-                f"an installed package offers {loaded!r} as a task, which it is not"
-            )
-    for folder in folders:
-        for path in python_files(folder, "task"):
-            yield from tasks_in(load_file(path, "task"))
-
-
-def tasks_in(module: ModuleType) -> list[type[Task]]:
-    """The concrete tasks a module defines itself."""
-    return [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Task)
-        and value.__module__ == module.__name__
-        and not inspect.isabstract(value)
-        and "name" in vars(value)
-    ]
-
-
-def _check(cls: type[Task]) -> None:
-    if not NAME.fullmatch(cls.name):
-        raise RegistryError(
-            f"{cls.__qualname__} in '{_file(cls)}' is called {cls.name!r}; write it like my-task"
-        )
-    missing = [name for name in DECLARATIONS if not hasattr(cls, name)]
-    if missing:
-        raise RegistryError(
-            f"task '{cls.name}' in '{_file(cls)}' does not say its {', '.join(missing)}"
-        )
-
-
-def _file(cls: type) -> str:
-    return Path(inspect.getfile(cls)).name

@@ -20,7 +20,7 @@ from benchmark.tasks.data.base import DataError
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import all_tasks, get_task, look_in
 from benchmark.tasks.tiny import Tiny
-from methods.base.registry import RegistryError
+from methods.base.finder import RegistryError
 from tests.helpers import one_line, write_file
 
 BORROWED = """
@@ -116,7 +116,7 @@ def test_an_installed_package_may_offer_tasks(monkeypatch: pytest.MonkeyPatch) -
     def entry_points(group: str) -> list[Entry]:
         return [Entry()] if group == "dfkd.tasks" else []
 
-    monkeypatch.setattr("methods.base.registry.entry_points", entry_points)
+    monkeypatch.setattr("methods.base.finder.entry_points", entry_points)
     registry._tasks.cache_clear()
     assert all_tasks()["offered"] is Offered
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from methods.base.registry import RegistryError, discover, load_file, methods_in
+from methods.base.finder import RegistryError, classes_in, load_file
+from methods.base.method import Method
+from methods.base.registry import discover
 from methods.dafl import DAFL
 from tests.helpers import one_line, write_file
 
@@ -57,7 +59,7 @@ def test_imported_and_abstract_classes_are_not_methods_of_a_file(tmp_path: Path)
         "from methods.dafl import DAFL\nfrom methods.base.method import Method\n"
         "class Half(Method):\n    name = 'half'\n",
     )
-    assert methods_in(load_file(path)) == []
+    assert classes_in(load_file(path, "method"), Method) == []
 
 
 def test_a_file_that_does_not_import_is_named_with_its_line(tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""Finding classes: in the files of a package, in installed packages, and in a user's files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from methods.base.errors import described_with_place
+from methods.settings.names import NAME
+
+
+class RegistryError(Exception):
+    """A file that does not import, or two classes of one name; one line."""
+
+
+def find_classes(
+    base: type, kind: str, package: str, group: str = "", folders: Iterable[Path] = ()
+) -> dict[str, Any]:
+    """Every concrete subclass that declares a name, by that name.
+
+    Args:
+        base: the class whose subclasses are wanted.
+        kind: what they are called in messages: ``method``, ``task``, ``objective``.
+        package: whose files are searched; its subpackages are not.
+        group: entry points under which installed packages offer more, as modules or classes.
+        folders: more folders, or single files, whose Python files are imported. Their code runs in
+            this process: name only what you trust.
+
+    Raises:
+        RegistryError: naming a file that does not import, a name that is not valid, or two classes
+            of one name.
+    """
+    found: dict[str, Any] = {}
+    for cls in _classes(base, kind, package, group, folders):
+        if not NAME.fullmatch(cls.name):
+            raise RegistryError(
+                f"{cls.__qualname__} in '{file_name(cls)}' is called {cls.name!r}; write it like "
+                f"my-{kind}"
+            )
+        other = found.setdefault(cls.name, cls)
+        if other is not cls:
+            raise RegistryError(
+                f"two {kind}s are called '{cls.name}': {other.__qualname__} in "
+                f"'{file_name(other)}' and {cls.__qualname__} in '{file_name(cls)}'; rename one"
+            )
+    return found
+
+
+def classes_in(module: ModuleType, base: type) -> list[Any]:
+    """The concrete subclasses of ``base`` with a name that a module defines itself."""
+    return [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+        and "name" in vars(value)
+    ]
+
+
+def file_name(cls: type) -> str:
+    """Name of the file that defines a class, for messages."""
+    return Path(inspect.getfile(cls)).name
+
+
+def load_file(path: Path, kind: str) -> ModuleType:
+    """Import one file under a name of its own, which executes it.
+
+    Args:
+        path: of the file.
+        kind: of thing it defines, for messages.
+
+    Raises:
+        RegistryError: when it does not import.
+    """
+    path = path.resolve()
+    name = f"dfkd_{kind}_{path.stem}_{abs(hash(path)):x}"
+    known = sys.modules.get(name)
+    if known is not None:
+        return known
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise RegistryError(f"'{path}' is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise _broken(f"{kind} file '{path}'", error) from None
+    return module
+
+
+def _classes(
+    base: type, kind: str, package: str, group: str, folders: Iterable[Path]
+) -> Iterator[Any]:
+    for module in _modules(package, kind):
+        yield from classes_in(module, base)
+    for loaded in _offered(group, kind) if group else ():
+        if isinstance(loaded, ModuleType):
+            yield from classes_in(loaded, base)
+        elif inspect.isclass(loaded) and issubclass(loaded, base):
+            yield loaded
+        else:
+            raise RegistryError(
+                f"an installed package offers {loaded!r} as a {kind}, which it is not"
+            )
+    for folder in folders:
+        for path in _python_files(folder, kind):
+            yield from classes_in(load_file(path, kind), base)
+
+
+def _modules(package: str, kind: str) -> Iterator[ModuleType]:
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if info.ispkg:
+            continue
+        name = f"{package}.{info.name}"
+        try:
+            yield importlib.import_module(name)
+        except (Exception, SystemExit) as error:
+            raise _broken(f"{kind} file '{name.replace('.', '/')}.py'", error) from None
+
+
+def _offered(group: str, kind: str) -> Iterator[Any]:
+    for entry in entry_points(group=group):
+        try:
+            yield entry.load()
+        except (Exception, SystemExit) as error:
+            raise _broken(f"the installed {kind} '{entry.name}' ({entry.value})", error) from None
+
+
+def _python_files(folder: Path, kind: str) -> list[Path]:
+    """The folder's Python files but for those that start with ``_``; or the file itself."""
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise RegistryError(f"{kind}s folder '{folder}' does not exist")
+    return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
+
+
+def _broken(what: str, error: BaseException) -> RegistryError:
+    return RegistryError(f"{what} does not import: {described_with_place(error)}")
