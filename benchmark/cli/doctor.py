@@ -23,7 +23,8 @@ from benchmark.tasks.data.base import DATA_VARIABLE, DataError, search_paths
 from benchmark.tasks.data.proxy import SOURCES, find_proxy
 from benchmark.tasks.registry import all_tasks, get_task, look_in
 from benchmark.teachers.teacher import find_teacher, teacher_folders
-from methods.base.registry import RegistryError, discover
+from methods.base.errors import RegistryError
+from methods.base.registry import discover
 
 PACKAGES = (
     "torch",

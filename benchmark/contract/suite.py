@@ -10,8 +10,9 @@ from pathlib import Path
 from benchmark.contract.checks import CHECKS, Broken, Check
 from benchmark.errors import UserError
 from methods.base.errors import described_with_place
-from methods.base.finder import classes_in, load_file
+from methods.base.finder import classes_in
 from methods.base.method import Method
+from methods.base.user_files import load_file
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def methods_to_check(path: Path) -> list[type[Method]]:
 
     Raises:
         UserError: when there is no such path, or no method in it.
-        methods.base.finder.RegistryError: when a file does not import.
+        methods.base.errors.RegistryError: when a file does not import.
     """
     if not path.exists():
         raise UserError(f"'{path}' does not exist; give a method file or a folder of them")

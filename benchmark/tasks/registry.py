@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmark.errors import UserError
 from benchmark.tasks.base import Task
-from methods.base.finder import RegistryError, file_name, find_classes
+from methods.base.errors import RegistryError
+from methods.base.finder import file_name, find_classes
 from methods.settings.params import nearest
 
 ENTRY_POINT_GROUP = "dfkd.tasks"
@@ -41,7 +42,7 @@ def all_tasks() -> Mapping[str, type[Task]]:
     """Every task by name.
 
     Raises:
-        methods.base.finder.RegistryError: naming a file that does not import, a class that
+        methods.base.errors.RegistryError: naming a file that does not import, a class that
             declares too little, or two tasks of one name.
     """
     return _tasks(_folders)

@@ -1,9 +1,13 @@
-"""An exception in one line, for messages and records."""
+"""Exceptions in one line, for messages and records."""
 
 from __future__ import annotations
 
 import traceback
 from pathlib import Path
+
+
+class RegistryError(Exception):
+    """A file that does not import, or two classes of one name; one line."""
 
 
 def described(error: BaseException, limit: int = 200) -> str:
@@ -28,3 +32,8 @@ def described_with_place(error: BaseException, limit: int = 300) -> str:
         return text
     place = f"{text} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
     return place.encode("utf-8", "backslashreplace").decode()
+
+
+def does_not_import(what: str, error: BaseException) -> RegistryError:
+    """The error of a file, or of an installed package, that does not import."""
+    return RegistryError(f"{what} does not import: {described_with_place(error)}")

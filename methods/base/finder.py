@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
-import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from methods.base.errors import described_with_place
+from methods.base.errors import RegistryError, does_not_import
+from methods.base.user_files import load_file, python_files
 from methods.settings.names import NAME
-
-
-class RegistryError(Exception):
-    """A file that does not import, or two classes of one name; one line."""
 
 
 def find_classes(
@@ -72,34 +67,6 @@ def file_name(cls: type) -> str:
     return Path(inspect.getfile(cls)).name
 
 
-def load_file(path: Path, kind: str) -> ModuleType:
-    """Import one file under a name of its own, which executes it.
-
-    Args:
-        path: of the file.
-        kind: of thing it defines, for messages.
-
-    Raises:
-        RegistryError: when it does not import.
-    """
-    path = path.resolve()
-    name = f"dfkd_{kind}_{path.stem}_{abs(hash(path)):x}"
-    known = sys.modules.get(name)
-    if known is not None:
-        return known
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RegistryError(f"'{path}' is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise _broken(f"{kind} file '{path}'", error) from None
-    return module
-
-
 def _classes(
     base: type, kind: str, package: str, group: str, folders: Iterable[Path]
 ) -> Iterator[Any]:
@@ -115,7 +82,7 @@ def _classes(
                 f"an installed package offers {loaded!r} as a {kind}, which it is not"
             )
     for folder in folders:
-        for path in _python_files(folder, kind):
+        for path in python_files(folder, kind):
             yield from classes_in(load_file(path, kind), base)
 
 
@@ -127,7 +94,7 @@ def _modules(package: str, kind: str) -> Iterator[ModuleType]:
         try:
             yield importlib.import_module(name)
         except (Exception, SystemExit) as error:
-            raise _broken(f"{kind} file '{name.replace('.', '/')}.py'", error) from None
+            raise does_not_import(f"{kind} file '{name.replace('.', '/')}.py'", error) from None
 
 
 def _offered(group: str, kind: str) -> Iterator[Any]:
@@ -135,17 +102,6 @@ def _offered(group: str, kind: str) -> Iterator[Any]:
         try:
             yield entry.load()
         except (Exception, SystemExit) as error:
-            raise _broken(f"the installed {kind} '{entry.name}' ({entry.value})", error) from None
-
-
-def _python_files(folder: Path, kind: str) -> list[Path]:
-    """The folder's Python files but for those that start with ``_``; or the file itself."""
-    if folder.is_file():
-        return [folder]
-    if not folder.is_dir():
-        raise RegistryError(f"{kind}s folder '{folder}' does not exist")
-    return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
-
-
-def _broken(what: str, error: BaseException) -> RegistryError:
-    return RegistryError(f"{what} does not import: {described_with_place(error)}")
+            raise does_not_import(
+                f"the installed {kind} '{entry.name}' ({entry.value})", error
+            ) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from methods.base.finder import RegistryError as RegistryError
 from methods.base.finder import find_classes
 from methods.base.method import Method
 

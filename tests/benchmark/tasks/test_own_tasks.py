@@ -20,7 +20,7 @@ from benchmark.tasks.data.base import DataError
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import all_tasks, get_task, look_in
 from benchmark.tasks.tiny import Tiny
-from methods.base.finder import RegistryError
+from methods.base.errors import RegistryError
 from tests.helpers import one_line, write_file
 
 BORROWED = """

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from methods.base.finder import RegistryError, classes_in, load_file
+from methods.base.errors import RegistryError
+from methods.base.finder import classes_in
 from methods.base.method import Method
 from methods.base.registry import discover
+from methods.base.user_files import load_file
 from methods.dafl import DAFL
 from tests.helpers import one_line, write_file
 
