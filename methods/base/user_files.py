@@ -17,6 +17,9 @@ from types import ModuleType
 
 from methods.base.errors import RegistryError, does_not_import
 
+OURS = ("methods", "benchmark")
+"""Names that are never a user's, whatever the folders beside the file are called."""
+
 
 def python_files(folder: Path, kind: str) -> list[Path]:
     """The folder's Python files but for those that start with ``_``; or the file itself.
@@ -78,7 +81,7 @@ def helpers_of(path: Path, kind: str = "method") -> list[Path]:
         file = waiting.pop()
         for name in _imported_names(file):
             own = _module_in(path.parent, name)
-            if own is None or own == path:
+            if name in OURS or own is None or own == path:
                 continue
             if others := [place for place in _found(name) if place != str(own)]:
                 raise RegistryError(
