@@ -12,7 +12,8 @@ def added_defaults(name: str) -> Mapping[tuple[str, int], Any]:
     Records leave such a parameter out while it has its default (`methods.settings.params.param`).
     """
     # The methods import torch, which most comparisons need not wait for.
-    from methods.base.registry import RegistryError, discover
+    from methods.base.errors import RegistryError
+    from methods.base.registry import discover
 
     try:
         known = discover()
