@@ -27,9 +27,10 @@ quickstart-segmentation: setup ## the same for segmentation, on drawn street sce
 
 test: setup lint types check ## set up, then lint, types and tests
 
-lint: setup ## ruff
+lint: setup ## ruff, and the arrows between the rooms (import-linter)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: setup ## mypy
 	$(BIN)/mypy
