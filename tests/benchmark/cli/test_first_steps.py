@@ -68,7 +68,7 @@ def test_every_file_that_is_written_is_named(
     results.rename("results")
     write_file(tmp_path / "README.md", README)
     said = dfkd("leaderboard").output.splitlines()
-    assert said == ["leaderboard.md: 6 records", "README.md: its marked tables"]
+    assert said == ["leaderboard.md: 6 records", "README.md: marked tables"]
 
 
 def test_a_command_tells_of_its_own_runs_in_a_folder_with_others(tmp_path: Path) -> None:
