@@ -48,6 +48,19 @@ def outcome(record: Record) -> str:
     return f"{record.status}: {record.reason}"
 
 
+def _loss_bars(console: Console, transient: bool = False) -> Progress:
+    """Bars of trainings: their steps, the present loss, and the time that is left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=transient,
+    )
+
+
 class GridDisplay:
     """One bar for the grid (done, failed, left, time left) and one for every run in progress.
 
@@ -152,16 +165,10 @@ class TeacherDisplay:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bar = Progress(
-            TextColumn("training the teacher (once)"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
+        self.bar = _loss_bars(console, transient=True)
+        self.task = self.bar.add_task(
+            "training the teacher (once)", total=None, loss="", start=False
         )
-        self.task = self.bar.add_task("teacher", total=None, loss="", start=False)
         self.drawn = 0.0
         self.quarters = -1
 
@@ -198,14 +205,7 @@ class PhaseDisplay:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self.bars = _loss_bars(console)
 
     def __enter__(self) -> PhaseDisplay:
         if self.console.is_terminal:

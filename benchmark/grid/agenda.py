@@ -68,47 +68,36 @@ def prepare(
     Raises:
         UserError: when data or proxy images are missing or damaged.
     """
+    agenda = Agenda()
     locks = Locks(store.root)
     with locks.holding("teachers", lambda: say("waiting for another grid's teacher")):
-        return _prepare(planned, store, context, overwrite, say, progress)
-
-
-def _prepare(
-    planned: Sequence[PlannedRun],
-    store: Store,
-    context: Context,
-    overwrite: Overwrite,
-    say: Callable[[str], None],
-    progress: Progress,
-) -> Agenda:
-    teachers: dict[str, TrainedTeacher] = {}
-    described: set[str] = set()
-    agenda = Agenda()
-    tasks = dict.fromkeys(run.task.name for run in planned)
-    loaded = {task: dataset(task, context.data_dir) for task in tasks}
-    proxies = [proxy_checksum(run.method, run.task.name, context) for run in planned]
-    for run, proxy in zip(planned, proxies, strict=True):
-        data = loaded[run.task.name]
-        name = teacher_file(run.task, data.checksum(), run.budget.name)
-        if name not in teachers:
-            teachers[name] = obtain_teacher(
-                run.task,
-                data,
-                context.teacher_folders,
-                say,
-                progress,
-                run.budget.name,
-                context.device,
-                context.precision,
-                context.checkpoint_seconds,
-            )
-            _keep_with_records(teachers[name], store.root / "teachers" / name)
-        if Access.METADATA in run.method.access and name not in described:
-            network = teachers[name].build(run.task).to(context.device)
-            ship_metadata(run.task, data, network, store.root, context.teacher_folders, say)
-            described.add(name)
-        spec = run.spec(data.checksum(), proxy)
-        add(agenda, run, spec, data, teachers[name], store, overwrite)
+        teachers: dict[str, TrainedTeacher] = {}
+        described: set[str] = set()
+        tasks = dict.fromkeys(run.task.name for run in planned)
+        loaded = {task: dataset(task, context.data_dir) for task in tasks}
+        proxies = [proxy_checksum(run.method, run.task.name, context) for run in planned]
+        for run, proxy in zip(planned, proxies, strict=True):
+            data = loaded[run.task.name]
+            name = teacher_file(run.task, data.checksum(), run.budget.name)
+            if name not in teachers:
+                teachers[name] = obtain_teacher(
+                    run.task,
+                    data,
+                    context.teacher_folders,
+                    say,
+                    progress,
+                    run.budget.name,
+                    context.device,
+                    context.precision,
+                    context.checkpoint_seconds,
+                )
+                _keep_with_records(teachers[name], store.root / "teachers" / name)
+            if Access.METADATA in run.method.access and name not in described:
+                network = teachers[name].build(run.task).to(context.device)
+                ship_metadata(run.task, data, network, store.root, context.teacher_folders, say)
+                described.add(name)
+            spec = run.spec(data.checksum(), proxy)
+            add(agenda, run, spec, data, teachers[name], store, overwrite)
     return agenda
 
 

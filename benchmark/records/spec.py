@@ -44,27 +44,32 @@ NOT_IDENTITY = frozenset({"suite", "budget", "purpose"})
 which has an identity of its own."""
 
 
-class Spec(OmitsDefaults):
-    """What was asked for. Runs with equal specifications and teachers are the same experiment.
-
-    ``proxy`` is the checksum of the proxy images, empty for methods that see none. ``objective`` is
-    None if the student minimises the method's own.
-    """
+class _Experiment(OmitsDefaults):
+    """What decides the result of a run, but for its teacher and the version of its method."""
 
     later = frozenset({"proxy", "objective", "purpose"})
 
-    suite: FileName
     task: FileName
     task_version: int
     data: str
     method: FileName
-    method_version: int
     params: dict[str, Any]
     budget: Budget
     seed: int
     proxy: str = ""
     objective: ObjectiveSpec | None = None
     purpose: Purpose = "table"
+
+
+class Spec(_Experiment):
+    """What was asked for. Runs with equal specifications and teachers are the same experiment.
+
+    ``proxy`` is the checksum of the proxy images, empty for methods that see none. ``objective`` is
+    None if the student minimises the method's own.
+    """
+
+    suite: FileName
+    method_version: int
 
     def run_id(self, teacher_checksum: str) -> str:
         """The identity of the experiment, of which the suite and its purpose are no part."""
@@ -79,41 +84,17 @@ class Spec(OmitsDefaults):
         return digest({**identity, "budget": budget, "teacher": teacher_checksum})
 
 
-class PlannedEntry(OmitsDefaults):
+class PlannedEntry(_Experiment):
     """A run that a suite planned, as ``plan.json`` keeps it under the run's id."""
 
-    later = frozenset({"proxy", "objective", "purpose"})
-
-    task: str
-    task_version: int
-    data: str
     teacher: str
-    method: str
     version: int
-    params: dict[str, Any]
-    budget: Budget
-    seed: int
-    proxy: str = ""
-    objective: ObjectiveSpec | None = None
-    purpose: Purpose = "table"
 
     @classmethod
     def of(cls, spec: Spec, teacher: str) -> PlannedEntry:
         """The entry of a specification and its teacher's checksum."""
-        return cls(
-            task=spec.task,
-            task_version=spec.task_version,
-            data=spec.data,
-            teacher=teacher,
-            method=spec.method,
-            version=spec.method_version,
-            params=spec.params,
-            budget=spec.budget,
-            seed=spec.seed,
-            proxy=spec.proxy,
-            objective=spec.objective,
-            purpose=spec.purpose,
-        )
+        same = {name: getattr(spec, name) for name in _Experiment.model_fields}
+        return cls(teacher=teacher, version=spec.method_version, **same)
 
 
 Plan = TypeAdapter(dict[str, PlannedEntry])
