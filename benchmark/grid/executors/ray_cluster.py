@@ -148,6 +148,7 @@ class _Tasks:
         )
         board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=here)
         self._board = board.remote()
+        self._answer: Any = None
         self._shipped: dict[str, Any] = {}
         self._overdue: set[str] = set()
 
@@ -219,8 +220,15 @@ class _Tasks:
         return self._shipped[name]
 
     def _pass_on(self, report: Report) -> None:
+        # A late answer is waited for again: asking anew would lose the events that it holds, and a
+        # run that is overdue says so once.
+        self._answer = self._answer or self._board.take.remote()
+        ready, _ = self.ray.wait([self._answer], timeout=10 * POLL_SECONDS)
+        if not ready:
+            return
+        answer, self._answer = self._answer, None
         try:
-            events = self.ray.get(self._board.take.remote(), timeout=10 * POLL_SECONDS)
+            events = self.ray.get(answer)
         except self.ray.exceptions.RayError:
             return  # progress is not worth an error
         for event in events:

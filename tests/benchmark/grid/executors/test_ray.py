@@ -18,7 +18,8 @@ import pytest
 from benchmark.cli.executors import choose_executor
 from benchmark.errors import UserError
 from benchmark.grid.executors import ray_cluster
-from benchmark.grid.executors.ray_cluster import RayCluster
+from benchmark.grid.executors.ray_cluster import RayCluster, _Tasks
+from benchmark.grid.executors.ray_node import OVERDUE
 from benchmark.machine import stopping
 from benchmark.records.store import Store
 from benchmark.runs.job import Context
@@ -186,6 +187,27 @@ def test_a_run_that_hangs_is_ended(grid: Grid, cluster: Any) -> None:
     (record,) = grid.run("hangs", executor=RayCluster(cluster.address, 1, 0, 1))
     assert record.status == "timeout"
     assert "--run-timeout" in record.reason
+
+
+def test_what_a_late_answer_holds_is_not_lost() -> None:
+    """On a busy machine the first answer of the board may take longer than a poll."""
+    arrived: list[list[str]] = [[], ["answer"], ["answer"]]
+    asked: list[str] = []
+    tasks = _Tasks.__new__(_Tasks)
+    tasks.ray = SimpleNamespace(
+        wait=lambda references, timeout: (arrived.pop(0), []),
+        get=lambda reference: [("run", "starting", 0, 0, 0.0), ("run", OVERDUE, 0, 0, 0.0)],
+        exceptions=SimpleNamespace(RayError=RuntimeError),
+    )
+    take = SimpleNamespace(remote=lambda: asked.append("answer") or "answer")
+    tasks._board, tasks._answer, tasks._overdue = SimpleNamespace(take=take), None, set()
+    heard: list[str] = []
+    tasks._pass_on(lambda run, phase, *rest: heard.append(phase))
+    assert (asked, heard, tasks._overdue) == (["answer"], [], set())
+    tasks._pass_on(lambda run, phase, *rest: heard.append(phase))
+    assert (asked, heard, tasks._overdue) == (["answer"], ["starting"], {"run"})
+    tasks._pass_on(lambda run, phase, *rest: heard.append(phase))
+    assert asked == ["answer", "answer"]
 
 
 def test_a_stopped_grid_does_not_wait(grid: Grid, cluster: Any) -> None:
