@@ -2,7 +2,8 @@
 
 The folder is appended to `sys.path` and stays there: a function may import a helper when it is
 called, and worker processes load the same files again. Python knows a module by its name alone, so
-that two folders with a ``helper.py`` each would share the first one. Such a clash is refused.
+that two folders with a ``helper.py`` each would share the first one: such a clash is refused. An
+installed module of the same name comes first, as always with folders at the end of the path.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from types import ModuleType
 
 from methods.base.errors import RegistryError, does_not_import
 
-OURS = ("methods", "benchmark")
-"""Names that are never a user's, whatever the folders beside the file are called."""
+_folders: set[Path] = set()
+"""Folders that this process has loaded files from, and so may import helpers from."""
 
 
 def python_files(folder: Path, kind: str) -> list[Path]:
@@ -42,7 +43,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
         kind: of thing it defines, for messages.
 
     Raises:
-        RegistryError: when it does not import, or a helper's name is taken by another module.
+        RegistryError: when it does not import, or another user's folder has a helper of one name.
     """
     path = path.resolve()
     # A name of its own where another module has the file's: two folders may both have a blur.py.
@@ -51,12 +52,13 @@ def load_file(path: Path, kind: str) -> ModuleType:
         known = sys.modules.get(name)
         if known is not None and getattr(known, "__file__", None) == str(path):
             return known
+    _folders.add(path.parent)
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     importlib.invalidate_caches()
     helpers_of(path, kind)
     try:
-        if _found(path.stem) == [str(path)]:
+        if _found(path.stem) == [path]:
             return importlib.import_module(path.stem)
         return _import_as(own_name, path)
     except RegistryError:
@@ -73,7 +75,7 @@ def helpers_of(path: Path, kind: str = "method") -> list[Path]:
         kind: of thing it defines, for messages.
 
     Raises:
-        RegistryError: when ``import`` would find another module of a helper's name.
+        RegistryError: when ``import`` would find a helper of this name in another user's folder.
     """
     helpers: set[Path] = set()
     waiting = [path]
@@ -81,13 +83,16 @@ def helpers_of(path: Path, kind: str = "method") -> list[Path]:
         file = waiting.pop()
         for name in _imported_names(file):
             own = _module_in(path.parent, name)
-            if name in OURS or own is None or own == path:
+            if own is None or own == path:
                 continue
-            if others := [place for place in _found(name) if place != str(own)]:
+            others = [place for place in _found(name) if place != own]
+            if any(place.parent in _folders for place in others):
                 raise RegistryError(
                     f"{kind} file '{path}' imports '{name}', which is '{own}' and also "
-                    f"'{others[0]}'; rename the first"
+                    f"'{others[0]}'; rename one of them"
                 )
+            if others:
+                continue  # an installed module comes first
             files = set(own.rglob("*.py")) if own.is_dir() else {own}
             waiting += files - helpers
             helpers |= files
@@ -115,7 +120,7 @@ def _module_in(folder: Path, name: str) -> Path | None:
     return package if any(package.glob("*.py")) else None
 
 
-def _found(name: str) -> list[str]:
+def _found(name: str) -> list[Path]:
     """The file, or the folders of the package, that ``import name`` would find."""
     try:
         spec = importlib.util.find_spec(name)
@@ -123,8 +128,8 @@ def _found(name: str) -> list[str]:
         return []
     if spec is None:
         return []
-    places = list(spec.submodule_search_locations or [spec.origin or "built-in"])
-    return [str(Path(place).resolve()) if Path(place).exists() else place for place in places]
+    places = spec.submodule_search_locations or [spec.origin or "built-in"]
+    return [Path(place).resolve() for place in places]
 
 
 def _import_as(name: str, path: Path) -> ModuleType:

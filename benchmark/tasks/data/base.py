@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmark.errors import UserError
+from methods.base.errors import described
 
 DATA_VARIABLE = "DFKD_DATA"
 
@@ -120,10 +121,22 @@ def missing(name: str, files: Sequence[str], searched: Sequence[Path], fetch: st
     )
 
 
-def damaged(name: str, path: Path, why: Exception | str, fetch: str) -> DataError:
-    """The one-line error of a file that cannot be read."""
-    reason = " ".join(str(why).split())[:200] or "unexpected end of file"
-    kind = f"{type(why).__name__}: " if isinstance(why, Exception) else ""
-    return DataError(
-        f"{name} is damaged: '{path}' cannot be read ({kind}{reason}); fetch it again with: {fetch}"
-    )
+def damaged(name: str, where: Path | str, what: str, fetch: str = "") -> DataError:
+    """The one-line error of a file that is not what it should be.
+
+    Args:
+        name: of the dataset.
+        where: the file, or text that names a place in it.
+        what: is wrong with it, as in ``lists nothing``.
+        fetch: the command that gets it again; empty for files that no command gets.
+    """
+    place = f"'{where}'" if isinstance(where, Path) else where
+    remedy = f"; fetch it again with: {fetch}" if fetch else ""
+    return DataError(f"{name} is damaged: {place} {what}{remedy}")
+
+
+def unreadable(name: str, where: Path | str, why: Exception | str, fetch: str = "") -> DataError:
+    """The one-line error of a file that cannot be read; arguments of `damaged`."""
+    if isinstance(why, Exception):
+        why = described(why) if str(why) else f"{type(why).__name__}: unexpected end of file"
+    return damaged(name, where, f"cannot be read ({why})", fetch)

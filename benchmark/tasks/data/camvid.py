@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from benchmark.tasks.data.base import DataError, Dataset, missing, search_paths
+from benchmark.tasks.data.base import Dataset, damaged, missing, search_paths
 from benchmark.tasks.data.prepared import Tick, prepared
 from benchmark.tasks.data.segmentation import Pair, check_pairs, read_pair_splits
 from methods.losses.predictions import IGNORE_INDEX
@@ -82,10 +82,8 @@ def _listed(root: Path, name: str) -> list[Pair]:
         if len(paths) == 2:
             pairs.append(Pair(*paths))
         elif paths:
-            raise DataError(
-                f"CamVid is damaged: '{root / name}', line {number} does not name an image and a "
-                f"map; fetch it again with: {FETCH}"
-            )
+            line = f"'{root / name}', line {number}"
+            raise damaged("CamVid", line, "does not name an image and a map", FETCH)
     check_pairs("CamVid", pairs, root / name, FETCH)
     return pairs
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
+from benchmark.tasks.data.base import unreadable
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+"""Image files that are looked for in a user's folder."""
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name of the colours, by number of channels."""
 SIXTEEN = ("PNG", "PPM")
@@ -37,6 +44,31 @@ def decode_image(
         image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def decode_to_shape(
+    encoded: bytes, image_shape: tuple[int, int, int], name: str, where: str
+) -> np.ndarray[Any, Any]:
+    """Decode a file's bytes to H×W×C, uint8: cropped to the shape's aspect ratio and resized.
+
+    Args:
+        encoded: PNG, JPEG or whatever Pillow reads.
+        image_shape: C×H×W, with C 1 or 3.
+        name: of the images, for messages.
+        where: they come from, for messages.
+
+    Raises:
+        DataError: naming where, when the bytes are no image.
+    """
+    try:
+        return decode_image(encoded, MODES[image_shape[0]], image_shape[1:])
+    except Exception as error:  # Pillow raises whatever the bytes happen to trip over
+        raise unreadable(name, where, error) from None
+
+
+def stacked(images: Sequence[np.ndarray[Any, Any]]) -> Tensor:
+    """Images H×W×C of one size as one tensor, N×C×H×W."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
 def in_colours(image: Image.Image, mode: str) -> Image.Image:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.tasks.data.base import DataError
-from benchmark.tasks.data.images import MODES, decode_image
-from benchmark.tasks.data.proxy import SUFFIXES, damaged_image
+from benchmark.tasks.data.base import DataError, unreadable
+from benchmark.tasks.data.images import MODES, SUFFIXES, decode_to_shape, stacked
+
+NAME = "a labelled image"
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,11 @@ class LabelledImages:
         images = []
         for path in self.files[start:stop]:
             try:
-                images.append(
-                    decode_image(path.read_bytes(), MODES[image_shape[0]], image_shape[1:])
-                )
-            except Exception as error:  # Pillow raises whatever the bytes happen to trip over
-                raise damaged_image(f"'{path}'", error, "labelled images") from None
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        return pixels, self.labels[start:stop]
+                encoded = path.read_bytes()
+            except OSError as error:
+                raise unreadable(NAME, path, error) from None
+            images.append(decode_to_shape(encoded, image_shape, NAME, f"'{path}'"))
+        return stacked(images), self.labels[start:stop]
 
 
 def labelled_images(folder: Path, num_classes: int, channels: int) -> LabelledImages:

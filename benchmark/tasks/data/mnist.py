@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmark.tasks.data.base import DataError, Dataset, Split, check_labels, missing, search_paths
+from benchmark.tasks.data.base import (
+    Dataset,
+    Split,
+    check_labels,
+    damaged,
+    missing,
+    search_paths,
+    unreadable,
+)
 from benchmark.tasks.data.prepared import prepared
 
 FILES = (
@@ -46,7 +54,8 @@ def read_mnist(data_dir: Path | None = None) -> Dataset:
 
 
 def _decode(root: Path) -> Dataset:
-    from torchvision.datasets import MNIST  # takes seconds, which prepared data need not wait for
+    # torchvision takes seconds to import, which prepared data need not wait for.
+    from torchvision.datasets import MNIST
 
     raw = root / "MNIST" / "raw"
     splits = []
@@ -54,18 +63,9 @@ def _decode(root: Path) -> Dataset:
         try:
             source = MNIST(str(root), train=train, download=False)
         except Exception as error:  # torchvision raises whatever the bytes happen to trip over
-            raise DataError(
-                f"MNIST is damaged: '{raw / names[0]}' or '{names[1]}' cannot be read "
-                f"({type(error).__name__}: {_one_line(error)}); fetch it again with: {FETCH}"
-            ) from None
+            raise unreadable("MNIST", f"'{raw / names[0]}' or '{names[1]}'", error, FETCH) from None
         if len(source.data) != len(source.targets):
-            raise DataError(
-                f"MNIST is damaged: '{raw / names[0]}' has {len(source.data)} images but "
-                f"'{names[1]}' has {len(source.targets)} labels; fetch it again with: {FETCH}"
-            )
+            counts = f"{len(source.data)} images but '{names[1]}' has {len(source.targets)} labels"
+            raise damaged("MNIST", raw / names[0], f"has {counts}", FETCH)
         splits.append(Split(source.data[:, None], source.targets.long()))
     return Dataset(*splits)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or "unexpected end of file"

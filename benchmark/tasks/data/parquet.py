@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from benchmark.tasks.data.base import Dataset, Split, damaged
-from benchmark.tasks.data.images import decode_image
+from benchmark.tasks.data.base import Dataset, Split, unreadable
+from benchmark.tasks.data.images import decode_image, stacked
 from benchmark.tasks.data.prepared import Tick
 
 IMAGE_COLUMNS = ("image", "img")
@@ -71,9 +71,8 @@ def read_parquet_splits(
     for files in (train, test):
         part = read_parquet(name, files, num_classes, fetch, decoded)
         if part.labels is None:
-            raise damaged(
-                name, files[0], f"no column is called {' or '.join(LABEL_COLUMNS)}", fetch
-            )
+            lacking = f"no column is called {' or '.join(LABEL_COLUMNS)}"
+            raise unreadable(name, files[0], lacking, fetch)
         splits.append(Split(part.images, part.labels))
         jpeg = jpeg or part.jpeg
     return Dataset(*splits, note=f"{name} (JPEG)" if jpeg else "")
@@ -85,9 +84,8 @@ def read_parquet(
     num_classes: int,
     fetch: str,
     decoded: Callable[[int], None] = lambda count: None,
-    mode: str = "RGB",
 ) -> ParquetImages:
-    """Decode every row of ``files``.
+    """Decode every row of ``files``, in colour.
 
     Args:
         name: of the dataset, for messages.
@@ -95,7 +93,6 @@ def read_parquet(
         num_classes: K; labels are 0 to K−1.
         fetch: the command that gets them, for messages.
         decoded: told how many images more are decoded.
-        mode: Pillow's name of the wanted colours, ``RGB`` or ``L``.
 
     Raises:
         DataError: naming the file that cannot be read, or has a label that is no class.
@@ -107,19 +104,19 @@ def read_parquet(
         try:
             for number, row in enumerate(parquet_rows(path)):
                 jpeg = jpeg or row.image.startswith(JPEG_START)
-                images.append(decode_image(row.image, mode))
+                images.append(decode_image(row.image, "RGB"))
                 if row.label is not None:
                     labels.append(_class(row.label, num_classes, number))
                 decoded(1)
         except Exception as error:  # Pillow raises whatever the bytes happen to trip over
-            raise damaged(name, path, error, fetch) from None
+            raise unreadable(name, path, error, fetch) from None
     shapes = {image.shape for image in images}
     if len(shapes) != 1:
-        raise damaged(name, files[0], f"its images have {len(shapes)} different sizes", fetch)
+        raise unreadable(name, files[0], f"its images have {len(shapes)} different sizes", fetch)
     if labels and len(labels) != len(images):
-        raise damaged(name, files[0], "only some of its images have labels", fetch)
+        raise unreadable(name, files[0], "only some of its images have labels", fetch)
     return ParquetImages(
-        torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+        stacked(images),
         torch.tensor(labels) if labels else None,
         jpeg,
     )
@@ -158,6 +155,15 @@ def parquet_rows(path: Path) -> Iterator[ParquetRow]:
                 number += 1
 
 
+def parquet_length(path: Path) -> int:
+    """How many rows a file has.
+
+    Raises:
+        pyarrow.ArrowException, OSError: when it is damaged.
+    """
+    return int(pq.read_metadata(path).num_rows)
+
+
 def _class(label: object, num_classes: int, row: int) -> int:
     """A label that is one of 0 to ``num_classes`` − 1.
 
@@ -174,9 +180,9 @@ def _class(label: object, num_classes: int, row: int) -> int:
 
 def _rows(name: str, path: Path, fetch: str) -> int:
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return parquet_length(path)
     except (pa.ArrowException, OSError) as error:
-        raise damaged(name, path, error, fetch) from None
+        raise unreadable(name, path, error, fetch) from None
 
 
 def _column(file: pq.ParquetFile, names: Sequence[str]) -> str | None:

@@ -12,20 +12,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from PIL import Image
 from torch import Tensor
 
 from benchmark.machine.tensors import checksum
-from benchmark.tasks.data.base import DataError, missing, search_paths
-from benchmark.tasks.data.images import MODES, decode_image
-from benchmark.tasks.data.parquet import parquet_rows
+from benchmark.tasks.data.base import DataError, missing, search_paths, unreadable
+from benchmark.tasks.data.images import SUFFIXES, decode_to_shape, stacked
+from benchmark.tasks.data.parquet import parquet_length, parquet_rows
 from benchmark.tasks.data.prepared import Tick, prepared_tensors
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+NAME = "proxy data"
 ADVICE = (
     f"it needs images ({', '.join(SUFFIXES)}, in subfolders too), or parquet files with a column "
     "'image' of bytes and path"
@@ -145,14 +142,11 @@ def read_images(
     """
     total, images = sum(map(_length, files)), []
     for encoded, where in _encoded(files):
-        try:
-            images.append(decode_image(encoded, MODES[image_shape[0]], image_shape[1:]))
-        except Exception as error:  # Pillow raises whatever the bytes happen to trip over
-            raise damaged_image(where, error) from None
+        images.append(decode_to_shape(encoded, image_shape, NAME, where))
         tick(len(images), total)
     if len(images) < 2:
         raise DataError(f"'{files[0].parent}' holds one proxy image; at least two are needed")
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+    return stacked(images)
 
 
 def _length(path: Path) -> int:
@@ -163,9 +157,9 @@ def _length(path: Path) -> int:
                 return sum(1 for _ in lines)
         if path.suffix != ".parquet":
             return 1
-        return int(pq.read_metadata(path).num_rows)
+        return parquet_length(path)
     except (OSError, EOFError, pa.ArrowException) as error:
-        raise damaged_image(f"'{path}'", error) from None
+        raise unreadable(NAME, path, error) from None
 
 
 def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
@@ -181,7 +175,7 @@ def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
             else:
                 yield path.read_bytes(), f"'{path}'"
         except (OSError, pa.ArrowException, TypeError) as error:
-            raise damaged_image(f"'{path}'", error) from None
+            raise unreadable(NAME, path, error) from None
         except ValueError as error:
             raise DataError(f"'{path}' cannot be used: {error}; {ADVICE}") from None
 
@@ -193,14 +187,8 @@ def _usps(path: Path) -> Iterator[bytes]:
     try:
         images = USPS(str(path.parent), train=True, download=False).data
     except Exception as error:  # torchvision raises whatever the bytes happen to trip over
-        raise damaged_image(f"'{path}'", error) from None
+        raise unreadable(NAME, path, error) from None
     for image in images:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "PNG")
         yield buffer.getvalue()
-
-
-def damaged_image(where: str, error: Exception, what: str = "proxy data") -> DataError:
-    """The error of an image file that cannot be read; ``what`` it belongs to, for the message."""
-    text = " ".join(str(error).split())[:200]
-    return DataError(f"{what} are damaged: {where} cannot be read ({type(error).__name__}: {text})")

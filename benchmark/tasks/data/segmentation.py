@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.tasks.data.base import DataError, Dataset, Split
-from benchmark.tasks.data.images import in_colours
+from benchmark.tasks.data.base import DataError, Dataset, Split, damaged, unreadable
+from benchmark.tasks.data.images import in_colours, stacked
 from benchmark.tasks.data.prepared import Tick
 from methods.losses.predictions import IGNORE_INDEX
 
@@ -30,7 +30,7 @@ def check_pairs(name: str, pairs: Sequence[Pair], listed_in: Path, fetch: str) -
         DataError: naming the first file that is missing, and how many more are.
     """
     if not pairs:
-        raise DataError(f"{name} is damaged: '{listed_in}' lists nothing; fetch it with: {fetch}")
+        raise damaged(name, listed_in, "lists nothing", fetch)
     absent = [path for pair in pairs for path in pair if not path.is_file()]
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
@@ -74,21 +74,20 @@ def read_pairs(
         image = _open(name, pair.image, fetch, "RGB")
         labels = _open(name, pair.labels, fetch)
         if labels.mode not in ("L", "P"):
-            raise _wrong(name, pair.labels, "is not a map of one id a pixel", fetch)
+            raise damaged(name, pair.labels, "is not a map of one id a pixel", fetch)
         if labels.size != image.size:
             sizes = f"{_size(labels)} pixels, its image '{pair.image.name}' {_size(image)}"
-            raise _wrong(name, pair.labels, f"has {sizes}", fetch)
+            raise damaged(name, pair.labels, f"has {sizes}", fetch)
         found = np.asarray(labels)
         if unknown := sorted(set(np.unique(found).tolist()) - set(ids)):
             shown = ", ".join(map(str, unknown[:5])) + (", …" if len(unknown) > 5 else "")
             expected = ", ".join(map(str, sorted(ids)))
-            raise _wrong(name, pair.labels, f"holds the ids {shown}; known are {expected}", fetch)
+            raise damaged(name, pair.labels, f"holds the ids {shown}; known are {expected}", fetch)
         images.append(np.asarray(_fit(image, side, Image.Resampling.BILINEAR)))
         known = Image.fromarray(table[found])
         maps.append(np.asarray(_fit(known, side, Image.Resampling.NEAREST)))
         decoded(1)
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return Split(pixels, torch.from_numpy(np.stack(maps)))
+    return Split(stacked(images), torch.from_numpy(np.stack(maps)))
 
 
 def read_pair_splits(
@@ -117,12 +116,7 @@ def _open(name: str, path: Path, fetch: str, mode: str = "") -> Image.Image:
             image.load()
             return in_colours(image, mode) if mode else image
     except Exception as error:  # Pillow raises whatever the bytes happen to trip over
-        reason = " ".join(str(error).split())[:200]
-        raise _wrong(name, path, f"cannot be read ({reason})", fetch) from None
-
-
-def _wrong(name: str, path: Path, what: str, fetch: str) -> DataError:
-    return DataError(f"{name} is damaged: '{path}' {what}; fetch it again with: {fetch}")
+        raise unreadable(name, path, error, fetch) from None
 
 
 def _size(image: Image.Image) -> str:

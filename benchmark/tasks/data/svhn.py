@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmark.tasks.data.base import Dataset, Split, check_labels, damaged, missing, search_paths
-from benchmark.tasks.data.parquet import parquet_files, read_parquet_splits
-from benchmark.tasks.data.prepared import Tick, prepared
+from benchmark.tasks.data.base import Dataset, Split, unreadable
+from benchmark.tasks.data.downloaded import PublishedImages
+from benchmark.tasks.data.prepared import Tick
 
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
-NUM_CLASSES = 10
 FETCH = (
     'python -c "from torchvision.datasets import SVHN; '
     "[SVHN('data/svhn', split, download=True) for split in ('train', 'test')]\""
+)
+SVHN_FILES = PublishedImages(
+    name="SVHN",
+    folder="svhn",
+    files=tuple(FILES.values()),
+    parquet_folder="svhn",
+    parquet_subfolder="cropped_digits",
+    num_classes=10,
+    fetch=FETCH,
 )
 
 
@@ -25,35 +32,19 @@ def read_svhn(data_dir: Path | None = None) -> Dataset:
     Raises:
         DataError: when it is missing or damaged, or a label is no class.
     """
-    places = search_paths(data_dir)
-    for place in places:
-        folder = place / "svhn"
-        matlab = [folder / name for name in FILES.values()]
-        if all(path.is_file() for path in matlab):
-            decode = partial(_from_torchvision, folder)
-            return _checked(folder, prepared("SVHN", matlab, decode))
-        train, test = (parquet_files(folder, split, "cropped_digits") for split in FILES)
-        if train and test:
-            decode = partial(read_parquet_splits, "SVHN", train, test, NUM_CLASSES, FETCH)
-            return _checked(folder, prepared("SVHN", [*train, *test], decode))
-    wanted = [*(f"svhn/{name}" for name in FILES.values()), "svhn/train*.parquet and test*.parquet"]
-    raise missing("SVHN", wanted, places, FETCH)
+    return SVHN_FILES.read(data_dir, _decode)
 
 
-def _checked(folder: Path, data: Dataset) -> Dataset:
-    remedy = f"fetch it again with: {FETCH}"
-    return check_labels(f"SVHN in '{folder}'", data, NUM_CLASSES, remedy)
-
-
-def _from_torchvision(folder: Path, _: Tick) -> Dataset:
-    from torchvision.datasets import SVHN  # takes seconds, which prepared data need not wait for
+def _decode(folder: Path, _: Tick) -> Dataset:
+    # torchvision takes seconds to import, which prepared data need not wait for.
+    from torchvision.datasets import SVHN
 
     splits = []
     for split, name in FILES.items():
         try:
             source = SVHN(str(folder), split=split, download=False)
         except Exception as error:  # torchvision raises whatever the bytes happen to trip over
-            raise damaged("SVHN", folder / name, error, FETCH) from None
+            raise unreadable("SVHN", folder / name, error, FETCH) from None
         images = torch.from_numpy(source.data).contiguous()
         splits.append(Split(images, torch.from_numpy(source.labels)))
     return Dataset(*splits)

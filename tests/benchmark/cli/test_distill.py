@@ -219,7 +219,7 @@ def test_a_damaged_labelled_image_is_named(tmp_path: Path, distill: Distill) -> 
     bad.write_bytes(b"no image")
     done = distill(method="noise", eval_dir=tmp_path / "eval")
     assert done.exit_code == 2
-    assert f"labelled images are damaged: '{bad}'" in done.output
+    assert f"a labelled image is damaged: '{bad}'" in done.output
 
 
 def test_proxy_images_come_from_a_folder(tmp_path: Path, distill: Distill) -> None:

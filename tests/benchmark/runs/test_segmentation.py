@@ -67,7 +67,7 @@ def teacher() -> TrainedTeacher:
 def run_of(teacher: TrainedTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Execute a method's smoke run on `FewScenes`."""
     monkeypatch.setattr("benchmark.runs.trial.get_task", lambda name: FewScenes())
-    monkeypatch.setattr("benchmark.runs.trial.dataset", lambda *args: DATA)
+    monkeypatch.setattr("benchmark.runs.job.dataset", lambda *args: DATA)
     context = Context(cache=tmp_path / "cache", teacher_folders=(), threads=1)
 
     def execute_one(method: str) -> Record:

@@ -267,7 +267,7 @@ def test_only_declared_data_is_handed_over(
     images = pose(Digits(), KDReal(), teacher, 0, context)
     with pytest.raises(AccessError):
         _ = images.train_labels
-    monkeypatch.setattr("benchmark.runs.trial.dataset", lambda *args: pytest.fail("data was read"))
+    monkeypatch.setattr("benchmark.runs.job.dataset", lambda *args: pytest.fail("data was read"))
     nothing = pose(Digits(), Noise(), teacher, 0, context)
     with pytest.raises(AccessError):
         _ = nothing.train_images

@@ -112,11 +112,21 @@ def test_two_folders_with_a_helper_of_one_name_are_refused(tmp_path: Path) -> No
 def test_a_clash_of_a_helper_s_helper_is_refused_before_anything_is_executed(
     tmp_path: Path,
 ) -> None:
-    write_file(tmp_path / "my_outer.py", "raise RuntimeError\ndef f():\n    import statistics\n")
-    write_file(tmp_path / "statistics.py", "")
-    write_method(tmp_path / "blur.py", "import my_outer")
-    message = refusal(tmp_path / "blur.py")
-    assert f"imports 'statistics', which is '{tmp_path / 'statistics.py'}' and also" in message
+    write_method(tmp_path / "first" / "my_inner.py")
+    second = tmp_path / "second"
+    write_file(second / "my_outer.py", "raise RuntimeError\ndef f():\n    import my_inner\n")
+    write_file(second / "my_inner.py", "")
+    write_method(second / "blur.py", "import my_outer", "another")
+    message = refusal(tmp_path / "first", second / "blur.py")
+    assert f"imports 'my_inner', which is '{second / 'my_inner.py'}' and also" in message
+
+
+def test_an_installed_module_comes_before_a_file_of_its_name(tmp_path: Path) -> None:
+    write_file(tmp_path / "methods" / "__init__.py", "raise RuntimeError")
+    write_file(tmp_path / "statistics.py", "raise RuntimeError")
+    path = write_method(tmp_path / "blur.py", "from statistics import median")
+    assert "my-method" in discover([path])
+    assert helpers_of(path) == []
 
 
 def test_methods_of_one_file_name_in_two_folders_are_two_modules(tmp_path: Path) -> None:

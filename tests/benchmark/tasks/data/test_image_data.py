@@ -18,7 +18,7 @@ from scipy.io import savemat
 from torchvision.datasets import CIFAR10, SVHN
 
 from benchmark.tasks.data.base import DataError, Dataset, Split, check_labels
-from benchmark.tasks.data.cifar10 import FOLDER, read_cifar10
+from benchmark.tasks.data.cifar10 import CIFAR10_FILES, read_cifar10
 from benchmark.tasks.data.images import decode_image
 from benchmark.tasks.data.parquet import read_parquet
 from benchmark.tasks.data.svhn import read_svhn
@@ -54,7 +54,7 @@ def write_parquet(path: Path, split: Split, kind: str = "PNG", **names: str) -> 
 
 def write_cifar_pickles(root: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's layout; its md5 sums are those of the real files, so they are put aside."""
-    folder = root / FOLDER
+    folder = root / CIFAR10_FILES.folder
     folder.mkdir(parents=True)
     for attribute in ("train_list", "test_list"):
         names = [[name, None] for name, _ in getattr(CIFAR10, attribute)]
@@ -150,13 +150,12 @@ def test_a_lossy_copy_says_so_also_from_the_cache(tmp_path: Path) -> None:
     assert first.checksum() == again.checksum() != data.checksum()
 
 
-def test_images_without_labels_are_read_in_grey_when_asked(tmp_path: Path) -> None:
+def test_images_without_labels_are_read(tmp_path: Path) -> None:
     split = small_dataset().train
-    grey = Split(split.images[:, :1].expand(-1, 3, -1, -1).contiguous(), split.labels)
-    write_parquet(tmp_path / "train-0.parquet", grey, label="")
+    write_parquet(tmp_path / "train-0.parquet", split, label="")
     counts: list[int] = []
-    read = read_parquet("X", [tmp_path / "train-0.parquet"], 10, "fetch", counts.append, mode="L")
-    assert torch.equal(read.images, grey.images[:, :1])
+    read = read_parquet("X", [tmp_path / "train-0.parquet"], 10, "fetch", counts.append)
+    assert torch.equal(read.images, split.images)
     assert read.labels is None
     assert sum(counts) == 10
 
@@ -231,7 +230,7 @@ def test_labels_of_torchvisions_files_are_compared_with_the_classes(
     data.train.labels[3] = 12
     write_cifar_pickles(tmp_path, data, monkeypatch)
     write_svhn_matrices(tmp_path, data, monkeypatch)
-    for reader, folder in ((read_cifar10, FOLDER), (read_svhn, "svhn")):
+    for reader, folder in ((read_cifar10, CIFAR10_FILES.folder), (read_svhn, "svhn")):
         for _ in range(2):  # decoded, and from the cache
             message = refusal(reader, tmp_path)
             assert f"'{tmp_path / folder}'" in message
