@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmark.cli.program import app
-from benchmark.runs import trial as harness
+from benchmark.tasks import loaded
 from benchmark.tasks.cifar10 import CIFAR10, CIFAR10Lite, CIFAR10WideResNets
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.svhn import SVHN
@@ -22,9 +22,9 @@ from tests.benchmark.tasks.data.test_image_data import small_dataset, write_parq
 
 @pytest.fixture(autouse=True)
 def _no_data_of_other_tests():
-    harness.dataset.cache_clear()
+    loaded.dataset.cache_clear()
     yield
-    harness.dataset.cache_clear()
+    loaded.dataset.cache_clear()
 
 
 @pytest.mark.parametrize("cls", [SVHN, CIFAR10WideResNets, CIFAR10Lite, CIFAR10])
@@ -72,7 +72,7 @@ def test_data_without_a_note_leave_none(tmp_path: Path, monkeypatch: pytest.Monk
             return replace(load(self, data_dir), note=note)
 
         monkeypatch.setattr(Tiny, "load", noted)
-        harness.dataset.cache_clear()
+        loaded.dataset.cache_clear()
         arguments = ["--task", "tiny", "--method", "noise", "--budget", "smoke"]
         ran = CliRunner().invoke(app, ["run", *arguments, "--results", str(tmp_path / name)])
         assert ran.exit_code == 0, ran.output
