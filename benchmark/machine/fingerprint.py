@@ -43,8 +43,14 @@ def fingerprint(*files: Path) -> str:
         new = {path for path in _imported(waiting.pop()) if _counts(path)} - reached
         reached |= new
         waiting.extend(new)
-    contents = sorted(hashlib.sha256(_syntax(path).encode()).hexdigest() for path in reached)
-    return hashlib.sha256("".join(contents).encode()).hexdigest()[:16]
+    contents = "".join(sorted(map(_digest, reached)))
+    return hashlib.sha256(contents.encode()).hexdigest()[:16]
+
+
+def forget() -> None:
+    """Read the files again the next time: they were edited."""
+    for remembered in (fingerprint, _tree, _digest, _imported):
+        remembered.cache_clear()
 
 
 def sources(*classes: type) -> tuple[Path, ...]:
@@ -86,8 +92,9 @@ def _tree(path: Path) -> ast.Module:
     return bare
 
 
-def _syntax(path: Path) -> str:
-    return repr(_plain(_tree(path)))
+@cache
+def _digest(path: Path) -> str:
+    return hashlib.sha256(repr(_plain(_tree(path))).encode()).hexdigest()
 
 
 def _plain(node: object) -> object:
@@ -100,8 +107,13 @@ def _plain(node: object) -> object:
     return "" if node is None else repr(node)
 
 
-def _imported(path: Path) -> Iterator[Path]:
+@cache
+def _imported(path: Path) -> frozenset[Path]:
     """The files of the modules that a file imports, as far as they are followed."""
+    return frozenset(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[Path]:
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
