@@ -1,4 +1,4 @@
-"""Which program made something: a hash of the syntax of every module that it really imports.
+"""The fingerprint of a program: a hash of the syntax of every module that it really imports.
 
 What was made with other code is not gone on with and not used again, and the record of a run keeps
 the fingerprint of the code that made it. Comments, docstrings and layout count for nothing, nor
@@ -171,7 +171,7 @@ def _module(name: str, seen_in: Path, level: int = 0) -> Iterator[Path]:
 
 
 def _folders(top: str, seen_in: Path, level: int) -> list[Path]:
-    """Where a module is looked for, by the first part of its name."""
+    """The folders in which a module is looked for, by the first part of its name."""
     if level:
         return [seen_in.parents[level - 1]]
     if top in OURS:

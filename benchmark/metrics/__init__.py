@@ -1,1 +1,1 @@
-"""Metrics computed from networks and images."""
+"""How good a student is (`exam`), and how good images are (`image_quality`)."""

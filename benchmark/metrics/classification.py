@@ -11,7 +11,7 @@ from methods.networks.predictions import chunk_size
 
 
 def constant_share(labels: Tensor) -> float:
-    """What a constant prediction scores: the share of the most frequent class.
+    """The score of a constant prediction: the share of the most frequent class.
 
     Not 1/K: a student that always answers "1" has 0.1135 on MNIST's test set.
     """
@@ -26,7 +26,7 @@ def collapse_threshold(labels: Tensor) -> float:
 
 @torch.no_grad()
 def sample_statistics(teacher: nn.Module, images: Tensor) -> dict[str, float]:
-    """What the teacher's predictions p on images, N×C×H×W, tell of them; both in [0, 1].
+    """Two statistics of the teacher's predictions p on images, N×C×H×W; both are in [0, 1].
 
     ``class_balance`` is the entropy of the mean prediction, H(p̄) / log K: 1 when the classes are
     equally frequent, 0 when there is one. ``confidence`` is the mean of max p. Of logits

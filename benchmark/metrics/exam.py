@@ -20,7 +20,7 @@ from methods.networks.predictions import accuracy
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network reaches on test data."""
+    """The scores of a network on test data."""
 
     metrics: dict[str, float]
     segmentation: SegmentationInfo | None = None
@@ -31,8 +31,8 @@ class Exam(ABC):
 
     Args:
         task: prepares the images.
-        test: as it is stored.
-        device: where the networks are.
+        test: test split as it is stored.
+        device: device of the networks.
     """
 
     def __init__(self, task: Task, test: Split, device: torch.device | str) -> None:

@@ -37,7 +37,7 @@ ExtractorName = Literal["task", "inception"]
 
 
 class Features(NamedTuple):
-    """What an extractor sees in images: features, N×D, and logits of its classes, N×K."""
+    """An extractor's output on images: features, N×D, and logits of its classes, N×K."""
 
     features: Tensor
     logits: Tensor
@@ -49,11 +49,11 @@ class Extractor:
 
     Attributes:
         name: its kind; numbers of different kinds are never compared.
-        description: which network it is, for captions.
-        checksum: of its weights.
+        description: description of the network, for captions.
+        checksum: checksum of its weights.
         forward: images, uint8, N×3×H×W, on ``device`` to features N×D and logits N×K.
         distance: its perceptual distance.
-        device: where it computes.
+        device: device it computes on.
         batch: images at a time; results do not depend on it.
     """
 
@@ -88,8 +88,8 @@ def task_extractor(
     Args:
         task: whose images are judged.
         critic: a trained `Critic`; it is moved to ``device``, frozen and put into eval mode.
-        info: what is known of the critic: its accuracy and the checksum of its weights.
-        device: where it computes.
+        info: the critic's accuracy and the checksum of its weights.
+        device: device it computes on.
     """
     assert isinstance(critic, Critic)
     critic.to(device).eval().requires_grad_(False)

@@ -88,10 +88,10 @@ def measure(
     """Everything one extractor says of images.
 
     Args:
-        images: with the teacher's classes, within and across which pairs are drawn.
+        images: images with the teacher's classes, within and across which pairs are drawn.
         real: features of real training images, M×D.
         extractor: the judge.
-        progress: told how many images have been looked at.
+        progress: called with the number of images looked at so far.
 
     Raises:
         Unmeasurable: when there are too few images, or a number is not finite.
@@ -123,7 +123,7 @@ def measure(
 
 @dataclass(frozen=True)
 class Reference:
-    """What a run's images are compared with: real training images and the two framing sets."""
+    """The sets that a run's images are compared with: real training images and two framing sets."""
 
     features: Tensor
     real_test: Measured

@@ -62,7 +62,7 @@ def gathered(parts: Iterable[LabelledImages]) -> LabelledImages:
 
 
 def part_size(image_shape: Sequence[int]) -> int:
-    """How many images C×H×W are held as floats at once."""
+    """The number of images C×H×W that are held as floats at once."""
     return CHUNKS * chunk_size(*image_shape[1:])
 
 
@@ -87,7 +87,7 @@ def to_pixels(images: Tensor, normalization: Normalization) -> Tensor:
 def label_images(
     images: Tensor, teacher: nn.Module, normalization: Normalization
 ) -> LabelledImages:
-    """What is judged of images in the teacher's input space, N×C×H×W.
+    """Images to be judged, from images in the teacher's input space, N×C×H×W.
 
     Where the teacher labels pixels, an image is of the class that most of its pixels are of.
 
@@ -121,11 +121,11 @@ def draw_images(
     """Images the student learns from: ``count``, or all of a smaller bank, none of them twice.
 
     Args:
-        source: what the method made.
+        source: source of images that the method made.
         count: how many.
         batch: drawn at a time where images are made anew, as the student gets them.
         teacher: the bare network: its ledger is the method's.
-        normalization: of the teacher's input.
+        normalization: normalisation of the teacher's input.
         stream: chooses the images.
 
     Raises:

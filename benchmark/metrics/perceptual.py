@@ -1,4 +1,4 @@
-"""How different images look: distances between the features of pairs, within and across classes."""
+"""Perceptual distances between the features of pairs of images, within and across classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmark.tasks.models.critic import Critic
 from methods.base.problem import Normalization
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""Of images N×3×H×W, uint8, to others of the same shape: N distances."""
+"""A function of two batches of images, N×3×H×W, uint8, that returns N distances."""
 
 ALEXNET_SIDE = 64
 """AlexNet halves an image five times; smaller ones are enlarged to this side."""

@@ -74,7 +74,7 @@ def predicted_shares(network: nn.Module, images: Tensor, num_classes: int) -> li
 
 
 def constant_miou(labels: Tensor, num_classes: int) -> float:
-    """What the best constant prediction scores: the largest class's share of the pixels over K'.
+    """The score of the best constant prediction: the largest class's share of the pixels over K'.
 
     Only that class has a hit, and its union is every pixel; K' counts the classes that occur.
     """

@@ -31,7 +31,7 @@ class WeightFile:
 
     @property
     def name(self) -> str:
-        """File name, under which it is looked for."""
+        """The file name under which it is looked for."""
         return self.url.rpartition("/")[2]
 
 
@@ -49,7 +49,7 @@ def weight_places(weights_dir: Path | None) -> list[Path]:
 
 
 def find_weights(file: WeightFile, weights_dir: Path | None) -> Path:
-    """Where a weight file lies; it is downloaded into the cache where none was named.
+    """The path of a weight file, which is downloaded into the cache where none was named.
 
     Raises:
         UserError: naming the file, the places searched and the address.
@@ -85,7 +85,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the bytes happen to trip over
+    except Exception as error:  # torch raises exceptions of many types on damaged bytes
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"weight file '{path}' cannot be read ({reason}); fetch it again") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -1,1 +1,4 @@
-"""Tasks: a dataset, a teacher and a student. One file each, found by folder scan."""
+"""On what methods are tried: a task is a dataset (`data`), a teacher and a student (`models`).
+
+One file holds one task or the variants of one; `registry` finds them. `base` is the contract.
+"""

@@ -1,4 +1,4 @@
-"""What a task is: data, a teacher-student pair, the teacher's recipe and the budgets."""
+"""The contract of a task: data, a teacher-student pair, the teacher's recipe and the budgets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from methods.base.problem import Normalization
 from methods.settings.budget import Budget
 
 PIECE = 4096
-"""Images that are prepared at once: the memory of each step's result is used again by the next."""
+"""Images that are prepared at once, so that each step uses the memory of the last one again."""
 
 
 class TeacherRecipe(BaseModel):
-    """How the teacher is trained; part of its identity."""
+    """The settings of a teacher's training, which are part of its identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,8 +58,8 @@ class TeacherRecipe(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The numbers that identify a teacher.
 
-        Those that later versions added are left out while they change nothing, so that teachers
-        trained before keep their names.
+        Numbers that later versions added are left out while they have their default, so that
+        teachers trained before keep their names.
         """
         added = {
             "name",
@@ -79,23 +79,23 @@ class Task(ABC):
 
     Class attributes:
         name: identifier in commands and records.
-        title: as printed above tables.
+        title: name above the task's tables.
         version: raise it when the same data or networks start to mean something else.
-        family: whose published settings methods use here (``mnist``, ``cifar10``, ...).
+        family: dataset whose published settings the methods use here (``mnist``, ``cifar10``, ...).
         pair: teacher → student, in words.
         image_shape: (C, H, W) of the networks' input.
         num_classes: K.
         task_type: whether the networks classify images or segment them.
         classes: names of the classes; needed where they are segmented.
         palette: colour of each class in pictures, RGB in 0-255; void is black.
-        normalization: of the input.
+        normalization: mean and standard deviation that the networks' input is normalised by.
         proxy: dataset that stands in for the task's own where a method may see proxy images
-            (``usps``, ...); empty when there is none but what the user gives.
-        teacher_recipe: how the teacher is trained.
-        teacher_recipes: by budget preset, where a preset's teacher is trained otherwise.
-        critic_recipe: how the network is trained that judges synthetic images; its seed is not
+            (``usps``, ...); empty when only the user can give some.
+        teacher_recipe: recipe of the teacher.
+        teacher_recipes: recipes by budget preset, for presets whose teacher is trained otherwise.
+        critic_recipe: recipe of the network that judges synthetic images; its seed differs from
             the teacher's.
-        budgets: preset name to numbers.
+        budgets: the numbers of each budget preset.
     """
 
     name: ClassVar[str]
@@ -124,11 +124,11 @@ class Task(ABC):
 
     @property
     def metric(self) -> Metric:
-        """What teachers and students are scored by."""
+        """The metric by which teachers and students are scored."""
         return "accuracy" if self.task_type == "classification" else "miou"
 
     def recipe(self, preset: str = "") -> TeacherRecipe:
-        """How the teacher of a budget preset is trained."""
+        """The recipe of the teacher of a budget preset."""
         return self.teacher_recipes.get(preset, self.teacher_recipe)
 
     def recipes(self) -> dict[TeacherRecipe, list[str]]:
@@ -147,7 +147,7 @@ class Task(ABC):
         """
 
     def load_proxy(self, data_dir: Path | None, proxy_dir: Path | None) -> Tensor:
-        """Proxy images for `preprocess`, uint8, N×C×H×W: of ``proxy_dir``, or of `proxy`.
+        """Proxy images for `preprocess`, uint8, N×C×H×W, from ``proxy_dir`` or the dataset `proxy`.
 
         Raises:
             DataError: when they are missing or damaged, or the task has none.

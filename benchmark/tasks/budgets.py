@@ -21,7 +21,7 @@ DIGIT_SMOKE = Budget(
     student_lr=2e-3,
     evaluations=2,
 )
-"""Small networks have the time for two checkpoints."""
+"""A budget of seconds for small networks, with two checkpoints."""
 
 CPU_SAMPLE = Budget(
     name="cpu",
@@ -38,7 +38,7 @@ CPU_SAMPLE = Budget(
     student_lr=2e-3,
     evaluations=2,
 )
-"""Large networks on a CPU: enough to see a method work, not to rank methods."""
+"""A budget for large networks on a CPU: enough to see a method work, not to rank methods."""
 
 GPU = Budget(
     name="gpu",
@@ -55,7 +55,7 @@ GPU = Budget(
     student_lr=2e-3,
     evaluations=5,
 )
-"""Ten epochs of RDSKD's and thirty of the student: a minute a run, and a table in an hour."""
+"""Ten of RDSKD's epochs and thirty of the student: a minute a run, and a table in an hour."""
 
 RDSKD_SCHEDULE = PRESETS["gpu"].model_copy(
     update={
@@ -67,4 +67,4 @@ RDSKD_SCHEDULE = PRESETS["gpu"].model_copy(
         "evaluations": 100,
     }
 )
-"""RDSKD's: 20 × 120 generator steps, 1000 × 120 student steps on fresh images."""
+"""RDSKD's schedule: 20 × 120 generator steps, 1000 × 120 student steps on fresh images."""

@@ -65,7 +65,7 @@ PAPER = Budget(
     evaluations=20,
 )
 
-# Not the released code's 300 epochs with one step of the rate: this ends as high in fewer.
+# The released code has 300 epochs with one step of the rate; this ends as high in fewer.
 PAPER_RECIPE = TeacherRecipe(
     name="paper",
     epochs=200,
@@ -90,7 +90,7 @@ CPU_RECIPE = TeacherRecipe(
     mixed_precision=True,
 )
 
-# Some teacher, in a minute: what the smoke budget is for.
+# The smoke budget needs any teacher, within a minute.
 SMOKE_RECIPE = CPU_RECIPE.model_copy(update={"name": "smoke", "epochs": 1, "images": 32})
 
 

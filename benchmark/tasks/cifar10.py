@@ -19,7 +19,7 @@ RESNETS_SAMPLE = CPU_SAMPLE.model_copy(update={"synthesis_steps": 40, "student_s
 # A tenth of the rate after epoch 800. DeepInversion makes 10,240 images in 1000 steps each.
 PAPER = RDSKD_SCHEDULE.model_copy(update={"student_schedule": "step"})
 
-# Not RDSKD's 500 epochs: this schedule is the common one and ends as high in fewer.
+# RDSKD has 500 epochs; this schedule is the common one and ends as high in fewer.
 PAPER_RECIPE = TeacherRecipe(
     name="paper",
     epochs=200,
@@ -37,7 +37,7 @@ CPU_RECIPE = PAPER_RECIPE.model_copy(
     update={"name": "cpu", "epochs": 2, "schedule": "one-cycle", "learning_rate": 0.1}
 )
 
-# As CPU_RECIPE, for as long as a GPU needs a minute.
+# CPU_RECIPE with as many epochs as a GPU trains in a minute.
 GPU_RECIPE = PAPER_RECIPE.model_copy(
     update={
         "name": "gpu",
@@ -48,7 +48,7 @@ GPU_RECIPE = PAPER_RECIPE.model_copy(
     }
 )
 
-# Some teacher, in a minute: what the smoke budget is for.
+# The smoke budget needs any teacher, within a minute.
 SMOKE_RECIPE = CPU_RECIPE.model_copy(update={"name": "smoke", "epochs": 1, "images": 512})
 
 

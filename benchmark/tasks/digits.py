@@ -1,4 +1,4 @@
-"""The embedded default: scikit-learn's digits, seconds on any machine."""
+"""The embedded default task: scikit-learn's digits, which take seconds on any machine."""
 
 from __future__ import annotations
 

@@ -27,5 +27,5 @@ def dataset(task: str, data_dir: Path | None) -> Dataset:
 
 @lru_cache(maxsize=2)
 def proxy_data(task: str, data_dir: Path | None, proxy_dir: Path | None) -> Proxy:
-    """What stands in for a task's data, read once per process."""
+    """The proxy images of a task, read once per process."""
     return Proxy(get_task(task).load_proxy(data_dir, proxy_dir))

@@ -30,9 +30,9 @@ _folders: tuple[Path, ...] = ()
 def look_in(folders: Iterable[Path]) -> None:
     """From now on, find the tasks of these folders (or single files) as well.
 
-    Kept for the process, since a task is looked up by name in many places that know nothing of
-    the command line; worker processes are told by `benchmark.runs.job.Context`. The code of every
-    file runs in this process: name only what you trust.
+    The folders are kept for the whole process, since a task is looked up by name in many places
+    that know nothing of the command line. `benchmark.runs.job.Context` tells worker processes.
+    The code of every file runs in this process: name only what you trust.
     """
     global _folders
     _folders = tuple(dict.fromkeys([*_folders, *(folder.resolve() for folder in folders)]))

@@ -1,4 +1,4 @@
-"""The embedded segmentation task: street scenes that the package draws, seconds on any machine."""
+"""The embedded segmentation task: drawn street scenes, which take seconds on any machine."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Scenes(Task):
         return scenes.read_scenes()
 
     def load_proxy(self, data_dir: Path | None, proxy_dir: Path | None) -> Tensor:
-        """Scenes of the country, unless a folder is given."""
+        """Drawn scenes of the country, or the images of a folder if one is given."""
         if proxy_dir is not None:
             return super().load_proxy(data_dir, proxy_dir)
         return scenes.draw_scenes(400, seed=2, place=scenes.COUNTRY).images

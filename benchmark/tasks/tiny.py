@@ -60,7 +60,7 @@ class Tiny(Task):
         return Split(images.to(torch.uint8), labels)
 
     def load_proxy(self, data_dir: Path | None, proxy_dir: Path | None) -> Tensor:
-        """Half-bright images, which no class has; drawn like the data unless a folder is given."""
+        """Half-bright images, which no class has, or the images of a folder if one is given."""
         if proxy_dir is not None:
             return super().load_proxy(data_dir, proxy_dir)
         stream = torch.Generator().manual_seed(1)

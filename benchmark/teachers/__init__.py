@@ -1,0 +1,1 @@
+"""Teachers, critics and metadata: trained or collected once, kept, verified."""

@@ -54,14 +54,14 @@ def obtain_critic(
 ) -> TrainedTeacher:
     """A task's critic, found or freshly trained.
 
-    It is kept beside the records, so that whoever has the records can measure with the same one.
+    It is kept with the records, so that whoever has the records can measure with the same one.
     """
     posed = critic_task(task)
     folders = teacher_folders(results)
     critic = obtain_teacher(
         posed, dataset, folders, say, progress, device=device, precision=precision
     )
-    beside = folders[0] / teacher_file(posed, dataset.checksum())
-    if weight_bytes(critic) <= SHIPPED_LIMIT and not beside.exists():
-        keep_teacher(critic, beside)
+    shipped = folders[0] / teacher_file(posed, dataset.checksum())
+    if weight_bytes(critic) <= SHIPPED_LIMIT and not shipped.exists():
+        keep_teacher(critic, shipped)
     return critic

@@ -1,4 +1,4 @@
-"""A teacher's metadata: collected once from its training data, kept beside it, verified.
+"""A teacher's metadata: collected once from its training data, kept next to it, verified.
 
 A file belongs to one teacher, by checksum. Methods that declare `Access.METADATA` see what it
 holds; when nobody does, it is not made. Where a planned method does, a grid collects it as soon as
@@ -67,10 +67,10 @@ def obtain_metadata(
 
     Args:
         task: prepares the images.
-        dataset: what the teacher was trained on.
+        dataset: dataset that the teacher was trained on.
         teacher: the bare network, so that collecting is on nobody's ledger; put into eval mode.
-        folders: where they are looked for; with none, they are collected and not kept.
-        say: told what is ignored and what takes time.
+        folders: folders in which they are looked for; with none, they are collected and not kept.
+        say: called with a sentence on what is ignored and what takes time.
     """
     found = find_metadata(task, teacher, folders, say)
     if found is not None:
@@ -102,7 +102,7 @@ def ship_metadata(
     folders: Sequence[Path],
     say: Say,
 ) -> None:
-    """See that the metadata are there, and beside the records too when they are small enough."""
+    """Make sure that the metadata are kept, and with the records too when they are small enough."""
     records = obtain_metadata(task, dataset, teacher, folders, say)
     shipped = results / "teachers"
     if metadata_bytes(records) > SHIPPED_LIMIT:

@@ -33,7 +33,7 @@ from methods.losses.predictions import IGNORE_INDEX, median_frequency_weights
 from methods.synthesis.augmentation import crop_flip, scale_crop_flip
 
 SHIPPED_LIMIT = 9 << 20
-"""Weights up to this many bytes are kept beside the records they belong to."""
+"""Weights of up to this many bytes are kept with the records that they belong to."""
 
 Say = Callable[[str], None]
 
@@ -64,7 +64,7 @@ def teacher_file(task: Task, data_checksum: str, preset: str = "") -> str:
 
 
 def teacher_folders(results: Path) -> tuple[Path, ...]:
-    """Where teachers are looked for: beside the records, then in the cache.
+    """The folders in which teachers are looked for: with the records, then in the cache.
 
     In this order, because a record's teacher is part of its identity: with another one of the same
     recipe, trained on this machine, every committed record would seem to be missing.
@@ -108,11 +108,11 @@ def obtain_teacher(
     Args:
         task: gives the network and the recipe.
         dataset: trained on one split, measured on the other.
-        folders: where teachers are looked for; the last is the cache's.
-        say: told of damage, in one sentence.
-        progress: told ``"teacher"``, step, total and loss.
+        folders: folders in which teachers are looked for; the last is the cache's.
+        say: called with one sentence when a kept teacher is damaged.
+        progress: called with ``"teacher"``, step, total and loss.
         preset: the budget whose recipe is followed.
-        device: where it is trained.
+        device: device to train on.
         precision: ``bf16`` is used by recipes of mixed precision.
         checkpoint_seconds: how often its training is kept in the cache, None for never.
 
@@ -161,11 +161,11 @@ def train_teacher(
     Args:
         task: gives the network and the recipe.
         dataset: trained on one split, measured on the other.
-        progress: told ``"teacher"``, step, total and loss.
+        progress: called with ``"teacher"``, step, total and loss.
         preset: the budget whose recipe is followed.
-        device: where it is trained.
+        device: device to train on.
         precision: ``bf16`` is used by recipes of mixed precision.
-        keeper: where the training is kept, to go on from there.
+        keeper: keeps the state of the training, so that it can go on after an interruption.
 
     Raises:
         KeyboardInterrupt: after a step, when a stop was requested.

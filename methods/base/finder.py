@@ -23,7 +23,7 @@ def find_classes(
 
     Args:
         base: the class whose subclasses are wanted.
-        kind: what they are called in messages: ``method``, ``task``, ``objective``.
+        kind: word for them in messages: ``method``, ``task`` or ``objective``.
         package: whose files are searched; its subpackages are not.
         group: entry points under which installed packages offer more, as modules or classes.
         folders: more folders, or single files, whose Python files are imported. Their code runs in

@@ -39,8 +39,8 @@ def load_file(path: Path, kind: str) -> ModuleType:
     """Import one file, which executes it once, however often it is asked for.
 
     Args:
-        path: of the file.
-        kind: of thing it defines, for messages.
+        path: path of the file.
+        kind: word for what it defines, for messages.
 
     Raises:
         RegistryError: when it does not import, or another user's folder has a helper of one name.
@@ -71,8 +71,8 @@ def helpers_of(path: Path, kind: str = "method") -> list[Path]:
     """The files of its own folder that a file imports, directly or through one another, sorted.
 
     Args:
-        path: of the file, absolute.
-        kind: of thing it defines, for messages.
+        path: absolute path of the file.
+        kind: word for what it defines, for messages.
 
     Raises:
         RegistryError: when ``import`` would find a helper of this name in another user's folder.

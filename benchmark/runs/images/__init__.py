@@ -1,0 +1,1 @@
+"""Images of finished runs: found again (`recovered`), measured and drawn."""

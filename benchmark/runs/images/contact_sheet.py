@@ -1,4 +1,4 @@
-"""``dfkd images``: what a run's images look like, by class, beside real ones."""
+"""``dfkd images``: a picture of a run's images by class, next to real ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIDE = 64
 GAP, MARGIN, HEAD = 4, 44, 40
 PER_CLASS = 8
 LOOKED_AT = 5000
-"""Images among which each class finds its own; the first ones are shown, not the best."""
+"""Images from which each class takes its first ones, which need not be its best."""
 
 
 def keep_sheet(run_id: str, content: bytes) -> None:
-    """Put a sheet where `dfkd report` finds it, if the cache can be written."""
+    """Keep a sheet where `dfkd report` finds it, if the cache can be written."""
     with contextlib.suppress(UserError):
         write_atomic(sheet_path(cache_dir(), run_id), content)
 
@@ -35,7 +35,7 @@ def keep_sheet(run_id: str, content: bytes) -> None:
 def sheet_of_run(
     record: Record, made: LabelledImages, task: Task, test: Split, per_class: int = PER_CLASS
 ) -> bytes:
-    """A PNG of a run's images by the teacher's class, beside real ones by label."""
+    """A PNG of a run's images by the teacher's class, next to real ones by label."""
     classes = range(task.num_classes)
     labels = class_of_images(test.labels)
     shown = torch.cat([torch.nonzero(labels == c).flatten()[:per_class] for c in classes])
@@ -62,13 +62,13 @@ def by_class(images: LabelledImages, classes: Sequence[int]) -> list[Tensor]:
 def contact_sheet(
     groups: Sequence[Sequence[Tensor]], titles: Sequence[str], per_class: int
 ) -> Image.Image:
-    """A picture with a row a class and a block of ``per_class`` tiles a group, side by side.
+    """A picture with a row for each class and, side by side, a block of tiles for each group.
 
     Args:
-        groups: of each group the images of every class, uint8, n×3×H×W; n may be 0, and the
+        groups: the images of every class for each group, uint8, n×3×H×W; n may be 0, and the
             place of a missing image stays empty.
-        titles: of the groups.
-        per_class: tiles of a class.
+        titles: titles of the groups.
+        per_class: number of tiles of a class in each block.
     """
     factor = max(1, SIDE // max(groups[0][0].shape[2:]))
     height, width = (factor * side for side in groups[0][0].shape[2:])

@@ -18,18 +18,18 @@ from benchmark.teachers.critic import critic_task, obtain_critic
 from benchmark.teachers.teacher import Say, find_teacher, teacher_folders
 
 Bar = Callable[[str], AbstractContextManager[ImageProgress]]
-"""Shows the progress of what it is given."""
+"""A context that shows a progress bar with this text."""
 
 
 class Judges:
     """Extractors by name and task.
 
     Args:
-        results: beside whose records critics lie.
-        weights_dir: of the published weights.
-        data_dir: of the data that critics are trained on.
-        device: where they compute.
-        say: told what is worth keeping.
+        results: results folder, which holds critics too.
+        weights_dir: folder of the published weights.
+        data_dir: folder of the data that critics are trained on.
+        device: device they compute on.
+        say: called with sentences that stay on the screen.
         bar: shows the training of a critic.
     """
 
@@ -67,10 +67,10 @@ class Judges:
         return self._made[key]
 
     def lacking(self, record: Record, name: str, images: int | None) -> bool:
-        """Whether a record has no numbers of an extractor, or of others than would be found now.
+        """Whether a record lacks the numbers of an extractor that would be found now.
 
-        Others are of another number of images than ``images``, if that is given, of an older
-        version of the definitions, or of another critic than the one that is here.
+        Numbers do not count if they are of another number of images than ``images``, where that is
+        given, of an older version of the definitions, or of another critic than the one here.
         """
         if name not in record.quality:
             return True
@@ -85,7 +85,7 @@ class Judges:
     def _critic_here(self, record: Record) -> str | None:
         """The checksum of the critic of a record's task; None when none is here.
 
-        None is trained for it: nothing says that another one would come of it.
+        None is trained here, because nobody knows whether it would become another one.
         """
         key = (record.spec.task, record.spec.data)
         if ("task", record.spec.task) in self._made:

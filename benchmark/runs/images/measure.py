@@ -1,4 +1,4 @@
-"""One run's images measured: found again, judged, and put into its record."""
+"""Measuring the images of one run: they are found again and judged, and the record is amended."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class MeasureRequest:
 
 
 class Measuring:
-    """One command's extractors and references, each made once.
+    """The extractors and reference sets of one command, each made once.
 
     Args:
-        request: the arguments.
-        console: where bars and sentences go.
-        shown: runs of whose images a contact sheet is kept.
+        request: arguments of the command.
+        console: console for bars and sentences.
+        shown: ids of the runs whose contact sheet is kept.
     """
 
     def __init__(
@@ -90,17 +90,17 @@ class Measuring:
         )
 
     def say(self, message: str) -> None:
-        """A sentence worth keeping."""
+        """Print a sentence that stays on the screen."""
         self.bars.console.print(escape(message), highlight=False, soft_wrap=True)
 
     def fail(self, record: Record, why: str) -> None:
-        """Say that numbers of a run cannot be had; a failure, if it made images that were used."""
-        # Runs on real images and failed runs are nothing to be measured; the rest is.
+        """Print why a run is not measured; it is a failure if images it made are missing."""
+        # Runs on real images and failed runs have nothing to measure, so they are no failures.
         self.failed |= record.ledger.synthetic_images > 0 and record.status in SCORED
         self.say(f"{_name(record)}: not measured: {why}")
 
     def measure(self, record: Record) -> Record:
-        """The record with what it lacked of the extractors' numbers.
+        """The record with the numbers of the extractors that it lacked.
 
         Raises:
             Unmeasurable: when its images cannot be had, or what they are made from.
@@ -126,7 +126,7 @@ class Measuring:
         count = self.request.images or IMAGES.get(record.spec.budget.name, USUAL_IMAGES)
         images = recovered.draw(count)
         there = len(images.pixels)
-        # Of a bank with fewer images than were asked for, all may have been measured before.
+        # A bank may hold fewer images than were asked for, all of them measured before.
         wanted = self._lacking(record, wanted, self.request.images and there)
         if wanted and there < (self.request.images or 0):
             self.say(
@@ -135,8 +135,8 @@ class Measuring:
             )
         if wanted and there < FEW_IMAGES:
             self.say(
-                f"{_name(record)}: {there} images are few; below {FEW_IMAGES:,} FID says more of "
-                "their number than of them"
+                f"{_name(record)}: {there} images are few; below {FEW_IMAGES:,} FID depends more "
+                "on their number than on what they show"
             )
         data = dataset(task.name, self.request.data_dir)
         if record.run_id in self.shown:
@@ -196,7 +196,7 @@ class Measuring:
 
 @contextmanager
 def _no_more_than_the_run() -> Iterator[None]:
-    """What one run lacks is no reason to leave the others unmeasured."""
+    """Turn an error of one run into a reason, so that the other runs are still measured."""
     try:
         yield
     except UserError as error:

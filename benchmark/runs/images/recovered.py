@@ -22,7 +22,7 @@ class Recovered:
     Args:
         record: the run's record.
         job: the job that made the record.
-        context: where and how to execute it.
+        context: place and manner of its execution.
         synthesize: whether images that are not in the cache are made again.
         progress: called with the steps of a synthesis.
 
@@ -86,10 +86,10 @@ class Recovered:
 
 
 def _samples(trial: Trial, synthesize: bool) -> SampleSource:
-    """The images the student learnt from: kept, or made again if that is asked for.
+    """The images the student learnt from: kept, or made again if that was asked for.
 
     Raises:
-        Unmeasurable: when they are not kept and not to be made, or making them fails.
+        Unmeasurable: when they are neither kept nor to be made again, or making them fails.
     """
     kept = None
     if trial.sample_cache is not None and not trial.method.alternating:

@@ -1,1 +1,1 @@
-"""Datasets: where they are looked for and how they are read."""
+"""Readers of datasets, one file each; `base` is what they return, `prepared` keeps it decoded."""

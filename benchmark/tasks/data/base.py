@@ -1,4 +1,4 @@
-"""What every dataset reader returns, and where readers look."""
+"""The result of every dataset reader, and the folders in which readers look."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Dataset:
     The hash is of the decoded arrays, so the same data in another file layout is the same data.
 
     Args:
-        train: what teachers are trained on.
-        test: what students are judged by.
-        note: what every table must say of this copy, such as ``CIFAR-10 (JPEG)``.
+        train: training split, on which teachers are trained.
+        test: test split, by which students are judged.
+        note: remark on this copy that every table must show, such as ``CIFAR-10 (JPEG)``.
     """
 
     train: Split
@@ -75,10 +75,10 @@ def check_labels(name: str, dataset: Dataset, num_classes: int, remedy: str) -> 
     """A dataset of images to classify, given back when each of its labels is a class.
 
     Args:
-        name: of the dataset and where it lies, for messages.
-        dataset: with int64 labels, N, each 0 to ``num_classes`` − 1.
+        name: name and place of the dataset, for messages.
+        dataset: dataset to check. Its labels are int64, N, each from 0 to ``num_classes`` − 1.
         num_classes: K.
-        remedy: what to do where a label is none.
+        remedy: advice for a label that is no class, for the message.
 
     Raises:
         DataError: naming the first label that is no class, or what the labels are instead.
@@ -125,7 +125,7 @@ def damaged(name: str, where: Path | str, what: str, fetch: str = "") -> DataErr
     """The one-line error of a file that is not what it should be.
 
     Args:
-        name: of the dataset.
+        name: name of the dataset.
         where: the file, or text that names a place in it.
         what: is wrong with it, as in ``lists nothing``.
         fetch: the command that gets it again; empty for files that no command gets.

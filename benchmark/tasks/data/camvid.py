@@ -54,7 +54,7 @@ def read_camvid(data_dir: Path | None, side: int, void_is_a_class: bool = False)
     DeGAN.
 
     Args:
-        data_dir: where to look; the usual places when None.
+        data_dir: folder to look in; the usual places when None.
         side: height and width.
         void_is_a_class: whether void pixels are the twelfth class, or count nowhere.
 

@@ -14,14 +14,14 @@ from benchmark.tasks.data.prepared import Tick, prepared
 
 @dataclass(frozen=True)
 class PublishedImages:
-    """Where a dataset's files lie below a data folder.
+    """A dataset's files and folders below a data folder.
 
     Attributes:
-        name: as written in messages.
-        folder: of torchvision's files.
-        files: torchvision's, in that folder.
-        parquet_folder: of ``train*.parquet`` and ``test*.parquet``.
-        parquet_subfolder: where they may lie instead, in that folder.
+        name: name in messages.
+        folder: folder of torchvision's files.
+        files: names of torchvision's files in that folder.
+        parquet_folder: folder of ``train*.parquet`` and ``test*.parquet``.
+        parquet_subfolder: folder in that one where they may lie instead.
         num_classes: K.
         fetch: the command that gets torchvision's files.
     """
@@ -38,7 +38,7 @@ class PublishedImages:
         """The dataset from the first place that holds it.
 
         Args:
-            data_dir: where to look; the usual places when None.
+            data_dir: folder to look in; the usual places when None.
             decode: reads torchvision's files in the folder it is given.
 
         Raises:

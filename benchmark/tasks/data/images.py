@@ -54,7 +54,7 @@ def decode_to_shape(
     Args:
         encoded: PNG, JPEG or whatever Pillow reads.
         image_shape: C×H×W, with C 1 or 3.
-        name: of the images, for messages.
+        name: name of the images, for messages.
         where: they come from, for messages.
 
     Raises:

@@ -39,7 +39,7 @@ class LabelledImages:
 
 
 def labelled_images(folder: Path, num_classes: int, channels: int) -> LabelledImages:
-    """What lies in the class folders of ``folder``.
+    """The images in the class folders of ``folder``.
 
     Folders are classes in alphabetical order, as in ImageFolder; where all their names are
     numbers, the number is the class, so that ``10`` does not come before ``2``.

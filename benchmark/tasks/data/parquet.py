@@ -30,7 +30,7 @@ class ParquetRow(NamedTuple):
 
 
 class ParquetImages(NamedTuple):
-    """What some parquet files hold: N×C×H×W in uint8, labels if there are any."""
+    """The images of some parquet files, N×C×H×W in uint8, and their labels if there are any."""
 
     images: Tensor
     labels: Tensor | None
@@ -88,11 +88,11 @@ def read_parquet(
     """Decode every row of ``files``, in colour.
 
     Args:
-        name: of the dataset, for messages.
-        files: in the order of their rows.
+        name: name of the dataset, for messages.
+        files: parquet files, in the order of their rows.
         num_classes: K; labels are 0 to K−1.
         fetch: the command that gets them, for messages.
-        decoded: told how many images more are decoded.
+        decoded: called with the number of images decoded since the last call.
 
     Raises:
         DataError: naming the file that cannot be read, or has a label that is no class.
@@ -108,7 +108,7 @@ def read_parquet(
                 if row.label is not None:
                     labels.append(_class(row.label, num_classes, number))
                 decoded(1)
-        except Exception as error:  # Pillow raises whatever the bytes happen to trip over
+        except Exception as error:  # Pillow raises exceptions of many types on damaged bytes
             raise unreadable(name, path, error, fetch) from None
     shapes = {image.shape for image in images}
     if len(shapes) != 1:
@@ -156,7 +156,7 @@ def parquet_rows(path: Path) -> Iterator[ParquetRow]:
 
 
 def parquet_length(path: Path) -> int:
-    """How many rows a file has.
+    """The number of rows of a file.
 
     Raises:
         pyarrow.ArrowException, OSError: when it is damaged.

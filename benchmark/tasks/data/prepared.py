@@ -39,13 +39,13 @@ def prepared(
     """The dataset in ``sources``, from the cache or decoded now and kept there.
 
     Args:
-        name: of the dataset, for messages and file names.
+        name: name of the dataset, for messages and file names.
         sources: the files it is read from; a change of size or time makes it be decoded again.
-        decode: reads them.
-        variant: what else the outcome depends on, such as the size of the images.
+        decode: reads the files.
+        variant: anything else that the result depends on, such as the size of the images.
 
     Raises:
-        DataError: what ``decode`` raises.
+        DataError: raised by ``decode``.
     """
 
     def decode_tensors(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -70,17 +70,17 @@ def prepared_tensors(
     variant: object = "",
     version: int = 1,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """What ``decode`` makes of ``sources``, from the cache or made now and kept there.
+    """The result of ``decode`` on ``sources``, from the cache, or made now and kept there.
 
     Args:
-        name: for messages and file names.
+        name: name for messages and file names.
         sources: the files that are read; a change of size or time makes them be decoded again.
-        decode: reads them; gives tensors, and text to be kept with them.
-        variant: what else the outcome depends on, such as the size of the images.
-        version: raised when ``decode`` makes something else of the same files.
+        decode: reads the files and returns tensors, and text to be kept with them.
+        variant: anything else that the result depends on, such as the size of the images.
+        version: number to raise when ``decode`` makes something else of the same files.
 
     Raises:
-        DataError: what ``decode`` raises, or naming the source that is not there.
+        DataError: raised by ``decode``, or naming the source that is not there.
     """
     state = _state(name, sources, version)
     made_from = [*(str(path.resolve()) for path in sources), *([variant] if variant else [])]
@@ -108,7 +108,7 @@ def prepared_tensors(
 
 
 def _state(name: str, sources: Sequence[Path], version: int) -> str:
-    """Hash of the sources' sizes and times, and of the version of what reads them.
+    """Hash of the sources' sizes and times, and of their reader's version.
 
     Raises:
         DataError: naming the source, and where it leads if it is a link, that cannot be found.
@@ -155,7 +155,7 @@ _compared: set[tuple[Path, int]] = set()
 
 
 def _compare(path: Path, tensors: dict[str, Tensor], expected: str) -> None:
-    """Find a flipped byte.
+    """Compare the tensors with their checksum.
 
     Raises:
         Corrupted: when the tensors are not those that were written.
@@ -169,7 +169,7 @@ def _compare(path: Path, tensors: dict[str, Tensor], expected: str) -> None:
 
 
 class _Bar:
-    """A bar on a terminal for what takes longer than a moment."""
+    """A progress bar on a terminal for decoding that takes longer than a moment."""
 
     PATIENCE = 1.0  # seconds
 
@@ -193,7 +193,7 @@ class _Bar:
             self.bar.stop()
 
     def tick(self, done: int, total: int) -> None:
-        """``done`` of ``total`` images are decoded."""
+        """Show that ``done`` of ``total`` images are decoded."""
         self.bar.update(self.task, completed=done, total=total)
         if self.bar.console.is_terminal and time.monotonic() - self.begun > self.PATIENCE:
             self.bar.start()

@@ -1,6 +1,6 @@
 """Proxy data: unlabelled images of another dataset, for methods that want to see some.
 
-Either the dataset that a task names, in the data folder, or any folder of images.
+They are the dataset that a task names, in the data folder, or any folder of images.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Source:
     """A proxy dataset that tasks name.
 
     Args:
-        title: as written in text.
+        title: name as written in text.
         fetch: the command that puts it into ``data/``.
-        pattern: of its files where they are no parquet files.
+        pattern: glob pattern of its files, where they are not parquet files.
     """
 
     title: str
@@ -60,9 +60,9 @@ SOURCES = {
         "leftImg8bit/train/*/*.png",
     ),
 }
-"""By name, which is also that of the folder; its training split is ``train*.parquet`` in there."""
+"""Proxy datasets by name. The name is also the folder, which holds ``train*.parquet``."""
 VERSION = 2
-"""Of how images are decoded: the first clipped those of 16 bits."""
+"""Version of the decoding of images: the first clipped images of 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Proxy:
 
 
 def proxy_name(named: str, proxy_dir: Path | None) -> str:
-    """What proxy data are called in records: the dataset, or the user's folder without its path."""
+    """The name of proxy data in records: the dataset, or the user's folder without its path."""
     return named if proxy_dir is None else proxy_dir.resolve().name
 
 
@@ -100,7 +100,7 @@ def find_proxy(name: str, data_dir: Path | None) -> list[Path]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """What a folder of the user's holds: its parquet files, or all images below it, sorted.
+    """The files of a user's folder: its parquet files, or all images below it, sorted.
 
     Raises:
         DataError: when there is no such folder, or nothing in it.
@@ -116,7 +116,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def prepared_images(files: Sequence[Path], image_shape: tuple[int, int, int]) -> Tensor:
-    """What `read_images` returns, decoded once and kept in the cache."""
+    """The result of `read_images`, decoded once and kept in the cache."""
 
     def decode(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {"images": read_images(files, image_shape, tick)}, {}
@@ -150,7 +150,7 @@ def read_images(
 
 
 def _length(path: Path) -> int:
-    """How many images a file holds."""
+    """The number of images in a file."""
     try:
         if path.suffix == ".bz2":
             with bz2.open(path) as lines:
@@ -182,11 +182,13 @@ def _encoded(files: Sequence[Path]) -> Iterator[tuple[bytes, str]]:
 
 def _usps(path: Path) -> Iterator[bytes]:
     """The images of torchvision's ``usps.bz2``, as PNG."""
-    from torchvision.datasets import USPS  # takes seconds, which prepared data need not wait for
+    from torchvision.datasets import (
+        USPS,
+    )  # importing it takes seconds, which prepared data need not wait for
 
     try:
         images = USPS(str(path.parent), train=True, download=False).data
-    except Exception as error:  # torchvision raises whatever the bytes happen to trip over
+    except Exception as error:  # torchvision raises exceptions of many types on damaged bytes
         raise unreadable(NAME, path, error) from None
     for image in images:
         buffer = io.BytesIO()

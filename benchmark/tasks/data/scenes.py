@@ -1,6 +1,6 @@
 """Street-like scenes drawn from a seed: segmentation data that need no download.
 
-Sky above, a road to the vanishing point, pavement beside it, houses and trees along it, and the
+Sky above, a road to the vanishing point, pavement on both sides, houses and trees along it, and the
 rare things that CamVid is hard for: poles, signs, pedestrians. Classes and colours are CamVid's.
 """
 
@@ -25,12 +25,12 @@ Array = np.ndarray[Any, Any]
 Colour = tuple[int, int, int]
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE]
 GRAIN, SHADE = 9.0, 22.0
-"""Standard deviations of a pixel's, and of a whole object's, intensity; of 255."""
+"""Standard deviations of a pixel's and of a whole object's intensity, which is at most 255."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where scenes are drawn: colours, and the least and most of each thing in a picture."""
+    """The style of drawn scenes: colours, and the least and most of each thing in a picture."""
 
     sky: Colour
     road: Colour
@@ -69,7 +69,7 @@ COUNTRY = Place(
     people=(0, 1),
 )
 PAINTS: tuple[Colour, ...] = ((170, 40, 40), (40, 60, 140), (215, 215, 215), (35, 35, 40))
-"""What cars, signs and coats come in."""
+"""Colours of cars, signs and coats."""
 
 
 def read_scenes() -> Dataset:
@@ -78,8 +78,8 @@ def read_scenes() -> Dataset:
 
 
 def draw_scenes(count: int, seed: int, place: Place) -> Split:
-    """Draw scenes: images N×3×32×32 and maps N×32×32, uint8; what is litter is void."""
-    # The one generator of NumPy whose numbers no later version may change.
+    """Draw scenes: images N×3×32×32 and maps N×32×32, uint8; litter is void."""
+    # NumPy promises of this generator alone that no later version changes its numbers.
     chance = np.random.RandomState(seed)
     drawn = [Scene(chance, place).finished() for _ in range(count)]
     images, maps = (np.stack(arrays) for arrays in zip(*drawn, strict=True))

@@ -1,4 +1,4 @@
-"""What the readers of segmentation datasets share: image files paired with maps of class ids."""
+"""Parts that the readers of segmentation datasets share: image files paired with label maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pair(NamedTuple):
 
 
 def check_pairs(name: str, pairs: Sequence[Pair], listed_in: Path, fetch: str) -> None:
-    """See that a split has images, and that both files of every pair are there.
+    """Make sure that a split has images and that both files of every pair exist.
 
     Raises:
         DataError: naming the first file that is missing, and how many more are.
@@ -53,12 +53,12 @@ def read_pairs(
     Images are resampled bilinearly, maps by the nearest pixel.
 
     Args:
-        name: of the dataset, for messages.
-        pairs: in the order wanted.
+        name: name of the dataset, for messages.
+        pairs: image and map files, in the order wanted.
         side: height and width of the result.
         ids: class index, or `IGNORE_INDEX`, of every id that the maps may hold.
         fetch: the command that gets the files, for messages.
-        decoded: told how many pairs more are decoded.
+        decoded: called with the number of pairs decoded since the last call.
 
     Returns:
         Images N×3×side×side and maps N×side×side, uint8.
@@ -99,7 +99,7 @@ def read_pair_splits(
     fetch: str,
     tick: Tick,
 ) -> Dataset:
-    """Both splits of a dataset, as `read_pairs` reads each."""
+    """Both splits of a dataset, each read by `read_pairs`."""
     done = 0
 
     def decoded(count: int) -> None:
@@ -115,7 +115,7 @@ def _open(name: str, path: Path, fetch: str, mode: str = "") -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return in_colours(image, mode) if mode else image
-    except Exception as error:  # Pillow raises whatever the bytes happen to trip over
+    except Exception as error:  # Pillow raises exceptions of many types on damaged bytes
         raise unreadable(name, path, error, fetch) from None
 
 

@@ -43,7 +43,7 @@ def _decode(folder: Path, _: Tick) -> Dataset:
     for split, name in FILES.items():
         try:
             source = SVHN(str(folder), split=split, download=False)
-        except Exception as error:  # torchvision raises whatever the bytes happen to trip over
+        except Exception as error:  # torchvision raises exceptions of many types on damaged bytes
             raise unreadable("SVHN", folder / name, error, FETCH) from None
         images = torch.from_numpy(source.data).contiguous()
         splits.append(Split(images, torch.from_numpy(source.labels)))

@@ -112,6 +112,6 @@ def _apart(images: Tensor, dilation: list[int]) -> Tensor:
 
 
 def _together(phases: Tensor, dilation: list[int]) -> Tensor:
-    """What `_apart` took apart."""
+    """The inverse of `_apart`: one map again from its phases."""
     grid = phases.permute(0, 2, 3, 1).reshape(-1, *dilation, *phases.shape[2:], phases.shape[1])
     return grid.permute(0, 3, 1, 4, 2, 5).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)

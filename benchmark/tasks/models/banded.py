@@ -70,7 +70,7 @@ class BatchLastConv2d(nn.Conv2d):
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether a CPU computes now, and no program is written for whatever machine it may be."""
+    """Whether a CPU computes now, and no program is being exported for another machine."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
@@ -89,7 +89,7 @@ def _apply(function: type[Function], x: Tensor, weight: Tensor, bias: Tensor | N
 
 
 class _ConvMaxPool(Function):
-    """`conv_max_pool2`. Of equal outputs the first, row by row, gets the gradient."""
+    """The function `conv_max_pool2`. The first of equal outputs, row by row, gets the gradient."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
@@ -127,7 +127,7 @@ class _ConvMaxPool(Function):
 
 
 class _Conv(Function):
-    """`conv2d`."""
+    """The function `conv2d`."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
@@ -159,7 +159,7 @@ class _Conv(Function):
 
 
 class _MaxPool(Function):
-    """`max_pool2`. Of equal inputs the first, row by row, gets the gradient."""
+    """The function `max_pool2`. The first of equal inputs, row by row, gets the gradient."""
 
     @staticmethod
     def forward(x: Tensor) -> tuple[Tensor, ...]:
@@ -207,7 +207,7 @@ def _stacked(
 
 
 def _windows(x: Tensor, size: int) -> Tensor:
-    """What every block of outputs looks at: S×C×(k+1)×w×h×blocks×B."""
+    """The inputs of every block of outputs: S×C×(k+1)×w×h×blocks×B."""
     block = _block(x.shape[3], size)
     windows = x.unfold(2, size + 1, 2).unfold(3, size - 1 + 2 * block, 2 * block)
     return windows.permute(0, 1, 5, 6, 2, 3, 4).contiguous()
@@ -225,7 +225,7 @@ def _band(weight: Tensor, width: int) -> Tensor:
 
 
 def _corners(windows: Tensor, band: Tensor, weight: Tensor) -> Tensor:
-    """Their product, S×2×2×O×block×h×blocks×B: outputs by where they are in a 2×2 square."""
+    """The product of bands and windows, S×2×2×O×block×h×blocks×B: a 2×2 square of outputs."""
     out = _product(band, windows.view(len(windows), band.shape[2], -1))
     return out.view(len(band), 2, 2, weight.shape[1], -1, *windows.shape[4:])
 
@@ -251,19 +251,19 @@ def _of_convolution(
 
 
 def _maximum(corners: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """The maximum of S×2×2×… over its corners into ``out``, and what `_spread` needs."""
+    """Write the maximum of S×2×2×… over its corners to ``out``; return factors for `_spread`."""
     left, right = corners.unbind(2)
     in_row = torch.maximum(left, right)
     upper, lower = in_row.unbind(1)
     torch.maximum(upper, lower, out=out)
-    # Written into tensors of the same dtype the answers are 0 and 1, ready to be factors.
+    # In tensors of the same dtype the answers are 0 and 1, ready to be factors.
     is_left = torch.ge(left, right, out=torch.empty_like(in_row))
     is_upper = torch.ge(upper, lower, out=torch.empty_like(upper))
     return is_left, is_upper
 
 
 def _spread(gradient: Tensor, is_left: Tensor, is_upper: Tensor, out: Tensor) -> None:
-    """Every gradient to the corner it comes from, in ``out``; zero to the others."""
+    """Write every gradient to its corner in ``out``, and zero to the other corners."""
     in_row = gradient.new_empty(is_left.shape)
     torch.mul(gradient, is_upper, out=in_row[:, 0])
     torch.sub(gradient, in_row[:, 0], out=in_row[:, 1])
@@ -309,7 +309,7 @@ def _block(width: int, size: int) -> int:
 
 @lru_cache(maxsize=16)
 def _places(outputs: int, channels: int, size: int, block: int) -> tuple[Tensor, Tensor]:
-    """Where each weight stands in the flattened band, and which weight stands where.
+    """The places of each weight in the flattened band, and the weight in each place.
 
     Returns:
         O·C·k·k × occurrences, and as many as the band has entries, each a weight's number or, where

@@ -15,7 +15,7 @@ class Critic(nn.Module):
 
     Args:
         num_classes: K.
-        channels: of the image; its sides have at least 8 pixels.
+        channels: channels of the image, whose sides have at least 8 pixels.
     """
 
     def __init__(self, num_classes: int, channels: int) -> None:

@@ -1,7 +1,7 @@
 """DeepLabV3: a dilated backbone, atrous spatial pyramid pooling, and logits drawn up to full size.
 
 Source: Chen et al. 2017, "Rethinking Atrous Convolution". Backbones are timm's or torchvision's,
-the pyramid is torchvision's; what is ours is the interface that methods expect.
+the pyramid is torchvision's; only the interface that methods expect is written here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DeepLabV3(nn.Module):
         backbone: images B×C×H×W to a sequence of feature maps, of which the last is used.
         num_features: D, its channels.
         num_classes: K.
-        output_stride: of that map; 8 or 16.
+        output_stride: output stride of that map, 8 or 16.
         width: channels of the pyramid; 256 in the paper.
         dropout: behind the pyramid, while training. Only for networks trained on labels: a run's
             students may not draw from torch's global generator.
@@ -66,7 +66,7 @@ class DeepLabV3(nn.Module):
         return features
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """B×D×h×w to logits B×K×H×W; with ``pre_logits`` what is classified, B×width×h×w."""
+        """B×D×h×w to logits B×K×H×W; with ``pre_logits`` the classifier's input, B×width×h×w."""
         x: Tensor = self.fuse(self.pyramid(features))
         if pre_logits:
             return x
@@ -120,7 +120,7 @@ def load_imagenet_backbone(network: DeepLabV3) -> None:
     """Give an untrained network's backbone its ImageNet weights, fetched unless they are cached.
 
     Raises:
-        UserError: when they are neither here nor to be had.
+        UserError: when they are neither here nor can be fetched.
     """
     name = network.pretrained
     try:
@@ -130,9 +130,11 @@ def load_imagenet_backbone(network: DeepLabV3) -> None:
         else:
             source: Any = timm.create_model(name, features_only=True, pretrained=True)
             weights = source.state_dict()
-    except Exception as error:  # whatever urllib, requests or the hub raise without a network
+    except (
+        Exception
+    ) as error:  # urllib, requests and the hub raise different errors without a network
         raise UserError(
-            f"the ImageNet weights of '{name}' are neither cached here nor to be had "
+            f"the ImageNet weights of '{name}' are not cached here and cannot be fetched "
             f"({described(error)}); go online once, or choose the task that starts "
             "from scratch (its name has no '-imagenet')"
         ) from None

@@ -1,4 +1,4 @@
-"""What segmentation networks share."""
+"""Parts that the segmentation networks share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def upsampled(logits: Tensor, scale: int) -> Tensor:
-    """Logits of a map B×K×h×w drawn up bilinearly to full size, B×K×(scale·h)×(scale·w)."""
+    """Logits of a map B×K×h×w enlarged bilinearly to full size, B×K×(scale·h)×(scale·w)."""
     if scale == 1:
         return logits
     return F.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)

@@ -18,13 +18,13 @@ def _double_convolution(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """An encoder of ``depth`` halvings, and a decoder that joins in what each halving lost.
+    """An encoder of ``depth`` halvings, and a decoder that adds what each halving lost.
 
     Args:
         num_classes: K.
         width: channels at full size; they double with every halving.
         depth: number of halvings; H and W are divisible by 2^depth.
-        output_stride: where the decoder ends, a power of two; the paper's 1 is full size.
+        output_stride: stride at which the decoder ends, a power of two. The paper has 1, full size.
         in_channels: C.
     """
 

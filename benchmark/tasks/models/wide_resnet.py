@@ -18,7 +18,7 @@ class PreActivationBlock(nn.Module):
     Args:
         inputs: channels that come in.
         outputs: channels that go out.
-        stride: of the first convolution and of the shortcut.
+        stride: stride of the first convolution and of the shortcut.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
