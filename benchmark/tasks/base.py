@@ -183,7 +183,14 @@ class Task(ABC):
         Raises:
             UserError: when they are not here and cannot be fetched, or there are none.
         """
-        raise UserError(f"task '{self.name}' has no pretrained backbone; leave `pretrained` empty")
+        # timm takes a second to import, which most tasks need not wait for.
+        from benchmark.tasks.models.deeplab import DeepLabV3, load_imagenet_backbone
+
+        if not isinstance(teacher, DeepLabV3):
+            raise UserError(
+                f"task '{self.name}' has no pretrained backbone; leave `pretrained` empty"
+            )
+        load_imagenet_backbone(teacher)
 
     @abstractmethod
     def make_student(self) -> nn.Module:

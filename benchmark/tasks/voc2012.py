@@ -7,10 +7,17 @@ from pathlib import Path
 from torch import nn
 
 from benchmark.tasks.base import Task
-from benchmark.tasks.camvid import CPU_RECIPE, GPU, PAPER, PAPER_RECIPE, SMOKE, SMOKE_RECIPE
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.data.voc import CLASSES, read_voc, voc_palette
 from benchmark.tasks.models.unet import UNet
+from benchmark.tasks.segmentation_schedules import (
+    CPU_RECIPE,
+    GPU,
+    PAPER,
+    PAPER_RECIPE,
+    SMOKE,
+    SMOKE_RECIPE,
+)
 from methods.base.problem import Normalization
 
 
@@ -54,12 +61,6 @@ class VOC2012(Task):
 
     def make_student(self) -> nn.Module:
         return UNet(self.num_classes, width=32, depth=4)
-
-    def load_pretrained(self, teacher: nn.Module) -> None:
-        from benchmark.tasks.models.deeplab import DeepLabV3, load_imagenet_backbone
-
-        assert isinstance(teacher, DeepLabV3)
-        load_imagenet_backbone(teacher)
 
 
 class VOC2012ImageNet(VOC2012):

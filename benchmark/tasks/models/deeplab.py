@@ -130,9 +130,8 @@ def load_imagenet_backbone(network: DeepLabV3) -> None:
         else:
             source: Any = timm.create_model(name, features_only=True, pretrained=True)
             weights = source.state_dict()
-    except (
-        Exception
-    ) as error:  # urllib, requests and the hub raise different errors without a network
+    # Without a network urllib, requests and the hub raise errors of different types.
+    except Exception as error:
         raise UserError(
             f"the ImageNet weights of '{name}' are not cached here and cannot be fetched "
             f"({described(error)}); go online once, or choose the task that starts "
