@@ -19,7 +19,6 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from benchmark.errors import UserError
 from benchmark.machine.tensors import checksum
-from benchmark.metrics.images import ImageProgress
 from benchmark.metrics.perceptual import (
     Distance,
     alexnet_lpips,
@@ -31,6 +30,7 @@ from benchmark.metrics.weights import ALEXNET, INCEPTION, find_weights, load_wei
 from benchmark.records.canonical import digest
 from benchmark.records.record import TeacherInfo
 from benchmark.tasks.base import Task
+from benchmark.tasks.data.base import ImageProgress
 from benchmark.tasks.models.critic import Critic
 
 ExtractorName = Literal["task", "inception"]

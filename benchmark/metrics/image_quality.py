@@ -27,7 +27,6 @@ from torch_fidelity.metric_prc import prc_features_to_metric as precision_recall
 from benchmark.machine.tensors import Corrupted, load_tensors, save_tensors
 from benchmark.metrics.extractors import Extractor
 from benchmark.metrics.images import (
-    ImageProgress,
     LabelledImages,
     Unmeasurable,
     gathered,
@@ -38,7 +37,7 @@ from benchmark.metrics.perceptual import draw_pairs, mean_distance
 from benchmark.records.canonical import digest
 from benchmark.records.record import ImageQuality, Measured, TeacherInfo
 from benchmark.tasks.base import Task
-from benchmark.tasks.data.base import Dataset
+from benchmark.tasks.data.base import Dataset, ImageProgress
 from methods.base.run import derive_seed
 
 PAIRS = 2000

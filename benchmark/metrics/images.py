@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +15,6 @@ from methods.base.problem import Normalization
 from methods.base.samples import ImageBank, SampleSource
 from methods.losses.predictions import IGNORE_INDEX
 from methods.networks.predictions import chunk_size, predictions
-
-ImageProgress = Callable[[int, int], None]
-"""Called with how many of how many images are done."""
 
 
 class Unmeasurable(Exception):

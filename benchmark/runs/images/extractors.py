@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmark.machine.device import pick_device, pick_precision
 from benchmark.metrics.extractors import Extractor, inception_extractor, task_extractor
 from benchmark.metrics.image_quality import VERSION
-from benchmark.metrics.images import ImageProgress
 from benchmark.records.record import Record
 from benchmark.tasks.base import Task
+from benchmark.tasks.data.base import ImageProgress
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
 from benchmark.teachers.critic import critic_task, obtain_critic

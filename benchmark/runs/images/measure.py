@@ -21,13 +21,14 @@ from rich.progress import (
 from benchmark.errors import UserError
 from benchmark.machine.cache import cache_dir
 from benchmark.metrics.image_quality import judge, obtain_reference
-from benchmark.metrics.images import ImageProgress, Unmeasurable
+from benchmark.metrics.images import Unmeasurable
 from benchmark.records.record import FEW_IMAGES, SCORED, Record
 from benchmark.runs.images.contact_sheet import keep_sheet, sheet_of_run
 from benchmark.runs.images.extractors import Judges
 from benchmark.runs.images.recovered import Recovered
 from benchmark.runs.job import Context, Job
 from benchmark.runs.replay import revive
+from benchmark.tasks.data.base import ImageProgress
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
 

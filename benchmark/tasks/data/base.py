@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,9 @@ from benchmark.errors import UserError
 from methods.base.errors import described
 
 DATA_VARIABLE = "DFKD_DATA"
+
+ImageProgress = Callable[[int, int], None]
+"""Called with the number of images that are done, and the number of all."""
 
 
 class DataError(UserError):
@@ -127,7 +130,7 @@ def damaged(name: str, where: Path | str, what: str, fetch: str = "") -> DataErr
     Args:
         name: name of the dataset.
         where: the file, or text that names a place in it.
-        what: is wrong with it, as in ``lists nothing``.
+        what: the fault, as in ``lists nothing``.
         fetch: the command that gets it again; empty for files that no command gets.
     """
     place = f"'{where}'" if isinstance(where, Path) else where

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from benchmark.tasks.data.base import Dataset, damaged, missing, search_paths
-from benchmark.tasks.data.prepared import Tick, prepared
+from benchmark.tasks.data.base import Dataset, ImageProgress, damaged, missing, search_paths
+from benchmark.tasks.data.prepared import prepared
 from benchmark.tasks.data.segmentation import Pair, check_pairs, read_pair_splits
 from methods.losses.predictions import IGNORE_INDEX
 
@@ -89,7 +89,7 @@ def _listed(root: Path, name: str) -> list[Pair]:
 
 
 def _decode(
-    train: list[Pair], test: list[Pair], side: int, void_is_a_class: bool, tick: Tick
+    train: list[Pair], test: list[Pair], side: int, void_is_a_class: bool, tick: ImageProgress
 ) -> Dataset:
     ids = {index: index for index in range(len(CLASSES))}
     ids[VOID] = VOID if void_is_a_class else IGNORE_INDEX

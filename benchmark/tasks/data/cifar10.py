@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from benchmark.tasks.data.base import Dataset, Split, unreadable
+from benchmark.tasks.data.base import Dataset, ImageProgress, Split, unreadable
 from benchmark.tasks.data.downloaded import PublishedImages
-from benchmark.tasks.data.prepared import Tick
 
 FETCH = "python -c \"from torchvision.datasets import CIFAR10; CIFAR10('data', download=True)\""
 CIFAR10_FILES = PublishedImages(
@@ -31,7 +30,7 @@ def read_cifar10(data_dir: Path | None = None) -> Dataset:
     return CIFAR10_FILES.read(data_dir, _decode)
 
 
-def _decode(folder: Path, _: Tick) -> Dataset:
+def _decode(folder: Path, _: ImageProgress) -> Dataset:
     # torchvision takes seconds to import, which prepared data need not wait for.
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity

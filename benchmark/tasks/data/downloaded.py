@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmark.tasks.data.base import Dataset, check_labels, missing, search_paths
+from benchmark.tasks.data.base import Dataset, ImageProgress, check_labels, missing, search_paths
 from benchmark.tasks.data.parquet import parquet_files, read_parquet_splits
-from benchmark.tasks.data.prepared import Tick, prepared
+from benchmark.tasks.data.prepared import prepared
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,9 @@ class PublishedImages:
     num_classes: int
     fetch: str
 
-    def read(self, data_dir: Path | None, decode: Callable[[Path, Tick], Dataset]) -> Dataset:
+    def read(
+        self, data_dir: Path | None, decode: Callable[[Path, ImageProgress], Dataset]
+    ) -> Dataset:
         """The dataset from the first place that holds it.
 
         Args:

@@ -55,7 +55,7 @@ def decode_to_shape(
         encoded: PNG, JPEG or whatever Pillow reads.
         image_shape: C×H×W, with C 1 or 3.
         name: name of the images, for messages.
-        where: they come from, for messages.
+        where: the place they come from, for messages.
 
     Raises:
         DataError: naming where, when the bytes are no image.

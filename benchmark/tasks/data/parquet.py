@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from benchmark.tasks.data.base import Dataset, Split, unreadable
+from benchmark.tasks.data.base import Dataset, ImageProgress, Split, unreadable
 from benchmark.tasks.data.images import decode_image, stacked
-from benchmark.tasks.data.prepared import Tick
 
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels")
@@ -52,7 +51,7 @@ def read_parquet_splits(
     test: Sequence[Path],
     num_classes: int,
     fetch: str,
-    tick: Tick,
+    tick: ImageProgress,
 ) -> Dataset:
     """A labelled dataset of RGB images, with a note when they were stored as JPEG.
 

@@ -24,16 +24,13 @@ from benchmark.errors import UserError
 from benchmark.machine.cache import CACHE_VARIABLE, cache_dir
 from benchmark.machine.tensors import Corrupted, checksum, save_tensors
 from benchmark.records.canonical import digest
-from benchmark.tasks.data.base import DataError, Dataset, Split
-
-Tick = Callable[[int, int], None]
-"""Called while decoding, with the number of images done and of all."""
+from benchmark.tasks.data.base import DataError, Dataset, ImageProgress, Split
 
 
 def prepared(
     name: str,
     sources: Sequence[Path],
-    decode: Callable[[Tick], Dataset],
+    decode: Callable[[ImageProgress], Dataset],
     variant: object = "",
 ) -> Dataset:
     """The dataset in ``sources``, from the cache or decoded now and kept there.
@@ -48,7 +45,7 @@ def prepared(
         DataError: raised by ``decode``.
     """
 
-    def decode_tensors(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def decode_tensors(tick: ImageProgress) -> tuple[dict[str, Tensor], dict[str, str]]:
         dataset = decode(tick)
         tensors = {
             "train.images": dataset.train.images,
@@ -66,7 +63,7 @@ def prepared(
 def prepared_tensors(
     name: str,
     sources: Sequence[Path],
-    decode: Callable[[Tick], tuple[dict[str, Tensor], dict[str, str]]],
+    decode: Callable[[ImageProgress], tuple[dict[str, Tensor], dict[str, str]]],
     variant: object = "",
     version: int = 1,
 ) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.machine.tensors import checksum
-from benchmark.tasks.data.base import DataError, missing, search_paths, unreadable
+from benchmark.tasks.data.base import DataError, ImageProgress, missing, search_paths, unreadable
 from benchmark.tasks.data.images import SUFFIXES, decode_to_shape, stacked
 from benchmark.tasks.data.parquet import parquet_length, parquet_rows
-from benchmark.tasks.data.prepared import Tick, prepared_tensors
+from benchmark.tasks.data.prepared import prepared_tensors
 
 NAME = "proxy data"
 ADVICE = (
@@ -118,7 +118,7 @@ def files_in(folder: Path) -> list[Path]:
 def prepared_images(files: Sequence[Path], image_shape: tuple[int, int, int]) -> Tensor:
     """The result of `read_images`, decoded once and kept in the cache."""
 
-    def decode(tick: Tick) -> tuple[dict[str, Tensor], dict[str, str]]:
+    def decode(tick: ImageProgress) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {"images": read_images(files, image_shape, tick)}, {}
 
     tensors, _ = prepared_tensors(
@@ -130,7 +130,7 @@ def prepared_images(files: Sequence[Path], image_shape: tuple[int, int, int]) ->
 def read_images(
     files: Sequence[Path],
     image_shape: tuple[int, int, int],
-    tick: Tick = lambda done, total: None,
+    tick: ImageProgress = lambda done, total: None,
 ) -> Tensor:
     """Decode every image: cropped to the shape's aspect ratio, resized, in its number of channels.
 

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.tasks.data.base import DataError, Dataset, Split, damaged, unreadable
+from benchmark.tasks.data.base import DataError, Dataset, ImageProgress, Split, damaged, unreadable
 from benchmark.tasks.data.images import in_colours, stacked
-from benchmark.tasks.data.prepared import Tick
 from methods.losses.predictions import IGNORE_INDEX
 
 
@@ -97,7 +96,7 @@ def read_pair_splits(
     side: int,
     ids: Mapping[int, int],
     fetch: str,
-    tick: Tick,
+    tick: ImageProgress,
 ) -> Dataset:
     """Both splits of a dataset, each read by `read_pairs`."""
     done = 0

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import torch
 
-from benchmark.tasks.data.base import Dataset, Split, unreadable
+from benchmark.tasks.data.base import Dataset, ImageProgress, Split, unreadable
 from benchmark.tasks.data.downloaded import PublishedImages
-from benchmark.tasks.data.prepared import Tick
 
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 FETCH = (
@@ -35,7 +34,7 @@ def read_svhn(data_dir: Path | None = None) -> Dataset:
     return SVHN_FILES.read(data_dir, _decode)
 
 
-def _decode(folder: Path, _: Tick) -> Dataset:
+def _decode(folder: Path, _: ImageProgress) -> Dataset:
     # torchvision takes seconds to import, which prepared data need not wait for.
     from torchvision.datasets import SVHN
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from benchmark.tasks.data.base import Dataset, missing, search_paths
-from benchmark.tasks.data.prepared import Tick, prepared
+from benchmark.tasks.data.base import Dataset, ImageProgress, missing, search_paths
+from benchmark.tasks.data.prepared import prepared
 from benchmark.tasks.data.segmentation import Pair, check_pairs, read_pair_splits
 from methods.losses.predictions import IGNORE_INDEX
 
@@ -81,6 +81,6 @@ def _listed(root: Path, listing: Path) -> list[Pair]:
     return pairs
 
 
-def _decode(train: list[Pair], test: list[Pair], side: int, tick: Tick) -> Dataset:
+def _decode(train: list[Pair], test: list[Pair], side: int, tick: ImageProgress) -> Dataset:
     ids = {index: index for index in range(len(CLASSES))} | {IGNORE_INDEX: IGNORE_INDEX}
     return read_pair_splits("PASCAL VOC 2012", train, test, side, ids, FETCH, tick)

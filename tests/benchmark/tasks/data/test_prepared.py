@@ -10,9 +10,9 @@ import torch
 from benchmark.machine.cache import cache_dir
 from benchmark.machine.tensors import checksum
 from benchmark.tasks.data import prepared as module
-from benchmark.tasks.data.base import Dataset, Split
+from benchmark.tasks.data.base import Dataset, ImageProgress, Split
 from benchmark.tasks.data.mnist import read_mnist
-from benchmark.tasks.data.prepared import Tick, prepared
+from benchmark.tasks.data.prepared import prepared
 from tests.benchmark.tasks.data.test_data import write_mnist
 
 
@@ -27,7 +27,7 @@ class Source:
     def read(self) -> Dataset:
         return prepared("Some-Data", [self.path], self._decode)
 
-    def _decode(self, tick: Tick) -> Dataset:
+    def _decode(self, tick: ImageProgress) -> Dataset:
         self.decoded += 1
         tick(5, 5)
         images = torch.full((5, 3, 4, 4), self.path.read_bytes()[0], dtype=torch.uint8)
