@@ -78,7 +78,8 @@ class _WithoutText(ast.NodeTransformer):
 
     def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
         self.generic_visit(node)
-        return node.orelse if ast.unparse(node.test).endswith("TYPE_CHECKING") else node
+        typing_alone = ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        return node.orelse if typing_alone else node
 
 
 @cache
@@ -94,7 +95,8 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _digest(path: Path) -> str:
-    return hashlib.sha256(repr(_plain(_tree(path))).encode()).hexdigest()
+    # With its name, so that two files that swap their contents are noticed.
+    return hashlib.sha256(repr((path.name, _plain(_tree(path)))).encode()).hexdigest()
 
 
 def _plain(node: object) -> object:
@@ -162,11 +164,11 @@ def _module(name: str, seen_in: Path, level: int = 0) -> Iterator[Path]:
     for folder in _folders(name.partition(".")[0], seen_in, level):
         file = _file(folder.joinpath(*name.split(".")))
         if file is not None:
-            for package in reversed(file.relative_to(folder.resolve()).parents):
+            for package in reversed(file.relative_to(folder).parents):
                 around = folder / package / "__init__.py"
                 if around.is_file() and not _ours(around) and around != file:
                     yield around.resolve()
-            yield file
+            yield file.resolve()
             return
 
 
@@ -189,7 +191,7 @@ def _file(path: Path) -> Path | None:
     """The file of a module or of a package at this place without its ending."""
     for candidate in (path / "__init__.py", path.parent / f"{path.name}.py"):
         if candidate.is_file():
-            return candidate.resolve()
+            return candidate
     return None
 
 

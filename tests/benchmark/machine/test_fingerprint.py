@@ -181,3 +181,32 @@ def test_a_task_that_builds_on_another_has_the_code_of_both() -> None:
 def test_every_method_and_objective_has_a_fingerprint() -> None:
     classes = [*discover().values(), *discover_objectives().values()]
     assert all(len(fingerprint(*sources(cls))) == 16 for cls in classes)
+
+
+def test_code_that_runs_where_no_types_are_checked_counts(own: Path) -> None:
+    text = "from typing import TYPE_CHECKING\nif not TYPE_CHECKING:\n    import another_method\n"
+    (own / "runs.py").write_text(text)
+    before = of(own / "runs.py")
+    (own / "another_method.py").write_text("C = 1\n")
+    assert of(own / "runs.py") != before
+
+
+def test_a_helper_behind_a_link_is_followed(
+    own: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "linked.py"
+    elsewhere.write_text("D = 1\n")
+    (own / "linked.py").symlink_to(elsewhere)
+    (own / "method.py").write_text("import linked\n")
+    before = of(own / "method.py")
+    elsewhere.write_text("D = 2\n")
+    assert of(own / "method.py") != before
+
+
+def test_helpers_that_swap_their_contents_are_noticed(own: Path) -> None:
+    (own / "method.py").write_text("import smooth, lazily\n")
+    before = of(own / "method.py")
+    one, other = ((own / name).read_text() for name in ("smooth.py", "lazily.py"))
+    (own / "smooth.py").write_text(other + "import kernels.box\n")
+    (own / "lazily.py").write_text(one)
+    assert of(own / "method.py") != before
