@@ -1,4 +1,8 @@
-"""dfkd-bench: a benchmark of data-free knowledge distillation."""
+"""dfkd-bench: a benchmark of data-free knowledge distillation.
+
+This package is the harness: it plans runs, executes them, keeps their records and compares them.
+`benchmark.runs.trial` tells one experiment from top to bottom; start reading there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-# Read by torch when it is imported: large tensors on huge pages, a sixth of a student step.
+# torch reads this variable when it is imported. Large tensors on huge pages save a sixth of the
+# time of a student's step.
 HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 os.environ.setdefault(HUGE_PAGES, "1")
 
@@ -17,7 +22,7 @@ __version__ = "0.1.0"
 
 
 def load_results(path: str | Path = "results") -> pd.DataFrame:
-    """One row a run for every record under ``path`` (see `benchmark.analysis.frame`).
+    """A table with one row for every record under ``path`` (see `benchmark.analysis.frame`).
 
     Raises:
         benchmark.errors.UserError: when a file there is not a record of this benchmark.

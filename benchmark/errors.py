@@ -1,7 +1,7 @@
-"""Errors a user can act on: one line, no traceback, exit code 2."""
+"""Errors that a user can act on: one line, no traceback, exit code 2."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user gave us is wrong; the message names it and what to do."""
+    """Something that the user gave is wrong; the message names it and says what to do."""

@@ -1,8 +1,8 @@
 """The fingerprint of a program: a hash of the syntax of every module that it really imports.
 
-What was made with other code is not gone on with and not used again, and the record of a run keeps
-the fingerprint of the code that made it. Comments, docstrings and layout count for nothing, nor
-does a module that is not imported: a new method, or another page, makes nothing stale.
+Results made by other code are neither continued nor used again, and the record of a run keeps the
+fingerprint of the code that made it. Comments, docstrings and layout do not count, nor does a
+module that is not imported: a new method or a new page makes nothing stale.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("methods", "benchmark")
 """The packages of this repository. A method's images depend on nothing in ``benchmark`` but the
-networks; the rest of it is in a run's identity, or cannot be seen by a method."""
+networks: the rest of it is part of a run's identity, or out of a method's sight."""
 NETWORKS = ROOT / "benchmark" / "tasks" / "models"
 
 LIBRARIES = ("site-packages", "dist-packages")
-"""Folders whose modules count only where a method's own package lies there. Of the libraries a
-record keeps the version."""
+"""Folders of installed packages. A module there counts only if it belongs to the method's own
+package; a record keeps the versions of the libraries."""
 
 
 @cache
 def fingerprint(*files: Path) -> str:
     """A hash of what these files and the modules that they import compute; 16 hexadecimal digits.
 
-    Followed are imports from ``methods``, from the tasks' networks, and from a file's own folder
-    or package, those inside functions included. A name that a package's ``__init__`` only passes
-    on leads to the module that defines it. Equal on every machine and version of Python.
+    Imports are followed into ``methods``, the tasks' networks, and a file's own folder or package;
+    imports inside functions count too. A name that a package's ``__init__`` only passes on leads
+    to the module that defines it. The hash is equal on every machine and version of Python.
 
     Args:
         files: the sources to start from, such as a method's and a task's.
@@ -48,15 +48,15 @@ def fingerprint(*files: Path) -> str:
 
 
 def forget() -> None:
-    """Read the files again the next time: they were edited."""
+    """Forget the files that were read, because they were edited."""
     for remembered in (fingerprint, _tree, _digest, _imported):
         remembered.cache_clear()
 
 
 def sources(*classes: type) -> tuple[Path, ...]:
-    """The files to take a fingerprint of: of these classes, and of those that they build upon.
+    """The files to take a fingerprint of: those of these classes and of their base classes.
 
-    Abstract ones, which are contracts, are reached where they are imported.
+    Abstract classes, which are contracts, are reached through imports.
     """
     bases = (base for cls in classes for base in cls.__mro__ if not inspect.isabstract(base))
     own = (base for base in bases if base.__module__.split(".")[0] not in sys.stdlib_module_names)
@@ -68,7 +68,7 @@ def _counts(path: Path) -> bool:
 
 
 class _WithoutText(ast.NodeTransformer):
-    """Leaves what runs: no docstrings, no imports for type checkers alone."""
+    """Removes everything that does not run: docstrings, and imports for type checkers alone."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -87,7 +87,7 @@ def _tree(path: Path) -> ast.Module:
     text = path.read_bytes()
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError):  # what cannot be imported is told apart by its text
+    except (SyntaxError, ValueError):  # a file that does not parse is told apart by its text
         tree = ast.parse(repr(text))
     bare: ast.Module = _WithoutText().visit(tree)
     return bare
@@ -100,7 +100,7 @@ def _digest(path: Path) -> str:
 
 
 def _plain(node: object) -> object:
-    """A syntax tree as tuples, without the empty fields, which differ between Pythons."""
+    """A syntax tree as tuples, without empty fields, which differ between versions of Python."""
     if isinstance(node, ast.AST):
         fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
         return type(node).__name__, [(name, value) for name, value in fields if value]
@@ -143,7 +143,7 @@ def _name(node: ast.ImportFrom, name: str, path: Path) -> Iterator[Path]:
 
 
 def _passed_on(package: Path, name: str) -> tuple[ast.ImportFrom, str] | None:
-    """The import by which a package has a name of another module, and the name there."""
+    """The import by which a package passes on another module's name, and the name there."""
     if package.name == "__init__.py":
         imports = (n for n in ast.walk(_tree(package)) if isinstance(n, ast.ImportFrom))
         for node in imports:
@@ -154,11 +154,11 @@ def _passed_on(package: Path, name: str) -> tuple[ast.ImportFrom, str] | None:
 
 
 def _module(name: str, seen_in: Path, level: int = 0) -> Iterator[Path]:
-    """The file of a module, after those of the packages around it where these are not ours.
+    """The file of a module, after the ``__init__`` files of packages around it that are not ours.
 
     Args:
-        name: absolute, or relative to a package.
-        seen_in: the file that imports it.
+        name: name of the module, absolute or relative to a package.
+        seen_in: file that imports the module.
         level: number of dots before a relative name; 0 for an absolute one.
     """
     for folder in _folders(name.partition(".")[0], seen_in, level):
@@ -188,7 +188,7 @@ def _folders(top: str, seen_in: Path, level: int) -> list[Path]:
 
 
 def _file(path: Path) -> Path | None:
-    """The file of a module or of a package at this place without its ending."""
+    """The file of the module or package at a path without suffix; None if there is none."""
     for candidate in (path / "__init__.py", path.parent / f"{path.name}.py"):
         if candidate.is_file():
             return candidate

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class RegistryError(Exception):
-    """A file that does not import, or two classes of one name; one line."""
+    """A file does not import, or two classes have the same name; the message is one line."""
 
 
 def described(error: BaseException, limit: int = 200) -> str:
@@ -22,9 +22,9 @@ def described(error: BaseException, limit: int = 200) -> str:
 
 
 def described_with_place(error: BaseException, limit: int = 300) -> str:
-    """``ValueError: message (file.py, line 3)``: where it was raised, without the folder.
+    """``ValueError: message (file.py, line 3)``: the error and where it was raised.
 
-    A syntax error names its file and line itself.
+    The file is named without its folder. A syntax error names its file and line itself.
     """
     text = described(error, limit)
     frames = traceback.extract_tb(error.__traceback__)

@@ -23,15 +23,15 @@ def find_classes(
 
     Args:
         base: the class whose subclasses are wanted.
-        kind: word for them in messages: ``method``, ``task`` or ``objective``.
-        package: whose files are searched; its subpackages are not.
-        group: entry points under which installed packages offer more, as modules or classes.
-        folders: more folders, or single files, whose Python files are imported. Their code runs in
-            this process: name only what you trust.
+        kind: word for the classes in messages: ``method``, ``task`` or ``objective``.
+        package: package whose files are searched; its subpackages are not.
+        group: group of entry points by which installed packages offer more modules or classes.
+        folders: further folders or single files, whose Python code is imported. It runs in this
+            process: name only files that you trust.
 
     Raises:
-        RegistryError: naming a file that does not import, a name that is not valid, or two classes
-            of one name.
+        RegistryError: when a file does not import, a name is not valid, or two classes have the
+            same name.
     """
     found: dict[str, Any] = {}
     for cls in _classes(base, kind, package, group, folders):
@@ -79,7 +79,8 @@ def _classes(
             yield loaded
         else:
             raise RegistryError(
-                f"an installed package offers {loaded!r} as a {kind}, which it is not"
+                f"an installed package offers {loaded!r} as a {kind}, but it is none; correct the "
+                f"entry point in '{group}', or uninstall the package"
             )
     for folder in folders:
         for path in python_files(folder, kind):

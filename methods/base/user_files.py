@@ -2,8 +2,8 @@
 
 The folder is appended to `sys.path` and stays there: a function may import a helper when it is
 called, and worker processes load the same files again. Python knows a module by its name alone, so
-that two folders with a ``helper.py`` each would share the first one: such a clash is refused. An
-installed module of the same name comes first, as always with folders at the end of the path.
+two folders with a ``helper.py`` each would share the first one: such a clash is refused. An
+installed module of the same name comes first, because the folder is at the end of the path.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from types import ModuleType
 from methods.base.errors import RegistryError, does_not_import
 
 _folders: set[Path] = set()
-"""Folders that this process has loaded files from, and so may import helpers from."""
+"""Folders from which this process has loaded files, and may therefore import helpers."""
 
 
 def python_files(folder: Path, kind: str) -> list[Path]:
-    """The folder's Python files but for those that start with ``_``; or the file itself.
+    """The Python files of a folder, without those that start with ``_``; or the given file itself.
 
     Raises:
-        RegistryError: when it does not exist.
+        RegistryError: when the folder does not exist.
     """
     if folder.is_file():
         return [folder]
@@ -40,13 +40,14 @@ def load_file(path: Path, kind: str) -> ModuleType:
 
     Args:
         path: path of the file.
-        kind: word for what it defines, for messages.
+        kind: word for the classes that it defines, for messages.
 
     Raises:
-        RegistryError: when it does not import, or another user's folder has a helper of one name.
+        RegistryError: when the file does not import, or another user's folder has a helper of the
+            same name.
     """
     path = path.resolve()
-    # A name of its own where another module has the file's: two folders may both have a blur.py.
+    # If another module has the file's name, the file gets its own: two folders may have a blur.py.
     own_name = f"dfkd_{kind}_{path.stem}_{abs(hash(path)):x}"
     for name in (path.stem, own_name):
         known = sys.modules.get(name)
@@ -68,14 +69,14 @@ def load_file(path: Path, kind: str) -> ModuleType:
 
 
 def helpers_of(path: Path, kind: str = "method") -> list[Path]:
-    """The files of its own folder that a file imports, directly or through one another, sorted.
+    """The files in a file's own folder that it imports, directly or through each other, sorted.
 
     Args:
         path: absolute path of the file.
-        kind: word for what it defines, for messages.
+        kind: word for the classes that it defines, for messages.
 
     Raises:
-        RegistryError: when ``import`` would find a helper of this name in another user's folder.
+        RegistryError: when ``import`` would find a helper of the same name in another folder.
     """
     helpers: set[Path] = set()
     waiting = [path]
@@ -104,7 +105,7 @@ def _imported_names(file: Path) -> Iterator[str]:
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
-        return  # importing it will say so
+        return  # importing the file will report the error
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
