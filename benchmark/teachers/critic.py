@@ -1,8 +1,8 @@
-"""Critics: who judges synthetic images, trained once per task on its real training data.
+"""Critics: networks that judge synthetic images, trained once per task on its real training data.
 
-Not the teacher and not its seed: a generator was trained to please the teacher, so that the
-teacher's opinion of its images says nothing. A critic is trained, cached and verified exactly as
-a teacher is; only network and recipe are its own.
+A critic is not the teacher and has another seed: a generator was trained to please the teacher, so
+the teacher's opinion of its images says nothing. A critic is trained, cached and verified exactly
+as a teacher is; only its network and its recipe are its own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def obtain_critic(
 ) -> TrainedTeacher:
     """A task's critic, found or freshly trained.
 
-    It is kept with the records, so that whoever has the records can measure with the same one.
+    A small critic is kept with the records, so that everybody who has them measures with the same
+    one.
     """
     posed = critic_task(task)
     folders = teacher_folders(results)

@@ -1,9 +1,10 @@
 """A teacher's metadata: collected once from its training data, kept next to it, verified.
 
-A file belongs to one teacher, by checksum. Methods that declare `Access.METADATA` see what it
-holds; when nobody does, it is not made. Where a planned method does, a grid collects it as soon as
-it has the teacher, before the first run. Not while the teacher is trained: the records are a
-function of the final weights and the training data, and shipped teachers are not trained here.
+A file belongs to one teacher, which it names by checksum. Methods that declare `Access.METADATA`
+see its contents. If a planned method does, a grid collects the metadata as soon as it has the
+teacher, before the first run; otherwise nobody collects them. They are not collected while the
+teacher is trained: they are a function of the final weights and the training data, and shipped
+teachers are not trained here.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from methods.synthesis.activation_statistics import collect_records
 
 
 def metadata_file(task: Task, teacher: nn.Module) -> str:
-    """File name of a teacher's metadata: task, and the checksum of the teacher's weights."""
+    """File name of a teacher's metadata: the task, and the checksum of the teacher's weights."""
     return f"{task.name}-{checksum(teacher.state_dict())}.metadata.safetensors"
 
 
 def readable_formats(teacher: nn.Module) -> set[str]:
-    """Formats whose files describe this teacher as a file of today would.
+    """Formats whose files describe this teacher exactly as the present format does.
 
-    Format 1 missed a BatchNorm that no convolution feeds, and heard what an in-place ReLU left.
+    Format 1 missed a BatchNorm that no convolution feeds, and recorded pre-activations after an
+    in-place ReLU had overwritten them.
     """
     concerned = (nn.BatchNorm2d, *ACTIVATIONS)
     same = not any(isinstance(module, concerned) for module in teacher.modules())
@@ -40,7 +42,10 @@ def readable_formats(teacher: nn.Module) -> set[str]:
 def find_metadata(
     task: Task, teacher: nn.Module, folders: Sequence[Path], say: Say = print
 ) -> ActivationRecords | None:
-    """The teacher's metadata from the first folder that holds them undamaged; damage is said."""
+    """The teacher's metadata from the first folder that holds them undamaged, or None.
+
+    A file that is ignored is reported to ``say``.
+    """
     described = checksum(teacher.state_dict())
     for folder in folders:
         path = folder / metadata_file(task, teacher)
@@ -68,9 +73,10 @@ def obtain_metadata(
     Args:
         task: prepares the images.
         dataset: dataset that the teacher was trained on.
-        teacher: the bare network, so that collecting is on nobody's ledger; put into eval mode.
-        folders: folders in which they are looked for; with none, they are collected and not kept.
-        say: called with a sentence on what is ignored and what takes time.
+        teacher: bare network, whose queries no ledger counts; it is put into eval mode.
+        folders: folders in which the metadata are looked for; without any, they are collected and
+            not kept.
+        say: called with a sentence when a file is ignored and before metadata are collected.
     """
     found = find_metadata(task, teacher, folders, say)
     if found is not None:
@@ -90,7 +96,7 @@ def keep_metadata(records: ActivationRecords, teacher: nn.Module, path: Path) ->
 
 
 def metadata_bytes(records: ActivationRecords) -> int:
-    """Size as they are kept."""
+    """Size of the metadata in bytes, as they are kept."""
     return sum(t.numel() * t.element_size() for t in records.to_tensors().values())
 
 

@@ -1,6 +1,6 @@
 """Teachers: trained once per task, kept by content, verified whenever they are used.
 
-Training one may take hours, so it goes on where it was interrupted, with the same bits.
+Training a teacher may take hours, so it goes on where it was interrupted, with the same bits.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class TrainedTeacher:
 
 
 def teacher_file(task: Task, data_checksum: str, preset: str = "") -> str:
-    """File name of a budget preset's teacher: task, and a hash of everything it is made from."""
+    """File name of a budget preset's teacher: the task, and a hash of all that it is made from."""
     made_from = {
         "task": task.name,
         "version": task.version,
@@ -66,8 +66,8 @@ def teacher_file(task: Task, data_checksum: str, preset: str = "") -> str:
 def teacher_folders(results: Path) -> tuple[Path, ...]:
     """The folders in which teachers are looked for: with the records, then in the cache.
 
-    In this order, because a record's teacher is part of its identity: with another one of the same
-    recipe, trained on this machine, every committed record would seem to be missing.
+    The order matters, because a record's teacher is part of its identity: with another teacher of
+    the same recipe, trained on this machine, every committed record would seem to be missing.
     """
     return (results / "teachers", cache_dir() / "teachers")
 
@@ -75,7 +75,10 @@ def teacher_folders(results: Path) -> tuple[Path, ...]:
 def find_teacher(
     task: Task, data_checksum: str, folders: Sequence[Path], say: Say = print, preset: str = ""
 ) -> TrainedTeacher | None:
-    """The teacher from the first folder that holds it undamaged; damage is said."""
+    """The teacher from the first folder that holds it undamaged, or None.
+
+    A file that is ignored is reported to ``say``.
+    """
     for folder in folders:
         path = folder / teacher_file(task, data_checksum, preset)
         try:
@@ -107,18 +110,19 @@ def obtain_teacher(
 
     Args:
         task: gives the network and the recipe.
-        dataset: trained on one split, measured on the other.
+        dataset: dataset whose training split trains the teacher, and whose test split scores it.
         folders: folders in which teachers are looked for; the last is the cache's.
         say: called with one sentence when a kept teacher is damaged.
         progress: called with ``"teacher"``, step, total and loss.
-        preset: the budget whose recipe is followed.
+        preset: name of the budget whose recipe is followed.
         device: device to train on.
         precision: ``bf16`` is used by recipes of mixed precision.
-        checkpoint_seconds: how often its training is kept in the cache, None for never.
+        checkpoint_seconds: seconds after which the state of its training is kept in the cache
+            again; None for never.
 
     Raises:
-        KeyboardInterrupt: when a stop was requested; where training is kept, it goes on from there
-            the next time.
+        KeyboardInterrupt: when a stop was requested; training that is kept goes on from there the
+            next time.
     """
     data_checksum = dataset.checksum()
     found = find_teacher(task, data_checksum, folders, say, preset)
@@ -160,9 +164,9 @@ def train_teacher(
 
     Args:
         task: gives the network and the recipe.
-        dataset: trained on one split, measured on the other.
+        dataset: dataset whose training split trains the teacher, and whose test split scores it.
         progress: called with ``"teacher"``, step, total and loss.
-        preset: the budget whose recipe is followed.
+        preset: name of the budget whose recipe is followed.
         device: device to train on.
         precision: ``bf16`` is used by recipes of mixed precision.
         keeper: keeps the state of the training, so that it can go on after an interruption.
@@ -211,7 +215,8 @@ def _trained(
     optimizer, schedule = _optimization(recipe, network, total)
     reduced = recipe.mixed_precision and precision == "bf16"
     network.train()
-    # A loop of a run, which goes on as a method's does; no budget limits a teacher.
+    # The loop of a `Run` goes on after an interruption, as a method's does. Any budget will do,
+    # because none limits a teacher.
     run = Run(
         next(iter(task.budgets.values())),
         device=device,
@@ -248,7 +253,7 @@ def _trained(
 
 
 def teacher_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy with the true labels, a mean over samples, in which void pixels do not count.
+    """Cross-entropy with the true labels, averaged over samples; void pixels do not count.
 
     Args:
         logits: B×K or B×K×H×W.
@@ -258,7 +263,7 @@ def teacher_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = 
     Returns:
         A scalar in [0, ∞); 0 when every pixel is void.
     """
-    if labels.ndim == 1:  # where 255 is a class like any other
+    if labels.ndim == 1:  # labels of images, of which 255 is a class like any other
         return F.cross_entropy(logits, labels, class_weights)
     if (labels == IGNORE_INDEX).all():
         return 0.0 * logits.sum()
