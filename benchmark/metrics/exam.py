@@ -1,4 +1,4 @@
-"""A task's test data, put to a network."""
+"""Exams: how a network scores on the test data of a task."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Scores:
 
 
 class Exam(ABC):
-    """A task's test data, put to a network.
+    """The test data of a task, on which networks are scored.
 
     Args:
-        task: prepares the images.
+        task: task that prepares the images.
         test: test split as it is stored.
         device: device of the networks.
     """
@@ -42,15 +42,15 @@ class Exam(ABC):
 
     @abstractmethod
     def measure(self, network: nn.Module) -> Scores:
-        """The network's scores; among them the task's metric."""
+        """The network's scores, which include the task's metric."""
 
     @abstractmethod
     def chance(self) -> float:
-        """A score of at most this is no better than a constant prediction."""
+        """The highest score that is no better than a constant prediction."""
 
 
 class ClassificationExam(Exam):
-    """Accuracy."""
+    """An exam in accuracy."""
 
     def __init__(self, task: Task, test: Split, device: torch.device | str) -> None:
         super().__init__(task, test, device)
@@ -65,7 +65,10 @@ class ClassificationExam(Exam):
 
 
 class SegmentationExam(Exam):
-    """Mean IoU, with what it is made of. Images are prepared batch by batch, for they are large."""
+    """An exam in mean IoU, with the confusion matrix behind it.
+
+    Images are prepared batch by batch, because they are large.
+    """
 
     BATCH = 16
 
@@ -92,6 +95,6 @@ class SegmentationExam(Exam):
 
 
 def exam_of(task: Task, test: Split, device: torch.device | str) -> Exam:
-    """The exam of the task's type."""
+    """The exam for the task's type."""
     kind = ClassificationExam if task.task_type == "classification" else SegmentationExam
     return kind(task, test, device)

@@ -1,9 +1,9 @@
 """The two networks that images are judged with: Inception-v3, and a task's own critic.
 
 Inception-v3 with LPIPS's AlexNet is what the literature reports, but both have only seen natural
-photographs, and their numbers mislead on anything else (Barratt & Sharma, 2018); KID's authors
-judge MNIST with a LeNet trained on it (Bińkowski et al., 2018). So does the critic here, which
-has learnt the task.
+photographs, and their numbers mislead on anything else (Barratt & Sharma, 2018). KID's authors
+therefore judge MNIST with a LeNet trained on it (Bińkowski et al., 2018). The critic follows them:
+it has learnt the task.
 """
 
 from __future__ import annotations
@@ -45,16 +45,18 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class Extractor:
-    """A judge of images.
+    """A network that judges images.
 
     Attributes:
-        name: its kind; numbers of different kinds are never compared.
+        name: kind of the extractor; numbers of different kinds are never compared.
         description: description of the network, for captions.
-        checksum: checksum of its weights.
-        forward: images, uint8, N×3×H×W, on ``device`` to features N×D and logits N×K.
-        distance: its perceptual distance.
-        device: device it computes on.
-        batch: images at a time; results do not depend on it.
+        checksum: checksum of the weights.
+        forward: function of images, uint8, N×3×H×W, on ``device``, that returns features N×D and
+            logits N×K.
+        distance: perceptual distance of two batches of images.
+        device: device that the network computes on.
+        batch: number of images at a time; results do not depend on it.
+        dtype: number format that the network computes in.
     """
 
     name: ExtractorName
@@ -86,10 +88,10 @@ def task_extractor(
     """A task's critic as the judge.
 
     Args:
-        task: whose images are judged.
-        critic: a trained `Critic`; it is moved to ``device``, frozen and put into eval mode.
+        task: task whose images are judged.
+        critic: trained `Critic`; it is moved to ``device``, frozen and put into eval mode.
         info: the critic's accuracy and the checksum of its weights.
-        device: device it computes on.
+        device: device that the critic computes on.
     """
     assert isinstance(critic, Critic)
     critic.to(device).eval().requires_grad_(False)
@@ -115,7 +117,7 @@ def inception_extractor(weights_dir: Path | None, device: str = "cpu") -> Extrac
         UserError: when a weight file is missing and cannot be downloaded, or is damaged.
     """
     paths = [find_weights(file, weights_dir) for file in (INCEPTION, ALEXNET)]
-    # torch-fidelity unpickles whatever the file holds; only plain tensors get that far.
+    # torch-fidelity unpickles whatever a file holds; `load_weights` first refuses all but tensors.
     checksums = [checksum(load_weights(path)) for path in paths]
     try:
         network = FeatureExtractorInceptionV3(
@@ -124,7 +126,10 @@ def inception_extractor(weights_dir: Path | None, device: str = "cpu") -> Extrac
             feature_extractor_weights_path=str(paths[0]),
         )
     except RuntimeError:
-        raise UserError(f"weight file '{paths[0]}' is not {INCEPTION.what}") from None
+        raise UserError(
+            f"weight file '{paths[0]}' is not {INCEPTION.what}; put the file of "
+            f"{INCEPTION.url} in its place"
+        ) from None
     return Extractor(
         "inception",
         "Inception-v3 and LPIPS with AlexNet",

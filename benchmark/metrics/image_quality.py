@@ -1,8 +1,8 @@
 """Inception Score, FID, KID, precision and recall by torch-fidelity, and perceptual diversity.
 
-Features, then statistics, then metrics. Everything is compared with the same real training
-images, and framed by two sets that bound what can be reached: real images held out from training
-(``real-test``), and normal noise.
+Features are extracted from images, statistics taken of features, and metrics made from statistics.
+All images are compared with the same real training images. Two more sets bound what can be reached:
+real images held out from training (``real-test``), and normal noise.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ from benchmark.tasks.data.base import Dataset, ImageProgress
 from methods.base.run import derive_seed
 
 PAIRS = 2000
-"""Pairs of images for a mean perceptual distance."""
+"""Number of pairs of images for a mean perceptual distance."""
 REFERENCE_IMAGES = 10_000
-"""Real training images to compare with, or all where there are fewer."""
+"""Number of real training images to compare with; all of them if there are fewer."""
 KID_SUBSET = 1000
 LEAST_IMAGES = 8
 VERSION = 1
-"""Raise it when the same images would get other numbers."""
+"""Number to raise when the same images would get other metrics."""
 
 
 def inception_score(logits: Tensor) -> float:
     """exp E KL(p(y|x) ‖ p(y)) of logits N×K, in [1, K] (Salimans et al., 2016).
 
-    Over all images at once: the customary mean over ten parts depends on how they are cut and is
-    biased (Barratt & Sharma, 2018).
+    It is taken over all images at once: the customary mean over ten parts depends on how they are
+    cut and is biased (Barratt & Sharma, 2018).
     """
     below = logits.double() - logits.double().amax(dim=1, keepdim=True)
-    # A class that no image has a chance of would be 0 · log 0; e⁻⁷⁰⁰ is a double still.
+    # A class without any probability would give 0 · log 0; a double can still hold e⁻⁷⁰⁰.
     found = isc_features_to_metric(below.clamp(min=-700), splits=1, shuffle=False)
     return float(found[KEY_METRIC_ISC_MEAN])
 
@@ -84,12 +84,12 @@ def measure(
     extractor: Extractor,
     progress: ImageProgress = lambda done, total: None,
 ) -> Measured:
-    """Everything one extractor says of images.
+    """Every metric of a set of images, by one extractor.
 
     Args:
-        images: images with the teacher's classes, within and across which pairs are drawn.
+        images: images with the teacher's classes; pairs are drawn within and across classes.
         real: features of real training images, M×D.
-        extractor: the judge.
+        extractor: network that judges the images.
         progress: called with the number of images looked at so far.
 
     Raises:
@@ -97,7 +97,7 @@ def measure(
     """
     count = len(images.pixels)
     if count < LEAST_IMAGES:
-        raise Unmeasurable(f"{count} images are too few; {LEAST_IMAGES} are the least")
+        raise Unmeasurable(f"{count} images are too few; at least {LEAST_IMAGES} are needed")
     seen = extractor.extract(images.pixels, progress)
     neighbours = precision_recall(seen.features, real, save_cpu_ram=True, verbose=False)
     metrics = {
@@ -141,8 +141,8 @@ def obtain_reference(
 ) -> Reference:
     """The reference for ``count`` images, from the cache or freshly made.
 
-    It is kept under the hash of all it depends on: the data, the extractor's and the teacher's
-    weights, the preprocessing, the counts.
+    It is kept under the hash of everything that it depends on: the data, the extractor's and the
+    teacher's weights, the preprocessing and the counts.
     """
     identity = {
         "version": VERSION,
@@ -162,7 +162,7 @@ def obtain_reference(
             Measured.model_validate_json(header["noise"]),
         )
     except (FileNotFoundError, Corrupted, KeyError, ValueError):
-        pass  # a damaged entry is simply made again
+        pass  # a damaged entry is made again
     reference = _make_reference(task, dataset, teacher, extractor, count, progress)
     save_tensors(
         path,
@@ -214,7 +214,7 @@ def judge(
     extractor: Extractor,
     progress: ImageProgress = lambda done, total: None,
 ) -> ImageQuality:
-    """A run's images measured, with everything the numbers depend on, as its record keeps it.
+    """The quality of a run's images, with everything that it depends on, as its record keeps it.
 
     Raises:
         Unmeasurable: see `measure`.

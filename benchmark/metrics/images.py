@@ -1,4 +1,4 @@
-"""Images as they are judged: 8-bit RGB, each with the class the teacher gives it."""
+"""Images as they are judged: 8-bit RGB, each with the class that the teacher gives it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from methods.networks.predictions import chunk_size, predictions
 
 
 class Unmeasurable(Exception):
-    """There is nothing here whose quality could be measured; the message says why."""
+    """The quality of a run's images cannot be measured; the message says why."""
 
 
 CHUNKS = 16
-"""So much of a set is held as floats at once; torch's normal noise, which fills sixteens, is the
-same whether it is drawn at once or so."""
+"""Number of chunks of a set that are held as floats at once. torch draws normal noise by sixteens,
+so the noise is the same whether it is drawn at once or in parts of this many chunks."""
 
 
 class LabelledImages(NamedTuple):
@@ -34,10 +34,10 @@ class LabelledImages(NamedTuple):
 
 
 def gathered(parts: Iterable[LabelledImages]) -> LabelledImages:
-    """Several sets in one, whose pixels lie in a file without a name, mapped into memory.
+    """Several sets joined into one, whose pixels lie in an unnamed file mapped into memory.
 
-    Pairs may be of any two images, so that all pixels have to be at hand; in memory they would be
-    gigabytes where images are large.
+    Pairs may be of any two images, so all pixels have to be at hand. Large images would take
+    gigabytes of memory.
 
     Raises:
         UserError: when the folder of temporary files is full.
@@ -54,7 +54,9 @@ def gathered(parts: Iterable[LabelledImages]) -> LabelledImages:
             pixels = np.memmap(file, np.uint8, "c", shape=(len(found), *shape))
     except OSError as error:
         folder = tempfile.gettempdir()
-        raise UserError(f"cannot keep pixels in '{folder}': {error.strerror}; set TMPDIR") from None
+        raise UserError(
+            f"cannot keep pixels in '{folder}': {error.strerror}; set TMPDIR to a folder with room"
+        ) from None
     return LabelledImages(torch.from_numpy(pixels), found)
 
 
@@ -64,7 +66,7 @@ def part_size(image_shape: Sequence[int]) -> int:
 
 
 def to_pixels(images: Tensor, normalization: Normalization) -> Tensor:
-    """Images in the teacher's input space, N×C×H×W, to what a picture file would hold.
+    """Images in the teacher's input space, N×C×H×W, to the pixels of a picture file.
 
     Intensities outside [0, 1] are clipped, never rescaled: stretching each image to the full
     range would hide a wrong contrast. A grey image becomes three equal channels.
@@ -86,7 +88,7 @@ def label_images(
 ) -> LabelledImages:
     """Images to be judged, from images in the teacher's input space, N×C×H×W.
 
-    Where the teacher labels pixels, an image is of the class that most of its pixels are of.
+    Where the teacher labels pixels, the class of an image is that of most of its pixels.
 
     Raises:
         Unmeasurable: see `to_pixels`.
@@ -97,9 +99,9 @@ def label_images(
 
 
 def class_of_images(labels: Tensor) -> Tensor:
-    """A class an image, N: the labels themselves or, of maps N×H×W, the class of most pixels.
+    """The class of every image, N: the label itself or, for maps N×H×W, the class of most pixels.
 
-    Void pixels do not count; an image of nothing else is void.
+    Void pixels do not count; an image that holds nothing else is void.
     """
     if labels.ndim == 1:
         return labels
@@ -115,18 +117,19 @@ def draw_images(
     normalization: Normalization,
     stream: torch.Generator,
 ) -> LabelledImages:
-    """Images the student learns from: ``count``, or all of a smaller bank, none of them twice.
+    """Images that the student learns from: ``count``, or all of a smaller bank, none twice.
 
     Args:
         source: source of images that the method made.
-        count: how many.
-        batch: drawn at a time where images are made anew, as the student gets them.
-        teacher: the bare network: its ledger is the method's.
+        count: number of images.
+        batch: number of images drawn at a time where images are made anew, as the student gets
+            them.
+        teacher: bare network, whose queries the method's ledger does not count.
         normalization: normalisation of the teacher's input.
-        stream: chooses the images.
+        stream: random numbers that choose the images.
 
     Raises:
-        Unmeasurable: when there are none, or not finite ones.
+        Unmeasurable: when there are no images, or one is not finite.
     """
     if isinstance(source, ImageBank):
         count = min(count, len(source))

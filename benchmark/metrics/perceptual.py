@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.errors import UserError
-from benchmark.metrics.weights import load_weights
+from benchmark.metrics.weights import ALEXNET, load_weights
 from benchmark.tasks.models.critic import Critic
 from methods.base.problem import Normalization
 
@@ -20,14 +20,14 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 """A function of two batches of images, N×3×H×W, uint8, that returns N distances."""
 
 ALEXNET_SIDE = 64
-"""AlexNet halves an image five times; smaller ones are enlarged to this side."""
+"""AlexNet halves an image five times, so smaller images are enlarged to this side."""
 
 
 def critic_distance(critic: Critic, normalization: Normalization) -> Distance:
     """LPIPS without learnt weights over a critic's stages (Zhang et al., 2018, equation 1).
 
-    At every stage features are scaled to unit length over the channels, their squared difference
-    is summed over the channels and averaged over the image; stages are summed.
+    At every stage, features are scaled to unit length over the channels, and their squared
+    difference is summed over the channels and averaged over the image. The stages are summed.
     """
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def critic_distance(critic: Critic, normalization: Normalization) -> Distance:
 
 
 def critic_input(pixels: Tensor, normalization: Normalization) -> Tensor:
-    """Pixels, uint8, N×3×H×W, to a critic's input, float32, N×C×H×W."""
+    """The critic's input, float32, N×C×H×W, from pixels, uint8, N×3×H×W."""
     return normalization.normalize(pixels[:, : len(normalization.mean)].float() / 255)
 
 
@@ -54,7 +54,7 @@ def alexnet_lpips(trunk: Path) -> lpips.LPIPS:
     """
     weights = load_weights(trunk)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # lpips calls torchvision by arguments that are deprecated since.
+        # lpips calls torchvision with arguments that have been deprecated since.
         warnings.simplefilter("ignore")
         metric = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
     try:
@@ -65,7 +65,10 @@ def alexnet_lpips(trunk: Path) -> lpips.LPIPS:
             }
         )
     except (KeyError, RuntimeError):
-        raise UserError(f"weight file '{trunk}' is not torchvision's AlexNet") from None
+        raise UserError(
+            f"weight file '{trunk}' is not {ALEXNET.what}; put the file of {ALEXNET.url} in its "
+            "place"
+        ) from None
     return metric.eval().requires_grad_(False)
 
 
@@ -86,10 +89,11 @@ def lpips_distance(metric: nn.Module) -> Distance:
 
 
 def draw_pairs(labels: Tensor, count: int, same: bool, stream: torch.Generator) -> Tensor:
-    """Indices of pairs of different images, count×2, of the same class or of two.
+    """Indices of pairs of different images, count×2, of the same class or of two classes.
 
-    Classes are equally likely, whatever their share, so that one that fills the samples does not
-    fill the pairs. Empty when no class has two images, or when there is only one class.
+    Classes are equally likely, whatever their share, so that a class that fills the samples does
+    not fill the pairs. The result is empty when no class has two images (``same``), or when there
+    is only one class.
     """
     members = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
     if same:

@@ -1,7 +1,7 @@
-"""Mean intersection over union, pixel accuracy, and what a constant prediction scores.
+"""Mean intersection over union, pixel accuracy, and the score of a constant prediction.
 
 All are read off one confusion matrix, K×K pixel counts: rows are true classes, columns predicted
-ones. Void pixels are in neither. A class without a true pixel has no IoU and is left out of the
+ones. Void pixels are not counted. A class without a true pixel has no IoU and is left out of the
 mean, whatever is predicted; its column still counts against the classes whose pixels it took.
 """
 
@@ -17,7 +17,7 @@ from methods.networks.predictions import predictions
 
 
 def count_confusion(predicted: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Confusion matrix of maps that are predicted against true ones, both N×H×W.
+    """Confusion matrix of predicted maps and true ones, both N×H×W.
 
     Returns:
         K×K int64.
@@ -33,9 +33,9 @@ def confusion_matrix(
     """Confusion matrix of a network, batch by batch.
 
     Args:
-        network: images B×C×H×W to logits B×K×H×W; its mode is left as it was.
+        network: network from images B×C×H×W to logits B×K×H×W; its mode is left as it was.
         batches: images with their labels, B×H×W.
-        num_classes: K.
+        num_classes: number of classes, K.
 
     Returns:
         K×K int64, on the CPU.
@@ -83,14 +83,14 @@ def constant_miou(labels: Tensor, num_classes: int) -> float:
 
 
 def collapse_threshold(labels: Tensor, num_classes: int) -> float:
-    """A mean IoU of at most this is chance: a constant prediction's plus two standard errors.
+    """The highest mean IoU at chance: that of a constant prediction plus two standard errors.
 
-    The error is that of the largest class's share over the images, which are independent of each
-    other as their pixels are not.
+    The error is that of the largest class's share over the images: images are independent of each
+    other, but their pixels are not.
 
     Args:
-        labels: N×H×W.
-        num_classes: K.
+        labels: true maps, N×H×W.
+        num_classes: number of classes, K.
     """
     counts = _counts(labels, num_classes)
     pixels = counts.sum(dim=1)

@@ -24,14 +24,14 @@ DOWNLOAD_TIMEOUT = 20
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A published file. By convention its name ends in the first digits of its SHA-256."""
+    """A published weight file, whose name ends in the first digits of its SHA-256 by convention."""
 
     what: str
     url: str
 
     @property
     def name(self) -> str:
-        """The file name under which it is looked for."""
+        """Name under which the file is looked for."""
         return self.url.rpartition("/")[2]
 
 
@@ -40,7 +40,7 @@ ALEXNET = WeightFile("torchvision's AlexNet", AlexNet_Weights.IMAGENET1K_V1.url)
 
 
 def weight_places(weights_dir: Path | None) -> list[Path]:
-    """Folders that may hold weight files, first match wins."""
+    """Folders that may hold weight files; the first match wins."""
     if weights_dir is not None:
         return [weights_dir]
     configured = os.environ.get(WEIGHTS_VARIABLE)
@@ -49,10 +49,11 @@ def weight_places(weights_dir: Path | None) -> list[Path]:
 
 
 def find_weights(file: WeightFile, weights_dir: Path | None) -> Path:
-    """The path of a weight file, which is downloaded into the cache where none was named.
+    """The path of a weight file, which is downloaded if it is nowhere and no folder was named.
 
     Raises:
-        UserError: naming the file, the places searched and the address.
+        UserError: when the file is in none of the folders and cannot be downloaded; the message
+            names the file, the folders searched and the address.
     """
     places = weight_places(weights_dir)
     for place in places:
@@ -72,7 +73,7 @@ def find_weights(file: WeightFile, weights_dir: Path | None) -> Path:
     except OSError as error:
         raise UserError(f"{missing}, and it cannot be downloaded ({error}); {remedy}") from None
     if not hashlib.sha256(content).hexdigest().startswith(Path(file.name).stem.split("-")[-1]):
-        raise UserError(f"{missing}, and what {file.url} sent is another file; {remedy}")
+        raise UserError(f"{missing}, and {file.url} sent another file; {remedy}")
     write_atomic(places[-1] / file.name, content)
     return places[-1] / file.name
 
@@ -81,7 +82,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a weight file. Nothing but tensors is unpickled.
 
     Raises:
-        UserError: when it is damaged or holds anything else.
+        UserError: when the file is damaged or holds anything else.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
