@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.leaderboard.terminal import print_quality
@@ -17,6 +27,7 @@ from benchmark.records.locks import Locks
 from benchmark.records.record import SCORED, Record
 from benchmark.records.store import Scan, Store
 from benchmark.runs.images.measure import MeasureRequest, Measuring
+from benchmark.tasks.data.base import ImageProgress
 from benchmark.tasks.registry import look_in
 from methods.settings.params import nearest
 
@@ -45,11 +56,12 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
             f"skipped '{path}': it is not a readable record", highlight=False, markup=False
         )
     look_in(request.task_folders)
-    measuring = Measuring(request, console, _shown(chosen))
+    bars = MeasureBars(console)
+    measuring = Measuring(request, bars.say, bars.bar, _shown(chosen))
     locks = Locks(store.root)
     done = []
-    with measuring.bars:
-        runs = measuring.bars.add_task("runs", total=len(chosen))
+    with bars.progress:
+        runs = bars.progress.add_task("runs", total=len(chosen))
         for record in chosen:
             # All suites' records of a run get the numbers, since a table may take any of them.
             same = [record, *(store.copies(record) if record.status in SCORED else [])]
@@ -63,10 +75,44 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
                     with locks.holding("quality"):
                         _add(measured, copy, request.extractors, store)
                 done.append(measured)
-            measuring.bars.advance(runs)
+            bars.progress.advance(runs)
     for table in tables(Scan(records=done)):
         print_quality(table, console)
     return int(measuring.failed or bool(damaged))
+
+
+class MeasureBars:
+    """The bars and sentences of ``dfkd measure`` on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+
+    def say(self, message: str) -> None:
+        """Print a sentence that stays on the screen."""
+        self.progress.console.print(escape(message), highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def bar(self, text: str) -> Iterator[ImageProgress]:
+        """A bar that appears with the first step and goes when the context is left."""
+        shown: list[TaskID] = []
+
+        def step(done: int, total: int) -> None:
+            if not shown:
+                shown.append(self.progress.add_task(escape(text), total=total))
+            self.progress.update(shown[0], completed=done, total=total)
+
+        try:
+            yield step
+        finally:
+            for bar in shown:
+                self.progress.remove_task(bar)
 
 
 def _add(measured: Record, copy: Record, extractors: Sequence[str], store: Store) -> None:

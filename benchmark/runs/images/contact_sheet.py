@@ -1,4 +1,4 @@
-"""``dfkd images``: a picture of a run's images by class, next to real ones."""
+"""The contact sheet of a run: its images by class, next to real ones."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Split
 
 SIDE = 64
-"""Pixels of a tile; smaller images are enlarged by a whole factor, their pixels kept square."""
+"""Side of a tile in pixels; smaller images are enlarged by a whole factor."""
 GAP, MARGIN, HEAD = 4, 44, 40
 PER_CLASS = 8
 LOOKED_AT = 5000
-"""Images from which each class takes its first ones, which need not be its best."""
+"""Number of images that are drawn; a class shows its first ones, not its best."""
 
 
 def keep_sheet(run_id: str, content: bytes) -> None:
-    """Keep a sheet where `dfkd report` finds it, if the cache can be written."""
+    """Keep a sheet where ``dfkd report`` finds it, unless the cache cannot be written."""
     with contextlib.suppress(UserError):
         write_atomic(sheet_path(cache_dir(), run_id), content)
 
@@ -55,7 +55,7 @@ def sheet_of_run(
 
 
 def by_class(images: LabelledImages, classes: Sequence[int]) -> list[Tensor]:
-    """The pixels of each class, in the order in which they came."""
+    """The images of every class, in their order in ``images``."""
     return [images.pixels[images.labels == label] for label in classes]
 
 
@@ -65,8 +65,8 @@ def contact_sheet(
     """A picture with a row for each class and, side by side, a block of tiles for each group.
 
     Args:
-        groups: the images of every class for each group, uint8, n×3×H×W; n may be 0, and the
-            place of a missing image stays empty.
+        groups: images of every class for each group, uint8, n×3×H×W; n may be 0, and the place of
+            a missing image stays empty.
         titles: titles of the groups.
         per_class: number of tiles of a class in each block.
     """

@@ -18,17 +18,17 @@ from benchmark.teachers.critic import critic_task, obtain_critic
 from benchmark.teachers.teacher import Say, find_teacher, teacher_folders
 
 Bar = Callable[[str], AbstractContextManager[ImageProgress]]
-"""A context that shows a progress bar with this text."""
+"""A function of a text, which returns a context that shows a progress bar with that text."""
 
 
 class Judges:
-    """Extractors by name and task.
+    """The extractors, by name and task.
 
     Args:
         results: results folder, which holds critics too.
         weights_dir: folder of the published weights.
         data_dir: folder of the data that critics are trained on.
-        device: device they compute on.
+        device: device that extractors compute on.
         say: called with sentences that stay on the screen.
         bar: shows the training of a critic.
     """
@@ -52,7 +52,7 @@ class Judges:
         self._checksums: dict[tuple[str, str], str | None] = {}
 
     def get(self, name: str, task: Task) -> Extractor:
-        """An extractor for a task's images.
+        """The extractor of a name for a task's images.
 
         Raises:
             UserError: when published weights are missing or damaged.
@@ -67,10 +67,10 @@ class Judges:
         return self._made[key]
 
     def lacking(self, record: Record, name: str, images: int | None) -> bool:
-        """Whether a record lacks the numbers of an extractor that would be found now.
+        """Whether a record lacks an extractor's numbers, or has only outdated ones.
 
-        Numbers do not count if they are of another number of images than ``images``, where that is
-        given, of an older version of the definitions, or of another critic than the one here.
+        Numbers are outdated if they belong to another number of images than ``images``, where that
+        is given, to an older version of the definitions, or to another critic than the one here.
         """
         if name not in record.quality:
             return True
@@ -83,9 +83,9 @@ class Judges:
         )
 
     def _critic_here(self, record: Record) -> str | None:
-        """The checksum of the critic of a record's task; None when none is here.
+        """The checksum of the critic of a record's task; None if there is no critic here.
 
-        None is trained here, because nobody knows whether it would become another one.
+        A missing critic is not trained, because it might become another one than the record's.
         """
         key = (record.spec.task, record.spec.data)
         if ("task", record.spec.task) in self._made:

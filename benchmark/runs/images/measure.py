@@ -1,4 +1,4 @@
-"""Measuring the images of one run: they are found again and judged, and the record is amended."""
+"""Measuring the images of a run: they are found again and judged, and their numbers recorded."""
 
 from __future__ import annotations
 
@@ -7,30 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 from benchmark.errors import UserError
 from benchmark.machine.cache import cache_dir
 from benchmark.metrics.image_quality import judge, obtain_reference
 from benchmark.metrics.images import Unmeasurable
 from benchmark.records.record import FEW_IMAGES, SCORED, Record
 from benchmark.runs.images.contact_sheet import keep_sheet, sheet_of_run
-from benchmark.runs.images.extractors import Judges
+from benchmark.runs.images.extractors import Bar, Judges
 from benchmark.runs.images.recovered import Recovered
 from benchmark.runs.job import Context, Job
 from benchmark.runs.replay import revive
-from benchmark.tasks.data.base import ImageProgress
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
+from benchmark.teachers.teacher import Say
 
 IMAGES = {"gpu": 10_000, "paper": 10_000}
 USUAL_IMAGES = 5_000
@@ -63,51 +52,42 @@ class Measuring:
 
     Args:
         request: arguments of the command.
-        console: console for bars and sentences.
+        say: called with sentences that stay on the screen.
+        bar: shows the progress of a step of the work.
         shown: ids of the runs whose contact sheet is kept.
     """
 
     def __init__(
-        self, request: MeasureRequest, console: Console, shown: Container[str] = ()
+        self, request: MeasureRequest, say: Say, bar: Bar, shown: Container[str] = ()
     ) -> None:
         self.request = request
+        self.say = say
+        self.bar = bar
         self.shown = shown
         self.failed = False
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
         self.judges = Judges(
             request.results,
             request.weights_dir,
             request.data_dir,
             request.device,
-            self.say,
-            self._bar,
+            say,
+            bar,
         )
 
-    def say(self, message: str) -> None:
-        """Print a sentence that stays on the screen."""
-        self.bars.console.print(escape(message), highlight=False, soft_wrap=True)
-
     def fail(self, record: Record, why: str) -> None:
-        """Print why a run is not measured; it is a failure if images it made are missing."""
+        """Say why a run is not measured; this is a failure if the run made images."""
         # Runs on real images and failed runs have nothing to measure, so they are no failures.
         self.failed |= record.ledger.synthetic_images > 0 and record.status in SCORED
         self.say(f"{_name(record)}: not measured: {why}")
 
     def measure(self, record: Record) -> Record:
-        """The record with the numbers of the extractors that it lacked.
+        """The record with the numbers that it lacked.
 
         Raises:
-            Unmeasurable: when its images cannot be had, or what they are made from.
+            Unmeasurable: when its images cannot be had, or its teacher and data are missing.
             UserError: when an extractor's weights are not here.
         """
-        with _no_more_than_the_run():
+        with _errors_as_reasons():
             wanted = self._lacking(record, self.request.extractors, self.request.images)
             task = get_task(record.spec.task)
             if "task" in wanted and task.task_type == "segmentation":
@@ -116,7 +96,7 @@ class Measuring:
             if not wanted:
                 return record
             job, context = self._revive(record)
-        with self._bar(f"images of {_name(record)}") as step:
+        with self.bar(f"images of {_name(record)}") as step:
             recovered = Recovered(
                 record,
                 job,
@@ -145,7 +125,7 @@ class Measuring:
         quality = dict(record.quality)
         for name in wanted:
             extractor = self.judges.get(name, task)
-            with self._bar(f"{name}: reference") as step:
+            with self.bar(f"{name}: reference") as step:
                 reference = obtain_reference(
                     task,
                     data,
@@ -156,7 +136,7 @@ class Measuring:
                     cache_dir(),
                     step,
                 )
-            with self._bar(f"{name}: {_name(record)}") as step:
+            with self.bar(f"{name}: {_name(record)}") as step:
                 quality[name] = judge(images, reference, extractor, step)
         metrics = recovered.statistics() | record.metrics
         return record.model_copy(update={"quality": quality, "metrics": metrics})
@@ -178,25 +158,9 @@ class Measuring:
             task_folders=asked.task_folders,
         )
 
-    @contextmanager
-    def _bar(self, what: str) -> Iterator[ImageProgress]:
-        """A bar that appears with the first step."""
-        shown: list[TaskID] = []
-
-        def step(done: int, total: int) -> None:
-            if not shown:
-                shown.append(self.bars.add_task(escape(what), total=total))
-            self.bars.update(shown[0], completed=done, total=total)
-
-        try:
-            yield step
-        finally:
-            for bar in shown:
-                self.bars.remove_task(bar)
-
 
 @contextmanager
-def _no_more_than_the_run() -> Iterator[None]:
+def _errors_as_reasons() -> Iterator[None]:
     """Turn an error of one run into a reason, so that the other runs are still measured."""
     try:
         yield

@@ -22,13 +22,13 @@ class Recovered:
     Args:
         record: the run's record.
         job: the job that made the record.
-        context: place and manner of its execution.
+        context: place and manner of the run's execution.
         synthesize: whether images that are not in the cache are made again.
-        progress: called with the steps of a synthesis.
+        progress: called with the steps of the synthesis.
 
     Raises:
-        Unmeasurable: when the run has no images of its own, they are not kept, or what is made
-            here is something else.
+        Unmeasurable: when the run has no images of its own, its images are not kept, or the images
+            made here are not the run's.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Recovered:
                 )
 
     def draw(self, count: int) -> LabelledImages:
-        """At most ``count`` of the images the student learnt from, with the teacher's classes.
+        """At most ``count`` of the images that the student learnt from, with the teacher's classes.
 
         Raises:
-            Unmeasurable: when they are not finite.
+            Unmeasurable: when an image is not finite.
         """
         run = self.trial.run
         return draw_images(
@@ -77,7 +77,7 @@ class Recovered:
         )
 
     def statistics(self) -> dict[str, float]:
-        """`sample_statistics` of the validation images, as in the run itself."""
+        """The `sample_statistics` of the validation images, as the run itself takes them."""
         run = self.trial.run
         images: Tensor = self.source.validation(
             run.budget.validation_images, run.stream("validation")
@@ -86,10 +86,10 @@ class Recovered:
 
 
 def _samples(trial: Trial, synthesize: bool) -> SampleSource:
-    """The images the student learnt from: kept, or made again if that was asked for.
+    """The images that the student learnt from: kept, or made again if that was asked for.
 
     Raises:
-        Unmeasurable: when they are neither kept nor to be made again, or making them fails.
+        Unmeasurable: when images are neither kept nor to be made again, or making them fails.
     """
     kept = None
     if trial.sample_cache is not None and not trial.method.alternating:
@@ -105,9 +105,9 @@ def _samples(trial: Trial, synthesize: bool) -> SampleSource:
 
 
 def _made_again(trial: Trial) -> SampleSource:
-    """Images made again, without training a student unless the method trains both in turn.
+    """The images made again, without training a student unless the method trains both in turn.
 
-    An alternating method needs the whole run; its images are those shown at the last checkpoint.
+    An alternating method needs the whole run; its images are those of the last checkpoint.
     """
     method, problem, run = trial.method, trial.problem, trial.run
     if not method.alternating:

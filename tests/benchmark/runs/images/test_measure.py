@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmark.analysis.leaderboard.quality import quality_tables
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.page import render
-from benchmark.cli.measure import _add, _shown
+from benchmark.cli.measure import MeasureBars, _add, _shown
 from benchmark.cli.program import app
 from benchmark.machine.cache import cache_dir, sheet_path
 from benchmark.metrics import image_quality
@@ -360,8 +360,9 @@ def test_how_many_images_are_judged_depends_on_the_budget(
     monkeypatch.setattr(measuring, "revive", lambda *arguments, **options: (None, None))
     request = measuring.MeasureRequest("mine", ("task",), tmp_path, images=images, device="cpu")
     record = make_record(budget=tiny_budget(name=budget))
+    bars = MeasureBars(Console(quiet=True))
     with pytest.raises(Enough, match=f"^{expected}$"):
-        measuring.Measuring(request, Console(quiet=True)).measure(record)
+        measuring.Measuring(request, bars.say, bars.bar).measure(record)
 
 
 @pytest.mark.parametrize(
