@@ -183,7 +183,9 @@ def _folders(top: str, seen_in: Path, level: int) -> list[Path]:
     outermost = seen_in
     while (outermost.parent / "__init__.py").is_file():
         outermost = outermost.parent
-    folders = [seen_in.parent, outermost.parent]
+    # A user's folder is on the path, also for helpers in folders below it.
+    above = [Path(entry) for entry in sys.path if Path(entry) in seen_in.parents]
+    folders = [seen_in.parent, outermost.parent, *above]
     return [f for f in folders if f.name not in LIBRARIES or outermost.name == top]
 
 

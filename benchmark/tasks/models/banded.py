@@ -110,10 +110,6 @@ class _ConvMaxPool(Function):
         ctx.shapes = inputs[0].shape, inputs[1].shape
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> Any:
-        return _stacked(_ConvMaxPool, info, in_dims, inputs)
-
-    @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *of_kept: None) -> tuple[Tensor | None, ...]:
         pooled, windows, band, is_left, is_upper = ctx.saved_tensors
@@ -145,10 +141,6 @@ class _Conv(Function):
         ctx.shapes = inputs[0].shape, inputs[1].shape
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> Any:
-        return _stacked(_Conv, info, in_dims, inputs)
-
-    @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *of_kept: None) -> tuple[Tensor | None, ...]:
         windows, band = ctx.saved_tensors
@@ -175,10 +167,6 @@ class _MaxPool(Function):
         ctx.shape = inputs[0].shape
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> Any:
-        return _stacked(_MaxPool, info, in_dims, inputs)
-
-    @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *of_kept: None) -> Tensor:
         is_left, is_upper = ctx.saved_tensors
@@ -191,19 +179,6 @@ def _keep(ctx: Any, output: tuple[Tensor, ...]) -> None:
     """All outputs but the first are for the backward pass only."""
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-
-
-def _stacked(
-    function: type[Function], info: Any, in_dims: tuple[int | None, ...], inputs: tuple[Tensor, ...]
-) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    """The rule of `torch.vmap`: what is mapped over joins S."""
-    many = [
-        x.movedim(axis, 0) if axis is not None else x.expand(info.batch_size, *x.shape)
-        for x, axis in zip(inputs, in_dims, strict=True)
-    ]
-    shape = many[0].shape[:2]
-    out = function.apply(*(x.flatten(0, 1) for x in many))
-    return tuple(x.unflatten(0, shape) for x in out), (0,) * len(out)
 
 
 def _windows(x: Tensor, size: int) -> Tensor:

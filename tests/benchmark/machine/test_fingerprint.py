@@ -210,3 +210,15 @@ def test_helpers_that_swap_their_contents_are_noticed(own: Path) -> None:
     (own / "smooth.py").write_text(other + "import kernels.box\n")
     (own / "lazily.py").write_text(one)
     assert of(own / "method.py") != before
+
+
+def test_a_helper_below_the_folder_sees_what_lies_in_it(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(own)
+    (own / "below").mkdir()
+    (own / "below" / "inner.py").write_text("import another_method\n")
+    (own / "method.py").write_text("import below.inner\n")
+    before = of(own / "method.py")
+    (own / "another_method.py").write_text("C = 1\n")
+    assert of(own / "method.py") != before

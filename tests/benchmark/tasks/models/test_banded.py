@@ -121,21 +121,3 @@ def test_a_hook_may_change_what_a_layer_gives() -> None:
     network.conv1.register_forward_hook(lambda m, i, out: out * 0)
     with torch.no_grad():
         assert torch.equal(network(images)[0], network(images)[1])
-
-
-@pytest.mark.parametrize("banded", [conv_max_pool2, conv2d])
-def test_a_vectorised_map_over_networks_is_each_of_them(banded: Layer) -> None:
-    torch.manual_seed(0)
-    shapes = (2, 1, 8, 8, 3), (2, 4, 1, 5, 5), (2, 4)
-    inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
-    together = torch.vmap(banded)(*inputs)
-    gradient = torch.randn_like(together)
-    gradients = torch.autograd.grad(together, inputs, gradient)
-    for i in range(2):
-        of_one = [x[i].detach().requires_grad_() for x in inputs]
-        alone = banded(*of_one)
-        torch.testing.assert_close(together[i], alone)
-        for both, one in zip(
-            gradients, torch.autograd.grad(alone, of_one, gradient[i]), strict=True
-        ):
-            torch.testing.assert_close(both[i], one)
