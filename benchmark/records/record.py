@@ -25,10 +25,13 @@ Status = Literal[
     "error",
     "skipped",
     "interrupted",
+    "over_budget",
 ]
 SCORED: frozenset[str] = frozenset({"ok", "collapsed"})
 """The statuses of a finished student. A collapsed student is a result, not a failure."""
 FAILED: frozenset[str] = frozenset({"diverged", "out_of_memory", "timeout", "error"})
+OVER_BUDGET = "over_budget"
+"""The status of a run that spent more than its budget: it is shown and has no rank."""
 
 
 Metric = Literal["accuracy", "miou"]
@@ -109,14 +112,23 @@ class MethodInfo(OmitsDefaults):
     note: str = ""
 
 
-class LedgerInfo(Strict):
-    """What a run spent. Images count once for each forward or backward pass."""
+class LedgerInfo(OmitsDefaults):
+    """What a run spent. Images count once for each forward or backward pass.
+
+    ``seconds`` are those of a clock and ``processor_seconds`` those of all its threads on a
+    processor, both by phase. ``work`` is the number of floating-point operations as written, by
+    phase; seconds are of one machine, work is of none. Older records have neither of the two.
+    """
+
+    later = frozenset({"processor_seconds", "work"})
 
     teacher_forward: int = 0
     teacher_backward: int = 0
     synthetic_images: int = 0
     student_steps: int = 0
     seconds: dict[str, float] = {}
+    processor_seconds: dict[str, float] = {}
+    work: dict[str, float] = {}
     peak_memory_mib: int = 0
 
 

@@ -16,9 +16,9 @@ from benchmark.records.schema import OmitsDefaults, Strict
 from methods.settings.budget import Budget
 from methods.settings.names import NAME
 
-Purpose = Literal["table", "sweep", "draw"]
-"""What a run is for: a row of the leaderboard, one value of a swept setting, or one random setting
-from a method's tuning ranges, for its robustness score."""
+Purpose = Literal["table", "sweep", "draw", "tune"]
+"""What a run is for: a row of the leaderboard, one value of a swept setting, one random setting
+from a method's tuning ranges, for its robustness score, or one trial of a choice of settings."""
 
 
 class ObjectiveSpec(Strict):
@@ -39,7 +39,7 @@ FileName = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 """A text that becomes the name of a folder, and can lead to no other folder."""
 
 
-NOT_IDENTITY = frozenset({"suite", "budget", "purpose"})
+NOT_IDENTITY = frozenset({"suite", "budget", "purpose", "tuned"})
 """The fields that do not count for identity as they are: who asked and why; and the budget,
 which has an identity of its own."""
 
@@ -47,7 +47,7 @@ which has an identity of its own."""
 class _Experiment(OmitsDefaults):
     """What decides the result of a run, but for its teacher and the version of its method."""
 
-    later = frozenset({"proxy", "objective", "purpose"})
+    later = frozenset({"proxy", "objective", "purpose", "tuned"})
 
     task: FileName
     task_version: int
@@ -59,6 +59,8 @@ class _Experiment(OmitsDefaults):
     proxy: str = ""
     objective: ObjectiveSpec | None = None
     purpose: Purpose = "table"
+    tuned: str = ""
+    """How the parameters were chosen, such as ``16 trials, by agreement``; empty: as published."""
 
 
 class Spec(_Experiment):
