@@ -53,7 +53,12 @@ def _augmentation() -> Augmentation:
 
 
 class _RealImages(Method):
-    """Learning from the training images, which may be changed at random in every batch."""
+    """Learning from the training images, which may be changed at random in every batch.
+
+    Since version 2 the images of the development split are not among them.
+    """
+
+    version = 2
 
     def supports(self, problem: Problem) -> str | None:
         return unsuitable(self.params.augmentation, problem)

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from benchmark.records.record import Environment, LedgerInfo, MethodInfo, Record, TeacherInfo
 from benchmark.records.spec import Spec
+from methods.base.ledger import Ledger
 from methods.base.problem import DATA_FREE, Access, Normalization, Problem
 from methods.base.run import Run
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from methods.settings.budget import Budget
 
 IMAGE_SHAPE = (1, 8, 8)

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.base.ledger import Ledger
 from methods.base.problem import DATA_FREE, Access, Normalization, Problem
 from methods.base.run import Run
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from methods.losses.predictions import IGNORE_INDEX, label_loss
 from tests.helpers import tiny_budget
 

@@ -17,13 +17,13 @@ from benchmark.tasks.digits import Digits
 from benchmark.tasks.models.wide_resnet import wide_resnet
 from benchmark.teachers.teacher import train_teacher
 from methods.acceleration.cuda_graphs import Replayed
+from methods.base.ledger import Ledger
 from methods.base.objective import Distillation
 from methods.base.problem import Access
 from methods.base.registry import discover
 from methods.base.run import Run
 from methods.base.samples import Batch
 from methods.base.student import train_student
-from methods.base.teacher import Ledger
 from methods.baselines import StudentSupervised
 from methods.networks.generators import UpsamplingGenerator
 from methods.synthesis.activation_statistics import collect_records

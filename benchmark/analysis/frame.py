@@ -19,7 +19,7 @@ from methods.settings.budget import Budget
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMED_PHASES = ("synthesis", "distillation", "joint")
+TIMED_PHASES = ("synthesis", "distillation", "joint", "rest")
 """Phases that belong to the method; evaluation belongs to the harness."""
 
 OWN_OBJECTIVE = "kd"

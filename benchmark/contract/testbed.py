@@ -22,11 +22,12 @@ from benchmark.runs.trial import execute, pose
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
 from benchmark.teachers.teacher import TrainedTeacher, train_teacher
+from methods.base.ledger import Ledger
 from methods.base.method import Method
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
 from methods.base.samples import SampleSource
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 
 TASK, BUDGET = "tiny", "smoke"
 

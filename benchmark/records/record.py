@@ -120,12 +120,13 @@ class LedgerInfo(OmitsDefaults):
     phase; seconds are of one machine, work is of none. Older records have neither of the two.
     """
 
-    later = frozenset({"processor_seconds", "work"})
+    later = frozenset({"student_images", "processor_seconds", "work"})
 
     teacher_forward: int = 0
     teacher_backward: int = 0
     synthetic_images: int = 0
     student_steps: int = 0
+    student_images: int = 0
     seconds: dict[str, float] = {}
     processor_seconds: dict[str, float] = {}
     work: dict[str, float] = {}

@@ -15,7 +15,7 @@ from benchmark.metrics.exam import Scores, exam_of
 from benchmark.metrics.segmentation import predicted_shares
 from benchmark.records.record import Status
 from benchmark.tasks.base import Task
-from benchmark.tasks.data.base import Split
+from benchmark.tasks.data.base import Dataset
 from methods.base.run import Run
 from methods.base.samples import ImageBank, SampleSource
 from methods.networks.predictions import accuracy, predictions
@@ -123,12 +123,17 @@ class Checkpoints:
 
 
 def evaluate(
-    task: Task, student: nn.Module, checkpoints: Checkpoints, run: Run, test: Split
+    task: Task, student: nn.Module, checkpoints: Checkpoints, run: Run, data: Dataset
 ) -> Verdict:
-    """Test the returned student, which gives the headline number, and every snapshot."""
-    exam, metric = exam_of(task, test, run.device), task.metric
+    """Test the returned student, which gives the headline number, and every snapshot.
+
+    The student is scored on the development split too, by which settings may be chosen.
+    """
+    exam, metric = exam_of(task, data.test, run.device), task.metric
     scores = exam.measure(student)
     final = scores.metrics[metric]
+    development = exam_of(task, data.development, run.device).measure(student)
+    scores.metrics[f"{metric}_dev"] = development.metrics[metric]
     if checkpoints.steps:
         curve = []
         # A copy of the student, because an objective may have rebuilt its network.

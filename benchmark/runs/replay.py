@@ -13,6 +13,7 @@ from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
 from benchmark.teachers.metadata import obtain_metadata
 from benchmark.teachers.teacher import Say, find_teacher, teacher_folders
+from methods.base.ledger import COUNTS
 from methods.base.problem import Access
 from methods.base.registry import discover
 
@@ -99,8 +100,7 @@ def compare(record: Record, again: Record) -> list[str]:
     for name in sorted(record.curves.keys() | again.curves.keys()):
         if record.curves.get(name) != again.curves.get(name):
             lines.append(f"curve {name} differs")
-    costs = ("teacher_forward", "teacher_backward", "synthetic_images", "student_steps")
-    for name in costs:
+    for name in COUNTS:
         before, after = getattr(record.ledger, name), getattr(again.ledger, name)
         if before != after:
             lines.append(f"{name}: {before} then, {after} now")

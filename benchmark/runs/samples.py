@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -92,7 +91,7 @@ class SampleCache:
         return bank
 
     def _keep(self, bank: ImageBank) -> None:
-        cost = {"ledger": dataclasses.asdict(self.run.ledger), "curves": self.run.curves}
+        cost = {"ledger": self.run.ledger.spent(), "curves": self.run.curves}
         tensors = {"images": bank.images}
         if bank.labels is not None:
             tensors["labels"] = bank.labels

@@ -2,8 +2,9 @@
 
     teacher ─▶ synthesize ─▶ samples ─▶ distill ─▶ student ─▶ metrics
 
-`execute` tells it in that order. The method sees a `Problem` and a `Run` only; test data is not
-even read before the method has returned, because checkpoints are kept and evaluated afterwards.
+`execute` tells it in that order. The method sees a `Problem` and a `Run` only. Test data are read
+with the rest of their dataset, but nothing that the method is given leads to them: checkpoints are
+kept, and scored when the method has returned.
 """
 
 from __future__ import annotations
@@ -28,7 +29,13 @@ from benchmark.machine.fingerprint import fingerprint, sources
 from benchmark.machine.process import process_as_before
 from benchmark.machine.tensors import checksum
 from benchmark.metrics.exam import Scores, exam_of
-from benchmark.records.record import FAILED, LedgerInfo, MethodInfo, Record, Status
+from benchmark.records.record import (
+    FAILED,
+    LedgerInfo,
+    MethodInfo,
+    Record,
+    Status,
+)
 from benchmark.records.spec import Spec
 from benchmark.runs.evaluation import Checkpoints, evaluate
 from benchmark.runs.failures import failure
@@ -42,15 +49,19 @@ from benchmark.tasks.data.proxy import proxy_name
 from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers.metadata import obtain_metadata
 from methods.base.errors import described_with_place
+from methods.base.ledger import Ledger, OverBudget
 from methods.base.method import Method
 from methods.base.problem import Access, Problem
 from methods.base.registry import discover
 from methods.base.run import Progress, Run, derive_seed
 from methods.base.states import Diverged
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from methods.objectives.registry import discover_objectives
 
 Result = TypeVar("Result")
+
+REST = "rest"
+"""The phase of everything that a method does outside of phases of its own."""
 
 
 def execute(job: Job, context: Context, progress: Progress = lambda *_: None) -> Record:
@@ -62,13 +73,13 @@ def execute(job: Job, context: Context, progress: Progress = lambda *_: None) ->
             trial.set_up()
             if context.checkpoint_seconds is not None:
                 trial.go_on()
-            status, reason, student = attempt(
-                lambda: trial.method.fit(trial.problem, trial.run), trial
-            )
+            status, reason, student = attempt(trial.fit, trial)
             return trial.conclude(status, reason, student)
         except (Exception, SystemExit) as error:
             # The method's constructor, or a student that cannot be evaluated.
             return trial.record(failure(error), described_with_place(error))
+        finally:
+            trial.run.ledger.limits = {}
 
 
 def prepare_process(context: Context) -> None:
@@ -122,6 +133,7 @@ class Trial:
         if spec.objective is not None:
             objective = discover_objectives()[spec.objective.name]
             self.method.transfer = objective(objective.Params(**spec.objective.params))
+        run.ledger.limits = spec.budget.limits(self.problem.images_given)
         self.note = self.method.note(self.problem)
         self.checkpoints = Checkpoints(network, run)
         run.on_checkpoint = self.checkpoints.take
@@ -135,16 +147,22 @@ class Trial:
         """Go on from the state of an interrupted run, and keep the states of this one."""
         self.run.keeper = RunKeeper(self.context, self.job.run_id, self.code, self.checkpoints)
 
+    def fit(self) -> nn.Module:
+        """The method's work, none of which escapes the clock."""
+        with self.run.phase(REST):
+            student = self.method.fit(self.problem, self.run)
+        self.run.ledger.check()
+        return student
+
     def conclude(self, status: Status, reason: str, student: object) -> Record:
-        """Check the teacher, evaluate the student, make the record."""
+        """Check teacher and student, evaluate the student, make the record."""
         scores: Scores | None = None
         weights = self.problem.teacher.network.state_dict()
         if checksum(weights) != self.job.teacher.info.checksum:
             status = "error"
             reason = "the method changed the teacher's weights or BatchNorm statistics"
-        if status == "ok" and not isinstance(student, nn.Module):
-            kind = type(student).__name__
-            status, reason = "error", f"fit returned {kind}, not the trained student"
+        if status == "ok" and (reason := self.unfit(student)):
+            status = "error"
         objective = self.method.transfer
         if status == "ok" and objective is not None and not objective.attached:
             status = "error"
@@ -154,8 +172,9 @@ class Trial:
             )
         if status == "ok" and isinstance(student, nn.Module):
             with self.run.phase("evaluation"):
-                test = self.context.dataset(self.task.name).test
-                verdict = evaluate(self.task, student, self.checkpoints, self.run, test)
+                data = self.context.dataset(self.task.name)
+                test, student = data.test, self.examinee(student)
+                verdict = evaluate(self.task, student, self.checkpoints, self.run, data)
                 status, reason, scores = verdict.status, verdict.reason, verdict.scores
                 scores.metrics.update(self.variant_metrics(student, test))
                 if self.task.task_type == "segmentation":
@@ -163,6 +182,50 @@ class Trial:
                     teacher, examples = self.checkpoints.teacher, self.checkpoints.examples
                     keep_picture(path, self.task, test, teacher, student, examples)
         return self.record(status, reason, scores)
+
+    def unfit(self, student: object) -> str:
+        """Why what came back cannot be scored; empty if it can.
+
+        It is to be a trained network of the task's architecture: by its weights, so that nothing
+        that was hung on the student, or put in its place, is scored with it.
+        """
+        if not isinstance(student, nn.Module):
+            return f"fit returned {type(student).__name__}, not the trained student"
+        if self.rebuilt:
+            return ""
+        fresh = self.problem.make_student()
+        expected, found = fresh.state_dict(), student.state_dict()
+        wrong = [
+            name
+            for name in {**expected, **found}
+            if name not in expected
+            or name not in found
+            or expected[name].shape != found[name].shape
+        ]
+        if wrong:
+            return (
+                f"fit returned another network than the task's student: '{wrong[0]}' differs; "
+                "return the network that problem.make_student() made"
+            )
+        if not self.run.ledger.student_steps and checksum(expected) != checksum(found):
+            return (
+                "the student changed without a step of an optimiser; train the network that "
+                "problem.make_student() made, with an optimiser of torch, so that steps count"
+            )
+        return ""
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether the objective made another network of the student."""
+        return self.method.transfer is not None and self.method.transfer.rebuilds
+
+    def examinee(self, student: nn.Module) -> nn.Module:
+        """A network of the task's own making with the student's weights."""
+        if self.rebuilt:
+            return student
+        own = self.task.make_student().to(self.run.device)
+        own.load_state_dict(student.state_dict())
+        return own
 
     def unsupported(self) -> str | None:
         """Why the method, or the objective put on it, cannot run on this problem."""
@@ -251,7 +314,7 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
     """The problem as the method may see it; data that it did not declare are not even loaded."""
     granted: dict[Access, Any] = {}
     if method.access & (Access.TRAIN_IMAGES | Access.TRAIN_LABELS):
-        train = context.dataset(task.name).train
+        train = context.dataset(task.name).learnable
         if Access.TRAIN_IMAGES in method.access:
             granted[Access.TRAIN_IMAGES] = task.preprocess(train.images)
         if Access.TRAIN_LABELS in method.access:
@@ -297,6 +360,8 @@ def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Resu
             return "ok", "", work()
     except Diverged as error:
         return "diverged", str(error), None
+    except OverBudget as error:
+        return "over_budget", str(error), None
     except KeyboardInterrupt:
         return "interrupted", stopping.requested() or stopping.USER, None
     except (Exception, SystemExit) as error:
@@ -317,9 +382,17 @@ def ledger_info(ledger: Ledger) -> LedgerInfo:
         teacher_backward=ledger.teacher_backward,
         synthetic_images=ledger.synthetic_images,
         student_steps=ledger.student_steps,
-        seconds={name: round(value, 3) for name, value in sorted(ledger.seconds.items())},
+        student_images=ledger.student_images,
+        seconds=to_milliseconds(ledger.seconds),
+        processor_seconds=to_milliseconds(ledger.processor_seconds),
+        work=dict(sorted(ledger.work.items())),
         peak_memory_mib=peak_memory_mib(),
     )
+
+
+def to_milliseconds(seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds by phase, rounded to the millisecond."""
+    return {phase: round(value, 3) for phase, value in sorted(seconds.items())}
 
 
 def rounded(curves: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:

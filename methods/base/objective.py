@@ -101,6 +101,7 @@ class TransferObjective(Objective):
         paper: citation.
         version: raise it when the same parameters start to mean something else.
         needs_samples_first: whether `prepare` needs all samples before the student is trained.
+        rebuilds: whether `prepare` makes another network of the student, such as a quantised one.
         Params: its hyper-parameters; defaults are the paper's.
     """
 
@@ -109,6 +110,7 @@ class TransferObjective(Objective):
     paper: ClassVar[str]
     version: ClassVar[int] = 1
     needs_samples_first: ClassVar[bool] = False
+    rebuilds: ClassVar[bool] = False
     Params: ClassVar[type[MethodParams]] = MethodParams
 
     teacher: Teacher

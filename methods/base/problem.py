@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from methods.base.counting import watch
 from methods.base.teacher import Teacher
 
 
@@ -60,6 +61,7 @@ class Problem:
     Args:
         teacher: frozen network.
         make_student: builds the student; its initialisation depends on the seed, not on the method.
+            The steps and images of every student are counted in the teacher's ledger.
         image_shape: (C, H, W) of the teacher's input.
         num_classes: K.
         normalization: that of the teacher's input.
@@ -83,7 +85,7 @@ class Problem:
         granted: Mapping[Access, Any] | None = None,
     ) -> None:
         self.teacher = teacher
-        self.make_student = make_student
+        self._make_student = make_student
         self.image_shape = image_shape
         self.num_classes = num_classes
         self.normalization = normalization
@@ -91,6 +93,16 @@ class Problem:
         self.access = access
         self._method = method
         self._granted = {flag: data for flag, data in (granted or {}).items() if flag in access}
+
+    def make_student(self) -> nn.Module:
+        """A student at its initialisation, whose steps and images are counted."""
+        return watch(self._make_student(), self.teacher.ledger)
+
+    @property
+    def images_given(self) -> int:
+        """How many real images the method was given."""
+        kinds = (Access.TRAIN_IMAGES, Access.PROXY_IMAGES)
+        return sum(len(self._granted[kind]) for kind in kinds if kind in self._granted)
 
     def _get(self, flag: Access, what: str) -> Any:
         if flag not in self.access:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import random
@@ -9,16 +10,16 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from methods.base.ledger import Ledger
 from methods.base.samples import SampleSource
 from methods.base.states import Diverged, Keeper, Part, Stopped, restore, state_of
-from methods.base.teacher import Ledger
+from methods.base.work import Meter
 from methods.settings.budget import Budget
 
 Progress = Callable[[str, int, int, float], None]
@@ -50,6 +51,28 @@ def _numpy_state() -> dict[str, Any]:
 def _set_numpy_state(state: Mapping[str, Any]) -> None:
     key = state["state"]["key"].numpy().astype(np.uint32)
     np.random.set_state({**state, "state": {**state["state"], "key": key}})
+
+
+class _Clocks(NamedTuple):
+    """Seconds of the clock on the wall, and of all threads of this process on its processors."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> _Clocks:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, earlier: _Clocks) -> _Clocks:
+        return _Clocks(self.wall - earlier.wall, self.processor - earlier.processor)
+
+    def plus(self, other: _Clocks) -> _Clocks:
+        return _Clocks(self.wall + other.wall, self.processor + other.processor)
+
+    def add_to(self, ledger: Ledger, phase: str) -> None:
+        ledger.seconds[phase] = ledger.seconds.get(phase, 0.0) + self.wall
+        spent = ledger.processor_seconds
+        spent[phase] = spent.get(phase, 0.0) + self.processor
 
 
 class Run:
@@ -97,8 +120,9 @@ class Run:
         self.keeper = keeper
         self._stopping = stopping
         self._loops = 0
-        self._phase: tuple[str, float] | None = None
-        self._inner_seconds = 0.0
+        self._meter = Meter(self.ledger)
+        self._phase: tuple[str, _Clocks] | None = None
+        self._inner = _Clocks(0.0, 0.0)
         self._unread: list[tuple[str, int, int, list[str], Tensor]] = []
 
     def stream(self, name: str) -> torch.Generator:
@@ -117,17 +141,17 @@ class Run:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the seconds of the block under ``name``, without those of phases inside it."""
-        started, outer, self._inner_seconds = time.perf_counter(), self._inner_seconds, 0.0
+        """Count seconds and work of the block under ``name``, without those of phases inside it."""
+        started, outer, self._inner = _Clocks.now(), self._inner, _Clocks(0.0, 0.0)
         around, self._phase = self._phase, (name, started)
         try:
-            yield
+            with self._meter.of(name):
+                yield
         finally:
             self._phase = around
-            spent = time.perf_counter() - started
-            seconds = self.ledger.seconds
-            seconds[name] = seconds.get(name, 0.0) + spent - self._inner_seconds
-            self._inner_seconds = outer + spent
+            spent = _Clocks.now().since(started)
+            spent.since(self._inner).add_to(self.ledger, name)
+            self._inner = outer.plus(spent)
 
     def reuse(self, make: Callable[[], SampleSource]) -> SampleSource:
         """The samples that ``make`` makes, from a cache where the caller has one."""
@@ -161,7 +185,8 @@ class Run:
         self._loops += 1
         try:
             for step in range(first, total):
-                yield step
+                with self._meter.step(loop, step, total):
+                    yield step
                 reason = self._stopping()
                 if self.keeper is not None and (reason or self.keeper.due()):
                     self.keeper.save(loop, step + 1, self._state(parts))
@@ -172,16 +197,16 @@ class Run:
 
     def _state(self, parts: Mapping[str, Part]) -> dict[str, Any]:
         self._read_scalars()
-        ledger = asdict(self.ledger)
+        self._meter.read()
+        ledger = copy.deepcopy(self.ledger)
         if self._phase is not None:  # the seconds of a phase are counted at its end
             name, started = self._phase
-            spent = time.perf_counter() - started - self._inner_seconds
-            ledger["seconds"][name] = ledger["seconds"].get(name, 0.0) + spent
+            _Clocks.now().since(started).since(self._inner).add_to(ledger, name)
         state = {
             "parts": {name: state_of(part) for name, part in parts.items()},
             "random": torch.get_rng_state(),
             "other random": {"python": random.getstate(), "numpy": _numpy_state()},
-            "ledger": ledger,
+            "ledger": ledger.spent(),
             "curves": self.curves,
         }
         if self.device.type == "cuda":
@@ -201,6 +226,7 @@ class Run:
             _set_numpy_state(state["other random"]["numpy"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.device)
+        self._meter.read()  # what was done again to get here is part of the state
         for name, value in state["ledger"].items():
             setattr(self.ledger, name, value)
         self.curves.clear()

@@ -125,7 +125,6 @@ class StudentTraining:
         self._run.log(self._phase, self.taken, self.steps, **self._gradients(*batch))
         self._optimizer.step()
         self._schedule.step()
-        self._run.ledger.student_steps += 1
         self.taken += 1
         if self.taken in self._shown_at:
             self._run.checkpoint(self.student, self.taken, samples)

@@ -1,32 +1,11 @@
-"""The frozen teacher, and the ledger in which its use is counted."""
+"""The frozen teacher, which counts its own use."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass
-class Ledger:
-    """What a run has spent so far; an image counts once for every forward or backward pass."""
-
-    teacher_forward: int = 0
-    teacher_backward: int = 0
-    synthetic_images: int = 0
-    student_steps: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def counts(self) -> dict[str, int]:
-        """All counts by name, without the seconds."""
-        return {name: value for name, value in vars(self).items() if name != "seconds"}
-
-    def add(self, counts: Mapping[str, int]) -> None:
-        """Add to the named counts."""
-        for name, value in counts.items():
-            setattr(self, name, getattr(self, name) + value)
+from methods.base.ledger import Ledger
 
 
 class Teacher(nn.Module):
@@ -55,14 +34,14 @@ class Teacher(nn.Module):
         return self
 
     def _counted(self, images: Tensor) -> Tensor:
-        self.ledger.teacher_forward += len(images)
+        self.ledger.add({"teacher_forward": len(images)})
         if images.requires_grad and torch.is_grad_enabled():
             images = images.view_as(images)
             images.register_hook(self._count_backward)
         return images
 
     def _count_backward(self, gradient: Tensor) -> None:
-        self.ledger.teacher_backward += len(gradient)
+        self.ledger.add({"teacher_backward": len(gradient)})
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images, B×C×H×W, to logits, B×K or B×K×H×W."""

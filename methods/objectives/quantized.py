@@ -59,6 +59,7 @@ class Quantized(TransferObjective):
     title = "Quantisation-aware distillation"
     paper = "Polino et al., ICLR 2018; Kim et al. (QKD), 2019"
     needs_samples_first = True
+    rebuilds = True
     Params = QuantizedParams
 
     full_precision: nn.Module

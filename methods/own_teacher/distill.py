@@ -11,12 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from methods.base.ledger import Ledger
 from methods.base.method import Method
 from methods.base.problem import Access, Normalization, Problem
 from methods.base.registry import discover
 from methods.base.run import Progress, Run
 from methods.base.samples import SampleSource
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from methods.networks.inspection import noise
 from methods.networks.predictions import accuracy, predictions
 from methods.own_teacher.interface import Unsuitable, probe, with_timm_interface

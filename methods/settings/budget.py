@@ -88,6 +88,29 @@ class Budget(BaseModel):
         """How many of a set are kept for validation: `validation_images`, at most a tenth of it."""
         return max(1, min(self.validation_images, images // 10))
 
+    def limits(self, real_images: int = 0) -> dict[str, int]:
+        """The most that a run may spend, by the names of a ledger's counts.
+
+        Every method has the same: the student's steps; gradients through the teacher for as many
+        images as the budget's synthesis steps make, or its pixel steps; and one look of the
+        teacher at each of these and at each image that the student learns from. An alternating
+        method has them in total, whatever it does in a round.
+
+        Args:
+            real_images: images that the method was given, each of which the teacher may label.
+        """
+        inverted = self.inversion_images * self.inversion_steps
+        made = inverted or self.synthesis_steps * self.synthesis_batch
+        learnt = self.student_steps * self.student_batch
+        banked = self.images + self.inversion_images + self.validation_images
+        return {
+            "teacher_backward": made,
+            "teacher_forward": made + learnt + banked + real_images,
+            "synthetic_images": made + learnt + banked,
+            "student_steps": self.student_steps,
+            "student_images": made + learnt,
+        }
+
     def synthesis_part(self) -> dict[str, Any]:
         """The numbers that decide which images are made; they identify a synthesis."""
         names = ("synthesis_steps", "synthesis_batch", "epoch_steps", "images", "validation_images")

@@ -229,8 +229,10 @@ def random_views(images: Tensor, stream: torch.Generator, flip: bool = False) ->
 def with_views(bank: ImageBank, count: int, run: Run, flip: bool = False) -> ImageBank:
     """The bank with ``count`` random views of every training image, but of no validation image.
 
-    The views are made once, so that the teacher labels them once.
+    The views are made once, so that the teacher labels them once. No more are made than the student
+    has steps to look at.
     """
+    count = min(count, -(-run.budget.student_steps * run.budget.student_batch // len(bank)))
     if not count:
         return bank
     stream = run.stream("augmentation")

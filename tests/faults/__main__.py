@@ -274,7 +274,9 @@ def inject(
 def facts(record: Record) -> dict[str, Any]:
     """The parts of a record that must not depend on interruptions."""
     told = record.model_dump(include={"run_id", "status", "metrics", "curves"})
-    return told | record.ledger.model_dump(exclude={"seconds", "peak_memory_mib"})
+    return told | record.ledger.model_dump(
+        exclude={"seconds", "processor_seconds", "peak_memory_mib"}
+    )
 
 
 def main(

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from methods.base.ledger import Ledger
 from methods.base.method import Method
 from methods.base.objective import Distillation
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
 from methods.base.samples import Batch, ImageBank, MixedSource, OnlineSource
-from methods.base.teacher import Ledger
 from methods.baselines import AlternativeData
 from methods.degan import DCGAN, DeGAN, adversarial_loss, discriminator_input, teacher_input
 from methods.losses.predictions import (
@@ -137,8 +137,9 @@ def test_dcgan_is_degan_without_its_weights_to_the_bit() -> None:
     for method in (dcgan(), degan(entropy_weight=0.0, diversity_weight=0.0)):
         problem, run = posed()
         student = method.fit(problem, run)
-        seconds = run.ledger.seconds
-        runs.append((student.state_dict(), run.curves, vars(run.ledger) | {"seconds": [*seconds]}))
+        ledger = run.ledger
+        costs = (ledger.counts(), ledger.work, [*ledger.seconds])
+        runs.append((student.state_dict(), run.curves, costs))
     (weights, *facts), (other_weights, *other_facts) = runs
     assert facts == other_facts
     assert all(torch.equal(weights[name], other_weights[name]) for name in weights)

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.base.ledger import Ledger
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
 from methods.base.samples import ImageBank
 from methods.base.states import Stopped
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from methods.metadata import Metadata
 from methods.networks.inspection import has_hooks
 from methods.synthesis.activation_records import ActivationRecords

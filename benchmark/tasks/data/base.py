@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.errors import UserError
 from methods.base.errors import described
+from methods.base.run import derive_seed
 
 DATA_VARIABLE = "DFKD_DATA"
 
@@ -36,12 +37,24 @@ class Split:
     images: Tensor
     labels: Tensor
 
+    def __getitem__(self, chosen: Tensor) -> Split:
+        """The images of the given numbers."""
+        return Split(self.images[chosen], self.labels[chosen])
+
+
+DEVELOPMENT_SHARE = 10
+"""One image in so many of the training split is kept for development."""
+DEVELOPMENT_LIMIT = 5000
+"""Most images kept for development: enough to tell accuracies a percentage point apart."""
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A training and a test split, and a hash of their contents.
 
     The hash is of the decoded arrays, so the same data in another file layout is the same data.
+    Some of the training images are the development split, by which settings may be chosen. Teachers
+    have seen them; no student learns from them.
 
     Args:
         train: training split, on which teachers are trained.
@@ -59,6 +72,26 @@ class Dataset:
         dataset = cls(train, test, note=note)
         dataset.__dict__["_digest"] = checksum
         return dataset
+
+    @cached_property
+    def development(self) -> Split:
+        """The training images that no student learns from."""
+        return self.train[self._order[: self._held_out]]
+
+    @cached_property
+    def learnable(self) -> Split:
+        """The training images that a student may learn from, in their order."""
+        return self.train[self._order[self._held_out :].sort().values]
+
+    @property
+    def _held_out(self) -> int:
+        return max(1, min(DEVELOPMENT_LIMIT, len(self.train.labels) // DEVELOPMENT_SHARE))
+
+    @cached_property
+    def _order(self) -> Tensor:
+        # One order for every run, machine and method: the split is part of the task.
+        stream = torch.Generator().manual_seed(derive_seed(0, "development split"))
+        return torch.randperm(len(self.train.labels), generator=stream)
 
     def checksum(self) -> str:
         """16 hexadecimal digits, computed once."""

@@ -88,7 +88,7 @@ def names(records: Sequence[Record]) -> list[tuple[str, int]]:
 
 def facts(record: Record) -> dict[str, Any]:
     """What must be equal however the run came about."""
-    ledger = record.ledger.model_dump(exclude={"seconds", "peak_memory_mib"})
+    ledger = record.ledger.model_dump(exclude={"seconds", "processor_seconds", "peak_memory_mib"})
     return {
         "run_id": record.run_id,
         "status": record.status,

@@ -20,10 +20,11 @@ from benchmark.suites.plan import plan
 from benchmark.suites.suite import MethodEntry, Suite
 from benchmark.tasks.models.unet import UNet
 from benchmark.tasks.registry import get_task
+from methods.base.ledger import Ledger
 from methods.base.problem import Access, Problem
 from methods.base.registry import discover
 from methods.base.run import Run
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from methods.objectives.registry import discover_objectives
 from tests.benchmark.grid.test_grid import Watcher, facts
 from tests.benchmark.tasks.data.test_segmentation_data import write_camvid

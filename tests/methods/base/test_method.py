@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from methods.base.ledger import Ledger
 from methods.base.problem import DATA_FREE, Access, AccessError, Normalization
 from methods.base.run import Run, derive_seed
 from methods.base.samples import ImageBank
 from methods.base.states import Diverged
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from tests.helpers import (
     IMAGE_SHAPE,
     NUM_CLASSES,

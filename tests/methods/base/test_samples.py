@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from methods.base.drawn_images import bank_of
+from methods.base.ledger import Ledger
 from methods.base.samples import Batch, ImageBank, MixedSource, OnlineSource
-from methods.base.teacher import Ledger, Teacher
+from methods.base.teacher import Teacher
 from methods.baselines import Noise
 from methods.synthesis.generator import draw_latents
 from tests.helpers import IMAGE_SHAPE, tiny_network, tiny_run
