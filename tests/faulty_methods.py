@@ -261,3 +261,75 @@ class Forgetful(Fine):
         for step in run.steps("forgetting", 40):
             run.log("forgetting", step, 40, loss=torch.rand((), generator=stream))
         return super().synthesize(problem, run)
+
+
+class Overtrains(Fine):
+    name = "overtrains"
+    title = "Overtrains"
+
+    def fit(self, problem, run):
+        student = problem.make_student().train()
+        optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
+        for _ in range(100 * run.budget.student_steps):
+            images = torch.randn(run.budget.student_batch, *problem.image_shape)
+            optimizer.zero_grad()
+            student(images).square().mean().backward()
+            optimizer.step()
+        return student
+
+
+class LargeBatches(Fine):
+    name = "large-batches"
+    title = "Large batches"
+
+    def fit(self, problem, run):
+        student = problem.make_student().train()
+        optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
+        for _ in range(run.budget.student_steps):
+            images = torch.randn(100 * run.budget.student_batch, *problem.image_shape)
+            optimizer.zero_grad()
+            student(images).square().mean().backward()
+            optimizer.step()
+        return student
+
+
+class AsksAround(Fine):
+    name = "asks-around"
+    title = "Asks around"
+
+    def synthesize(self, problem, run):
+        for _ in range(1000):
+            problem.teacher(torch.randn(run.budget.synthesis_batch, *problem.image_shape))
+        return super().synthesize(problem, run)
+
+
+class ReturnsTheTeacher(Fine):
+    name = "returns-the-teacher"
+    title = "Returns the teacher"
+
+    def fit(self, problem, run):
+        super().fit(problem, run)
+        return problem.teacher.network
+
+
+class LeansOnTheTeacher(Fine):
+    name = "leans-on-the-teacher"
+    title = "Leans on the teacher"
+
+    def fit(self, problem, run):
+        student = super().fit(problem, run)
+        teacher = problem.teacher.network
+        student.forward = teacher.forward
+        return student
+
+
+class NoOptimizer(Fine):
+    name = "no-optimizer"
+    title = "No optimizer"
+
+    def fit(self, problem, run):
+        student = problem.make_student()
+        with torch.no_grad():
+            for parameter in student.parameters():
+                parameter.mul_(0.9)
+        return student

@@ -230,6 +230,38 @@ def test_evaluation_is_not_charged_to_the_method(
     assert record.ledger.teacher_forward == record.ledger.teacher_backward == 0
 
 
+def test_what_hangs_on_a_student_is_not_scored_with_it(
+    faulty: Context, digits_teacher: TrainedTeacher
+) -> None:
+    found = [
+        execute(job_of(digits_teacher, method, folders=faulty.method_folders), faulty)
+        for method in ("leans-on-the-teacher", "fine")
+    ]
+    assert found[0].metrics["accuracy"] == found[1].metrics["accuracy"]
+
+
+def test_a_record_has_the_score_on_the_development_split(
+    context: Context, digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = execute(job_of(digits_teacher, "noise"), context).metrics
+    data = read_digits()
+    data.__dict__["development"] = data.test
+    monkeypatch.setattr("benchmark.runs.job.dataset", lambda *args: data)
+    after = execute(job_of(digits_teacher, "noise"), context).metrics
+    assert after["accuracy_dev"] == after["accuracy"] == before["accuracy"]
+    assert before["accuracy_dev"] != before["accuracy"]
+
+
+def test_a_record_has_the_work_of_its_phases(
+    context: Context, digits_teacher: TrainedTeacher
+) -> None:
+    ledger = execute(job_of(digits_teacher, "rdskd"), context).ledger
+    assert set(ledger.work) == {"synthesis", "distillation"}
+    assert all(value > 0 for value in ledger.work.values())
+    assert ledger.student_images == 8 * 16
+    assert ledger.processor_seconds.keys() == ledger.seconds.keys()
+
+
 def test_a_student_at_chance_is_collapsed_with_its_score(
     context: Context, digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,6 +326,11 @@ def test_only_declared_data_is_handed_over(
         ("exhausts-early", "out_of_memory", "no room"),
         ("declines", "skipped", "it wants bigger images"),
         ("forgets", "error", "fit returned NoneType, not the trained student"),
+        ("overtrains", "over_budget", "it spent 9 of 8 student steps"),
+        ("large-batches", "over_budget", " student images"),
+        ("asks-around", "over_budget", " teacher forward"),
+        ("returns-the-teacher", "error", "another network than the task's student: '"),
+        ("no-optimizer", "error", "the student changed without a step of an optimiser"),
         ("fine", ("ok", "collapsed"), ""),
     ],
 )
