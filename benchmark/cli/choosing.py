@@ -101,7 +101,7 @@ def _write(choices: Choices, path: Path, console: Console) -> None:
 
 def _print(found: Sequence[Tuning], first: PlannedRun, by: By, console: Console) -> None:
     table = plain_table(
-        f"{first.task.title} at the budget {first.budget.name}, chosen by {WORDS[by]}",
+        f"{first.task.name}, budget {first.budget.name}",
         "method",
         "trials",
         "failed",
@@ -122,6 +122,7 @@ def _print(found: Sequence[Tuning], first: PlannedRun, by: By, console: Console)
             table.add_row(*cells, f"{choice.score:.4f}", str(choice.chosen))
             notes.append(f"{tuning.method}: {_settings(choice)}")
     console.print(table)
+    console.print(f"Chosen by {WORDS[by]}, of which the table has means.", soft_wrap=True)
     for note in notes:
         console.print(escape(note), soft_wrap=True, highlight=False)
 

@@ -56,7 +56,11 @@ def overview(
             * len(entry.tasks or suite.tasks)
             for entry in suite.methods
         )
-        runs = cells * math.prod(map(len, suite.budget_axes.values())) * (suite.draws or 1)
+        runs = (
+            cells
+            * math.prod(map(len, suite.budget_axes.values()))
+            * (suite.draws or suite.trials or 1)
+        )
         suites.add_row(name, str(runs), suite.description)
     for table in (tasks, methods, objectives, suites):
         console.print(table)
@@ -174,9 +178,14 @@ def _suite(name: str, console: Console) -> None:
         console.print(f"{number} of the budget: {', '.join(map(str, values))}", highlight=False)
     if suite.draws:
         console.print(f"{suite.draws} random settings of every method from its tuning ranges, and:")
+    if suite.trials:
+        console.print(
+            f"{suite.trials} settings of every method to choose from, the first as published:"
+        )
     for entry in suite.methods:
         for variant in entry.variants():
             settings = ", ".join(f"{key}={format_value(value)}" for key, value in variant.items())
+            settings = "as tuned" if entry.is_tuned else settings
             seeds = f" (seeds {', '.join(map(str, entry.seeds))})" if entry.seeds else ""
             names = suite.objectives_of(entry)
             objectives = "" if names == [OWN] else f" (objectives {', '.join(names)})"
