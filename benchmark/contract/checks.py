@@ -140,7 +140,7 @@ def every_parameter_acts(cls: type[Method]) -> None:
 
 
 def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Iterator[Any]:
-    """Other values of a parameter than its current one: those of its type, or numbers around it.
+    """Other values of a parameter than its current one: of its type, or small and near numbers.
 
     Values that are out of bounds, or switch off what ``setting`` switches on, are left out.
     """
@@ -152,7 +152,7 @@ def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Itera
     elif isinstance(current, bool):
         values = (not current,)
     elif isinstance(current, int):
-        values = (2 * current, current // 2, current + 1, 0)
+        values = (2 * current, current // 2, current + 1, 0, 1, 2)
     elif isinstance(current, float):
         values = (2 * current, current / 2, 1.0, 0.0)
     else:

@@ -113,7 +113,7 @@ def load_choices(path: Path, task: str, budget: str) -> Choices:
     except FileNotFoundError:
         raise UserError(
             f"there are no tuned settings in '{path}' yet; "
-            f"`dfkd tune {task} --budget {budget} --write {path}` chooses them"
+            f"`{_command(task, budget)} --write {path}` chooses them"
         ) from None
     except OSError as error:
         raise UserError(f"cannot read '{path}': {error.strerror}") from None
@@ -131,7 +131,7 @@ def choice_of(choices: Choices, method: str, version: int, path: Path) -> Choice
     Raises:
         UserError: when there is none, or it was made for another version of the method.
     """
-    again = f"`dfkd tune {choices.task} --budget {choices.budget} --method {method}` chooses it"
+    again = f"`{_command(choices.task, choices.budget)} --method {method}` chooses it"
     if method not in choices.methods:
         raise UserError(f"'{path}' has no tuned setting of '{method}'; {again}")
     choice = choices.methods[method]
@@ -141,6 +141,13 @@ def choice_of(choices: Choices, method: str, version: int, path: Path) -> Choice
             f"{version}; {again} anew"
         )
     return choice
+
+
+def _command(task: str, budget: str) -> str:
+    """The command that tunes a task: its shipped suite, which may fix parameters, or the task."""
+    suite = f"tune-{task}"
+    shipped = Path(__file__).with_name(f"{suite}.toml").is_file()
+    return f"dfkd tune {suite if shipped else task} --budget {budget}"
 
 
 def _lines(values: Mapping[str, Any]) -> list[str]:

@@ -90,12 +90,19 @@ def test_a_tuning_is_a_file_and_a_suite_that_names_it_a_row_of_the_table(tmp_pat
     made = [r for r in store.scan().records if r.spec.suite == "mine"]
     how = {(r.spec.method, bool(r.spec.tuned)) for r in made}
     assert ("student-supervised", True) in how
-    plan = json.loads((tmp_path / "results" / "mine" / "plan.json").read_text(encoding="utf-8"))
-    told = {(e["method"], e.get("tuned", "")) for e in plan.values()}
-    assert ("dafl", "3 trials, by agreement") in told
-    assert ("student-supervised", "1 trial, by agreement") in told
     # The published setting won where there was no other, and is one run for both entries.
-    assert ("student-supervised", "") not in told
+    backwards = "[[methods]]".join([TABLE.split("[[")[0], *TABLE.split("[[methods]]")[:0:-1]])
+    write_file(tmp_path / "yours.toml", backwards)
+    again = dfkd("run", tmp_path / "yours.toml", "--results", tmp_path / "results", "--jobs", "1")
+    assert "3 of 3 runs are already there" in again.output
+    for name in ("mine", "yours"):
+        text = (tmp_path / "results" / name / "plan.json").read_text(encoding="utf-8")
+        told = sorted((e["method"], e.get("tuned", "")) for e in json.loads(text).values())
+        assert told == [
+            ("dafl", ""),
+            ("dafl", "3 trials, by agreement"),
+            ("student-supervised", "1 trial, by agreement"),
+        ]
     board = dfkd("leaderboard", "--results", tmp_path / "results", "--output", tmp_path / "l.md")
     assert board.exit_code == 0, board.output
     settings = found["methods"]["dafl"]["params"]
@@ -123,6 +130,28 @@ def test_a_tuning_goes_on_where_it_was_and_may_choose_by_another_score(tmp_path:
     assert done.exit_code == 0, done.output
     assert chosen(tmp_path, "dev.toml")["methods"]["rdskd"]["runs"] == [last.run_id]
     assert chosen(tmp_path) == before
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_other_test_scores_change_no_choice(tmp_path: Path) -> None:
+    assert on_digits(tmp_path, "rdskd").exit_code == 0
+    path = tmp_path / "results" / "tune-digits-smoke" / "chosen.toml"
+    before, store = path.read_text(encoding="utf-8"), Store(tmp_path / "results")
+    best = chosen(tmp_path)["methods"]["rdskd"]["runs"]
+    for record in store.scan().records:
+        lucky = record.run_id not in best
+        scores = dict.fromkeys(
+            ("accuracy", "accuracy_oracle", "accuracy_agreement"), 0.1 + lucky / 2
+        )
+        status = "ok" if lucky else "collapsed"
+        metrics = {**record.metrics, **scores}
+        store.put(record.model_copy(update={"metrics": metrics, "status": status}))
+    assert on_digits(tmp_path, "rdskd").exit_code == 0
+    assert path.read_text(encoding="utf-8") == before
+    watched = dfkd("watch", "--results", tmp_path / "results", "--once").output
+    assert "3 of 3 runs" in watched
+    assert "rank" not in watched
+    assert "0.6000" not in watched
 
 
 @pytest.mark.usefixtures("cached_teacher")

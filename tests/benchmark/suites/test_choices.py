@@ -108,6 +108,13 @@ def test_a_missing_choice_is_answered_with_the_command_that_makes_it(tmp_path: P
     assert "chosen for version 7 of 'degan'" in message
 
 
+def test_the_command_is_that_of_the_shipped_tuning_where_there_is_one(tmp_path: Path) -> None:
+    message = refused(
+        suite_in(tmp_path, None).only_task("digits").model_copy(update={"tasks": ["mnist"]})
+    )
+    assert "`dfkd tune tune-mnist --budget smoke --write" in message
+
+
 def test_a_damaged_file_of_choices_is_answered_in_one_line(tmp_path: Path) -> None:
     for text, says in (("task = ", "not valid TOML"), ('task = "digits"\n', "no file of `dfkd")):
         suite = suite_in(tmp_path, None)
