@@ -32,7 +32,7 @@ def _temperature(default: float, source: str) -> float:
         "temperature τ of the student's KD loss",
         source=source,
         phase="distillation",
-        tune=(1.0, 20.0),
+        tune="temperature",
         gt=0,
     )
     return value
@@ -46,7 +46,6 @@ def _augmentation() -> Augmentation:
         "(scale-crop-flip, for segmentation); what lies beyond an image is black",
         source="common practice of training on CIFAR, and of segmentation; none: ours",
         phase="distillation",
-        tune=("none", "crop-flip", "scale-crop-flip"),
         added=True,
     )
     return value
@@ -85,7 +84,6 @@ class StudentSupervised(_RealImages):
             "of its own (segmentation)",
             source="SegNet, Section 4; off: ours",
             phase="distillation",
-            tune=(True, False),
             inert="a whole image has one label; classification refuses it",
             added=True,
         )
@@ -159,7 +157,6 @@ class Noise(Method):
             "standard deviation of a pixel",
             source="DAFL, Table 1: normal distribution",
             unit="normalised intensity",
-            tune=(0.25, 2.0),
             gt=0,
         )
         temperature: float = _temperature(10.0, "RDSKD, default")
@@ -190,7 +187,6 @@ class UntrainedGenerator(Method):
             "mode of the generator's BatchNorms while images are drawn; in eval mode an "
             "untrained generator's statistics are still those of a unit normal",
             source="DAFL, released code",
-            tune=("train", "eval"),
         )
         temperature: float = _temperature(10.0, "RDSKD, default")
 

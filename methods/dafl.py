@@ -43,20 +43,19 @@ class DAFLParams(GeneratorParams):
         "train the generator first (paper, Algorithm 1) or together with the student "
         "(released code)",
         source="paper, Algorithm 1; released code",
-        tune=("two-phase", "joint"),
     )
     generator_lr: float = param(
         0.2,
         "Adam learning rate of the generator",
         source="released code, MNIST",
-        tune=(1e-3, 0.2),
+        tune="rate",
         gt=0,
     )
     one_hot: float = param(
         1.0,
         "weight of the one-hot loss; 0 switches it off",
         source="released code, MNIST",
-        tune=(0.0, 2.0),
+        tune="weight",
         ge=0,
     )
     entropy: float = param(
@@ -64,14 +63,14 @@ class DAFLParams(GeneratorParams):
         "weight β of the information entropy loss; 0 switches it off. With natural logarithms "
         "the same number weighs 2.3 times what it does in the released code",
         source="paper and released code, MNIST",
-        tune=(0.0, 20.0),
+        tune="weight",
         ge=0,
     )
     activation: float = param(
         0.1,
         "weight α of the activation loss; 0 switches it off",
         source="paper and released code, MNIST",
-        tune=(0.0, 0.2),
+        tune="weight",
         ge=0,
     )
     log_base: Literal["e", "10"] = param(
@@ -79,7 +78,6 @@ class DAFLParams(GeneratorParams):
         "logarithm of the entropy loss: natural (paper, which divides by the number of classes "
         "too; the released code does not, and neither is done here) or decimal (released code)",
         source="paper, Eq. 4",
-        tune=("e", "10"),
         needs=("entropy",),
     )
     activation_reduction: Literal["mean", "sum"] = param(
@@ -87,21 +85,18 @@ class DAFLParams(GeneratorParams):
         "over a feature vector, the mean absolute entry (released code, to which α is tuned) "
         "or the ℓ1 norm as printed in Eq. 3",
         source="released code",
-        tune=("mean", "sum"),
         needs=("activation",),
     )
     generator_mode: Literal["train", "eval"] = param(
         "train",
         "mode of the generator's BatchNorms while the student's images are drawn",
         source="released code",
-        tune=("train", "eval"),
         active_when=TWO_PHASE,
     )
     student_steps_per_batch: int = param(
         1,
         "student steps on each generated batch",
         source="released code",
-        tune=(1, 10),
         ge=1,
         active_when=JOINT,
     )
@@ -110,7 +105,7 @@ class DAFLParams(GeneratorParams):
         "temperature τ of the student's KD loss",
         source="released code",
         phase="distillation",
-        tune=(1.0, 20.0),
+        tune="temperature",
         gt=0,
     )
 

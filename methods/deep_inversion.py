@@ -45,29 +45,27 @@ LEAST_ROUNDS = 4
 class DeepInversionParams(MethodParams):
     """DeepInversion's hyper-parameters; defaults are the paper's for CIFAR-10."""
 
-    batch: int = param(
-        256, "images optimised at once", source="released code", tune=(16, 256), ge=2
-    )
+    batch: int = param(256, "images optimised at once", source="released code", ge=2)
     learning_rate: float = param(
         0.05,
         "Adam learning rate of the images",
         source="released code, CIFAR-10 'paper'",
         unit="normalised intensity",
-        tune=(0.01, 0.25),
+        tune="rate",
         gt=0,
     )
     bn_weight: float = param(
         10.0,
         "weight α_f of the BatchNorm statistics loss; 0 switches it off",
         source="released code, CIFAR-10 'paper'",
-        tune=(0.01, 100.0),
+        tune="weight",
         ge=0,
     )
     first_bn_weight: float = param(
         1.0,
         "factor of the first BatchNorm layer within that loss",
         source="released code; 10 on ImageNet",
-        tune=(1.0, 10.0),
+        tune="weight",
         ge=0,
         needs=("bn_weight",),
     )
@@ -75,21 +73,20 @@ class DeepInversionParams(MethodParams):
         2.5e-5,
         "weight α_tv of the total variation; 0 switches it off",
         source="released code, CIFAR-10 'paper'",
-        tune=(0.0, 1e-3),
+        tune="weight",
         ge=0,
     )
     tv_norm: Literal["l2", "l1"] = param(
         "l2",
         "norm of the total variation: Frobenius, which grows with √batch, or mean absolute",
         source="paper, R_TV; l1: released ImageNet code",
-        tune=("l2", "l1"),
         needs=("tv_weight",),
     )
     l2_weight: float = param(
         0.0,
         "weight α_l2 of an image's ℓ2 norm, mean over the batch",
         source="released code; 1e-5 on ImageNet",
-        tune=(0.0, 1e-2),
+        tune="weight",
         ge=0,
     )
     jitter: int = param(
@@ -97,39 +94,34 @@ class DeepInversionParams(MethodParams):
         "the batch is rolled by up to this much both ways before every step",
         source="released code; 30 on ImageNet",
         unit="pixel",
-        tune=(0, 4),
         ge=0,
     )
     flip: bool = param(
         False,
         "and mirrored half the time",
         source="released code; on for ImageNet",
-        tune=(True, False),
     )
     clip: bool = param(
         False,
         "keep the pixels in [0, 1] after every step",
         source="CMI's re-implementation",
-        tune=(True, False),
     )
     selection: Literal["best", "last"] = param(
         "best",
         "which iterate of a batch is kept: the one with the least loss, as intended, or the last, "
         "as the released code does because its best one is overwritten in place",
         source="paper; released code",
-        tune=("best", "last"),
     )
     adaptive: bool = param(
         False,
         "add the competition loss against the student in training (Adaptive DeepInversion)",
         source="paper, R_compete",
-        tune=(True, False),
     )
     competition_weight: float = param(
         0.2,
         "weight α_c of the competition loss",
         source="released code, ImageNet",
-        tune=(0.1, 1.0),
+        tune="weight",
         gt=0,
         active_when=ADAPTIVE,
     )
@@ -137,7 +129,7 @@ class DeepInversionParams(MethodParams):
         3.0,
         "temperature τ of the competition loss",
         source="released code",
-        tune=(1.0, 10.0),
+        tune="temperature",
         gt=0,
         active_when=ADAPTIVE,
     )
@@ -145,7 +137,6 @@ class DeepInversionParams(MethodParams):
         "exact",
         "Jensen-Shannon divergence as defined, or with reversed arguments and clamps",
         source="paper; released code",
-        tune=("exact", "released"),
         active_when=ADAPTIVE,
     )
     temperature: float = param(
@@ -153,7 +144,7 @@ class DeepInversionParams(MethodParams):
         "temperature τ of the student's KD loss",
         source="the author, issue 11 of the released code",
         phase="distillation",
-        tune=(1.0, 20.0),
+        tune="temperature",
         gt=0,
     )
 

@@ -42,29 +42,25 @@ from methods.synthesis.real_images import shuffled_proxies
 class DCGANParams(MethodParams):
     """Hyper-parameters of the GAN itself."""
 
-    latent_dim: int = param(
-        100, "length of a latent vector", source="released code", tune=(50, 200), ge=1
-    )
+    latent_dim: int = param(100, "length of a latent vector", source="released code", ge=1)
     width: int = param(
         64,
         "channels of the generator's last hidden layer and of the discriminator's first; deeper "
         "layers double it",
         source="released code",
-        tune=(16, 64),
         ge=1,
     )
     learning_rate: float = param(
         2e-4,
         "Adam learning rate of generator and discriminator",
         source="released code",
-        tune=(1e-4, 1e-3),
+        tune="rate",
         gt=0,
     )
     beta1: float = param(
         0.5,
         "decay of Adam's first moment, of generator and discriminator",
         source="released code",
-        tune=(0.0, 0.9),
         ge=0,
         lt=1,
     )
@@ -73,7 +69,7 @@ class DCGANParams(MethodParams):
         "temperature τ of the student's KD loss",
         source="released code",
         phase="distillation",
-        tune=(1.0, 20.0),
+        tune="temperature",
         gt=0,
     )
     mix: float = param(
@@ -81,7 +77,6 @@ class DCGANParams(MethodParams):
         "share of proxy images in every batch of the student, to the nearest whole image",
         source="DeGAN for segmentation, mixed data: α of α+β = 1",
         phase="distillation",
-        tune=(0.0, 1.0),
         ge=0,
         le=1,
         added=True,
@@ -211,14 +206,14 @@ class DeGANParams(DCGANParams):
         0.0,
         "weight λ_e of the mean entropy of the teacher's predictions; 0 switches it off",
         source="released code, CIFAR-10",
-        tune=(0.0, 10.0),
+        tune="weight",
         ge=0,
     )
     diversity_weight: float = param(
         5.0,
         "weight λ_d of the diversity term; 0 switches it off",
         source="released code, CIFAR-10",
-        tune=(0.0, 10.0),
+        tune="weight",
         ge=0,
         active_when={"diversity": ("plain", "weighted")},
     )
@@ -227,7 +222,6 @@ class DeGANParams(DCGANParams):
         "the diversity term: negative entropy of the mean prediction, or the distance of the "
         "classes' shares from equal ones, weighted for rare classes",
         source="released code; DeGAN for segmentation, Eq. 5",
-        tune=("none", "plain", "weighted"),
         needs=("diversity_weight",),
         added=True,
     )

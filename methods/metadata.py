@@ -49,20 +49,17 @@ class MetadataParams(MethodParams):
         "which activations are reconstructed: the logits, every layer's, every layer's under "
         "dropout, or spectral coefficients of all layers jointly or of consecutive pairs",
         source="paper, Section 3",
-        tune=("top-layer", "all-layers", "all-layers-dropout", "spectral-all", "spectral-pairs"),
     )
     sampling: Sampling = param(
         "cholesky",
         "how activations are drawn: with the recorded covariance, or with its square as the "
         "released code does by multiplying noise with the covariance matrix",
         source="paper, Section 3; released code",
-        tune=("cholesky", "legacy"),
     )
     dropout: float = param(
         0.5,
         "share of hidden units that are silent in a batch",
         source="Srivastava et al., 2014, hidden units",
-        tune=(0.1, 0.5),
         active_when={"variant": ("all-layers-dropout",)},
         gt=0,
         lt=1,
@@ -72,7 +69,7 @@ class MetadataParams(MethodParams):
         "Adam learning rate of the pixels",
         source="released code, top layer on MNIST; 0.05 on CelebA",
         unit="intensity in [0, 1]",
-        tune=(0.01, 0.2),
+        tune="rate",
         gt=0,
     )
     batch: int = param(
@@ -80,7 +77,6 @@ class MetadataParams(MethodParams):
         "images optimised at a time; apart from the masks of all-layers-dropout, which a batch "
         "shares, they do not influence each other",
         source="released code: 64",
-        tune=(16, 512),
         ge=1,
     )
     initial_mean: float = param(
@@ -88,7 +84,6 @@ class MetadataParams(MethodParams):
         "mean of the pixels an image starts from",
         source="released code, MNIST",
         unit="intensity in [0, 1]",
-        tune=(0.0, 0.5),
         ge=0,
         le=1,
     )
@@ -97,21 +92,19 @@ class MetadataParams(MethodParams):
         "their standard deviation",
         source="released code, MNIST",
         unit="intensity in [0, 1]",
-        tune=(0.05, 0.3),
         gt=0,
     )
     clamp: bool = param(
         True,
         "keep the pixels in [0, 1], where images lie",
         source="released code, in one revision and with a blur before it",
-        tune=(True, False),
     )
     temperature: float = param(
         8.0,
         "temperature τ of the student's KD loss",
         source="released code",
         phase="distillation",
-        tune=(1.0, 20.0),
+        tune="temperature",
         gt=0,
     )
 

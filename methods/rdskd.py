@@ -41,39 +41,34 @@ class IncrementParams(GeneratorParams):
         "Adam learning rate of the generator; of the three rates the paper tests per dataset, the "
         "middle one, which is the same for all of them",
         source="paper, Table 2",
-        tune=(1e-3, 0.2),
+        tune="rate",
         gt=0,
     )
-    one_hot: bool = param(True, "use the one-hot loss", source="paper, Eq. 1", tune=(True, False))
-    entropy: bool = param(
-        True, "use the information entropy loss", source="paper, Eq. 2", tune=(True, False)
-    )
+    one_hot: bool = param(True, "use the one-hot loss", source="paper, Eq. 1")
+    entropy: bool = param(True, "use the information entropy loss", source="paper, Eq. 2")
     exponential: bool = param(
         True,
         "punish growing losses by exp(loss − previous); off adds the plain losses",
         source="paper, Eq. 5",
-        tune=(True, False),
     )
     previous: Literal["released", "epoch-mean"] = param(
         "released",
         "what 'the previous epoch's loss' is: that of the second step of the epoch, as the "
         "released code stores it, or the previous epoch's mean",
         source="released code; paper, Eq. 5",
-        tune=("released", "epoch-mean"),
         needs=("exponential",),
     )
     generator_mode: Literal["eval", "train"] = param(
         "eval",
         "mode of the generator's BatchNorms while the student's images are drawn",
         source="released code",
-        tune=("eval", "train"),
     )
     temperature: float = param(
         10.0,
         "temperature τ of the student's KD loss",
         source="paper, default",
         phase="distillation",
-        tune=(1.0, 20.0),
+        tune="temperature",
         gt=0,
     )
 
@@ -184,7 +179,7 @@ class RDSKDParams(IncrementParams):
         1.0,
         "weight of the diversity-seeking loss; 0 switches it off",
         source="paper, Eq. 6",
-        tune=(0.0, 50.0),
+        tune="weight",
         ge=0,
     )
 
@@ -210,14 +205,13 @@ class MSKDParams(IncrementParams):
         1.0,
         "weight of the mode-seeking loss; 0 switches it off",
         source="MSGAN, released code",
-        tune=(0.0, 5.0),
+        tune="weight",
         ge=0,
     )
     norm: Literal["l1-mean", "frobenius"] = param(
         "l1-mean",
         "distance of images and of latents; the paper does not say which it used",
         source="MSGAN, released code",
-        tune=("l1-mean", "frobenius"),
         needs=("diversity_weight",),
     )
 

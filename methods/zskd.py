@@ -42,14 +42,13 @@ class ZSKDParams(MethodParams):
         "Adam learning rate of the impressions; the paper names none for MNIST",
         source="chosen for MNIST; released code: 0.001 on CIFAR-10; RDSKD runs it at 3.0 and 0.01",
         unit="pixel in [0, 1]",
-        tune=(1e-3, 3.0),
+        tune="rate",
         gt=0,
     )
     beta: float = param(
         1.0,
         "scale β of the Dirichlet concentrations of one half of the impressions",
         source="paper",
-        tune=(0.5, 2.0),
         gt=0,
         active_when=PAPER,
     )
@@ -57,7 +56,6 @@ class ZSKDParams(MethodParams):
         0.1,
         "scale β of the other half, whose targets are peaked",
         source="paper",
-        tune=(0.05, 0.5),
         gt=0,
         active_when=PAPER,
     )
@@ -65,14 +63,13 @@ class ZSKDParams(MethodParams):
         20.0,
         "temperature τ of the impressions' loss and of the student's KD loss",
         source="paper",
-        tune=(1.0, 30.0),
+        tune="temperature",
         gt=0,
     )
     batch: int = param(
         2048,
         "impressions optimised at once; the released code takes 100",
         source="chosen for speed",
-        tune=(100, 4096),
         ge=1,
         inert="impressions are independent of each other unless `legacy` is on",
     )
@@ -82,7 +79,6 @@ class ZSKDParams(MethodParams):
         "and noisy; 0 leaves the impressions alone",
         source="paper: the student's images are augmented; number chosen for MNIST",
         phase="distillation",
-        tune=(0, 7),
         ge=0,
     )
     flip: bool = param(
@@ -90,7 +86,6 @@ class ZSKDParams(MethodParams):
         "mirror half of the views, left to right",
         source="paper: the student's images are flipped, too; off because digits have sides",
         phase="distillation",
-        tune=(True, False),
         needs=("views",),
         added=True,
     )
@@ -99,7 +94,6 @@ class ZSKDParams(MethodParams):
         "as released: rows normalised once more, so that β has no effect; a batch starts where "
         "the one before ended; after every step the batch is rescaled to [0, 1]",
         source="released code",
-        tune=(True, False),
     )
 
 

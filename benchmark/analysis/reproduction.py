@@ -138,7 +138,7 @@ def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
     """Runs of the pair's task, or of its stand-in where it has none, with their own objective."""
     if not frame.empty:
         own = frame[(frame["budget"] == budget) & (frame["objective"] == OWN_OBJECTIVE)]
-        own = own[own["purpose"] != "draw"]
+        own = own[~own["purpose"].isin(("draw", "tune"))]
         for task in filter(None, (pair.task, pair.stand_in)):
             runs = own[own["task"] == task]
             if not runs.empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -19,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmark.records.record import FAILED, Record
+from benchmark.records.record import FAILED, SCORED, Record
 from benchmark.runs.job import Job
 from methods.settings.budget import Budget
 
@@ -41,7 +42,14 @@ def job_label(job: Job) -> str:
 
 
 def outcome(record: Record) -> str:
-    """``0.9712 (teacher 0.9927)``, ``mIoU 0.31 (teacher 0.56)``, or the status with its reason."""
+    """``0.9712 (teacher 0.9927)``, ``mIoU 0.31 (teacher 0.56)``, or the status with its reason.
+
+    Of a trial it says nothing that was measured on test data, and so not that a student collapsed.
+    """
+    if record.spec.purpose == "tune" and record.status in SCORED:
+        dev = record.metrics.get(f"{record.teacher.metric}_dev")
+        parts = [f"agreement {record.metrics.get('agreement', math.nan):.4f}"]
+        return ", ".join(parts + ([] if dev is None else [f"development {dev:.4f}"]))
     if record.status == "ok":
         name = "mIoU " if record.teacher.metric == "miou" else ""
         return f"{name}{record.score:.4f} (teacher {record.teacher.score:.4f})"
@@ -144,7 +152,8 @@ class GridDisplay:
         self.grid.advance(self.total)
         done = int(self.grid.tasks[0].completed)
         self.grid.update(self.total, tally=self._tally(done))
-        style = STYLES.get(record.status, "red")
+        trial = record.spec.purpose == "tune" and record.status in SCORED
+        style = "green" if trial else STYLES.get(record.status, "red")
         name = self.labels[record.run_id]
         seconds = sum(record.ledger.seconds.values())
         count = f"[dim]{done}/{len(self.labels)}[/dim]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from pydantic import ValidationError
 
 from benchmark.cli.run_request import RunRequest
@@ -13,27 +15,44 @@ from methods.base.problem import Access
 from methods.base.registry import discover
 
 
-def planned_runs(request: RunRequest) -> list[PlannedRun]:
+def planned_runs(
+    request: RunRequest, say: Callable[[str], None] = lambda sentence: None
+) -> list[PlannedRun]:
     """The runs of a suite, or of methods on one task, as the options ask for them.
+
+    Args:
+        request: the options.
+        say: told what is left out, in a sentence.
 
     Raises:
         UserError: when options contradict each other, have no effect or name what there is not.
         methods.settings.params.ParameterError: for an unknown, invalid or ineffective parameter.
     """
-    planned = asked_for(request)
+    planned = asked_for(request, say)
+    check_proxies(request, planned)
+    return planned
+
+
+def check_proxies(request: RunRequest, planned: Sequence[PlannedRun]) -> None:
+    """Refuse ``--proxy-dir`` where no method sees proxy images.
+
+    Raises:
+        UserError: when none does.
+    """
     if request.proxy_dir and not any(Access.PROXY_IMAGES in run.method.access for run in planned):
         raise UserError(
             "--proxy-dir has no effect: no method of this command sees proxy images; leave it out"
         )
-    return planned
 
 
-def asked_for(request: RunRequest) -> list[PlannedRun]:
+def asked_for(
+    request: RunRequest, say: Callable[[str], None] = lambda sentence: None
+) -> list[PlannedRun]:
     """The runs, whether or not ``--proxy-dir`` has an effect on them."""
     look_in(request.task_folders)
     known = discover(request.method_folders)
     if request.suite is None:
-        return plan(_own_suite(request, _seeds(request) or [0]), known)
+        return plan(_own_suite(request, typed_seeds(request) or [0]), known)
     if request.settings:
         raise UserError("give a suite, or --task and --method with --set; not both")
     if request.suite_name:
@@ -48,11 +67,16 @@ def asked_for(request: RunRequest) -> list[PlannedRun]:
     suite = load_suite(request.suite)
     if request.task:
         suite = suite.only_task(request.task)
-    seeds = _seeds(request)
-    return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods)
+    seeds = typed_seeds(request)
+    return plan(suite, known, budget=request.budget, seeds=seeds, only=request.methods, say=say)
 
 
-def _seeds(request: RunRequest) -> list[int] | None:
+def typed_seeds(request: RunRequest) -> list[int] | None:
+    """The seeds of ``--seeds``; None where there are none.
+
+    Raises:
+        UserError: for a text that is no list of seeds.
+    """
     if request.seeds is None:
         return None
     try:

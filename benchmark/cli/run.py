@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark.cli.choosing import Choosing, conclude
 from benchmark.cli.display import GridDisplay, TeacherDisplay, job_label, label, outcome
 from benchmark.cli.executors import check_executor, choose_executor
 from benchmark.cli.planning import planned_runs
 from benchmark.cli.run_request import RunRequest, parse_duration, parse_overwrite
-from benchmark.grid.agenda import prepare, preview
+from benchmark.grid.agenda import Agenda, prepare, preview
 from benchmark.grid.execution import run_grid
 from benchmark.machine import stopping
 from benchmark.machine.cache import cache_dir
@@ -30,12 +32,30 @@ def run(request: RunRequest, console: Console) -> int:
     Raises:
         KeyboardInterrupt: when it was stopped, or reached the time limit, with runs left to do.
     """
+    planned = planned_runs(request, saying(console))
+    agenda = carry_out(request, planned, console)
+    store = Store(request.results)
+    if planned[0].purpose == "tune":
+        return conclude(agenda, store, Choosing(), console)
+    return _summary(agenda.ids, planned[0], store, console)
+
+
+def saying(console: Console) -> Callable[[str], None]:
+    """A function that prints one sentence on the console."""
+    return lambda sentence: console.print(escape(sentence), highlight=False, soft_wrap=True)
+
+
+def carry_out(request: RunRequest, planned: Sequence[PlannedRun], console: Console) -> Agenda:
+    """Run what is missing of the planned runs; the request says where and how.
+
+    Raises:
+        KeyboardInterrupt: when it was stopped, or reached the time limit, with runs left to do.
+    """
     deadline = None
     if request.time_limit:
         deadline = time.monotonic() + parse_duration(request.time_limit, "--time-limit")
     overwrite = parse_overwrite(request.overwrite)
     check_executor(request)
-    planned = planned_runs(request)
     context = make_context(request)
     store = Store(request.results)
     check_writable(request.results)
@@ -52,17 +72,20 @@ def run(request: RunRequest, console: Console) -> int:
         display.say(f"{len(agenda.kept)} of {len(agenda.ids)} runs are already there")
     with display, stopping.on_signals(deadline, patient=True):
         run_grid(agenda, store, context, executor, display)
-    ids = {job.run_id for job in agenda.jobs} | {record.run_id for record in agenda.kept}
-    return _summary(ids, planned[0], store, console)
+    return agenda
 
 
 def preview_runs(request: RunRequest, console: Console) -> int:
     """List what would be run and what is there already; run and write nothing."""
+    return preview_planned(request, planned_runs(request, saying(console)), console)
+
+
+def preview_planned(request: RunRequest, planned: Sequence[PlannedRun], console: Console) -> int:
+    """`preview_runs` of runs that are planned already."""
     overwrite = parse_overwrite(request.overwrite)
     if request.time_limit:
         parse_duration(request.time_limit, "--time-limit")
     check_executor(request)
-    planned = planned_runs(request)
     agenda, untrained = preview(planned, Store(request.results), make_context(request), overwrite)
     for record in agenda.kept:
         spec = record.spec

@@ -25,7 +25,7 @@ from methods.base.method import Method
 from methods.base.objective import TransferObjective
 from methods.base.registry import discover
 from methods.objectives.registry import OWN, discover_objectives
-from methods.settings.params import MethodParams, format_value, nearest
+from methods.settings.params import MethodParams, format_range, format_value, nearest
 
 OWN_TITLE = "The method's own objective: Hinton's KD, or cross-entropy with labels"
 
@@ -56,7 +56,11 @@ def overview(
             * len(entry.tasks or suite.tasks)
             for entry in suite.methods
         )
-        runs = cells * math.prod(map(len, suite.budget_axes.values())) * (suite.draws or 1)
+        runs = (
+            cells
+            * math.prod(map(len, suite.budget_axes.values()))
+            * (suite.draws or suite.trials or 1)
+        )
         suites.add_row(name, str(runs), suite.description)
     for table in (tasks, methods, objectives, suites):
         console.print(table)
@@ -104,7 +108,10 @@ def _method(cls: type[Method], console: Console) -> None:
     _parameters(cls.Params, "--set", console)
     for family, settings in cls.settings.items():
         text = ", ".join(f"{key}={format_value(value)}" for key, value in settings.items())
-        console.print(f"published settings on {family}: {text}", highlight=False)
+        usual, own = cls.Params.tuning_ranges(), cls.Params.tuning_ranges(settings)
+        moved = [f"{n} {format_range(own[n])}" for n in own if own[n] != usual.get(n)]
+        ranges = f" (tuning ranges there: {', '.join(moved)})" if moved else ""
+        console.print(f"published settings on {family}: {text}{ranges}", highlight=False)
 
 
 def _objective(cls: type[TransferObjective], console: Console) -> None:
@@ -122,9 +129,7 @@ def _parameters(params: type[MethodParams], option: str, console: Console) -> No
     table = plain_table(title, "name", "default", "tuning range", "meaning")
     for name, field in params.model_fields.items():
         info = params.info(name)
-        separator = " … " if isinstance(field.default, int | float) else " | "
-        if isinstance(field.default, bool):
-            separator = " | "
+        interval = params.tuning_range(name)
         needed = [
             f"{other}={'|'.join(map(format_value, values))}"
             for other, values in info.active_when.items()
@@ -137,7 +142,7 @@ def _parameters(params: type[MethodParams], option: str, console: Console) -> No
         table.add_row(
             name,
             format_value(field.default),
-            separator.join(map(format_value, info.tune)),
+            f"{format_range(interval)} ({info.tune})" if interval else "–",
             escape(meaning),
         )
     console.print(table)
@@ -173,9 +178,14 @@ def _suite(name: str, console: Console) -> None:
         console.print(f"{number} of the budget: {', '.join(map(str, values))}", highlight=False)
     if suite.draws:
         console.print(f"{suite.draws} random settings of every method from its tuning ranges, and:")
+    if suite.trials:
+        console.print(
+            f"{suite.trials} settings of every method to choose from, the first as published:"
+        )
     for entry in suite.methods:
         for variant in entry.variants():
             settings = ", ".join(f"{key}={format_value(value)}" for key, value in variant.items())
+            settings = "as tuned" if entry.is_tuned else settings
             seeds = f" (seeds {', '.join(map(str, entry.seeds))})" if entry.seeds else ""
             names = suite.objectives_of(entry)
             objectives = "" if names == [OWN] else f" (objectives {', '.join(names)})"

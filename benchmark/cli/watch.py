@@ -71,9 +71,9 @@ def view(scan: Scan, suite: str | None) -> RenderableType:
     records = [r for r in scan.records if suite in (None, r.spec.suite)]
     planned = {name: runs for name, runs in scan.planned.items() if suite in (None, name)}
     own = Scan(records, planned=planned)
-    found = [
-        table for purpose in get_args(Purpose) for table in tables(own, purpose, provisional=True)
-    ]
+    # Trials are not ranked: nobody is to see test scores while settings are chosen.
+    purposes = [purpose for purpose in get_args(Purpose) if purpose != "tune"]
+    found = [table for purpose in purposes for table in tables(own, purpose, provisional=True)]
     found.sort(
         key=lambda table: max(r.created for row in table.rows for r in row.records), reverse=True
     )

@@ -30,7 +30,7 @@ from benchmark.tasks.registry import get_task
 from methods.base.method import Method
 from methods.base.problem import Access, AccessError
 from methods.base.samples import ImageBank
-from methods.settings.params import MethodParams, ParameterError, format_value
+from methods.settings.params import MethodParams, ParameterError, Tuning, format_value
 
 
 class Broken(AssertionError):
@@ -58,8 +58,13 @@ def is_described(cls: type[Method]) -> None:
         info = cls.Params.info(name)
         if not field.description or not info.source:
             raise Broken(f"parameter '{name}' lacks a description or a source")
-        if not info.tune:
-            raise Broken(f"parameter '{name}' declares no tuning range")
+        if info.tune not in get_args(Tuning):
+            raise Broken(
+                f"parameter '{name}' has tune={info.tune!r}; say rate, weight or temperature, or "
+                "leave it out for what is not tuned"
+            )
+        if info.tune and field.annotation is not float:
+            raise Broken(f"parameter '{name}' is tuned as a {info.tune}, and is no float")
 
 
 def stands_alone(cls: type[Method]) -> None:
@@ -125,7 +130,7 @@ def every_parameter_acts(cls: type[Method]) -> None:
         before = fit(cls, setting).bits
         values = list(alternatives(cls, name, setting))
         if not values:
-            raise Broken(f"parameter '{name}' has no second value to try; widen its tuning range")
+            raise Broken(f"parameter '{name}' has no second value to try; widen its bounds")
         if all(fit(cls, {**setting, name: value}).bits == before for value in values):
             tried = ", ".join(format_value(value) for value in values)
             raise Broken(
@@ -135,18 +140,30 @@ def every_parameter_acts(cls: type[Method]) -> None:
 
 
 def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Iterator[Any]:
-    """Other values of a parameter than its current one, from its type or its tuning range.
+    """Other values of a parameter than its current one: of its type, or small and near numbers.
 
-    Values that switch off what ``setting`` switches on are left out.
+    Values that are out of bounds, or switch off what ``setting`` switches on, are left out.
     """
     params = cls.build_params(setting, get_task(TASK).family)
     current = getattr(params, name)
     annotation = cls.Params.model_fields[name].annotation
-    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-    for value in [*choices, *cls.Params.info(name).tune]:
+    if get_origin(annotation) is Literal:
+        values: tuple[Any, ...] = get_args(annotation)
+    elif isinstance(current, bool):
+        values = (not current,)
+    elif isinstance(current, int):
+        values = (2 * current, current // 2, current + 1, 0, 1, 2)
+    elif isinstance(current, float):
+        values = (2 * current, current / 2, 1.0, 0.0)
+    else:
+        values = ()
+    for value in values:
         if value == current:
             continue
-        changed = params.model_copy(update={name: value})
+        try:
+            changed = cls.build_params({**setting, name: value}, get_task(TASK).family)
+        except ParameterError:
+            continue
         if not any(changed.inactive(other) for other in setting):
             yield value
 

@@ -38,7 +38,6 @@ class {cls}(Method):
             "side of the averaging window",
             source="paper, Section 3",
             unit="pixels, odd",
-            tune=(1, 5),
             ge=1,
             le=7,
         )
@@ -47,7 +46,7 @@ class {cls}(Method):
             "temperature τ of the student's KD loss",
             source="paper, Section 4",
             phase="distillation",
-            tune=(1.0, 20.0),
+            tune="temperature",
             gt=0,
         )
 

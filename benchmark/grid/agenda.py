@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmark.machine.tensors import Corrupted, load_tensors
@@ -33,12 +33,14 @@ from methods.base.run import Progress
 class Agenda:
     """The jobs of a grid, and the records that are there already.
 
-    ``replaced`` holds the records that will be made again, by run id.
+    ``planned`` are all planned runs with their ids. ``replaced`` holds the records that will be
+    made again, by run id.
     """
 
     jobs: list[Job] = field(default_factory=list)
     kept: list[Record] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)
+    planned: list[tuple[PlannedRun, str]] = field(default_factory=list)
     replaced: dict[str, Record] = field(default_factory=dict)
 
 
@@ -132,16 +134,34 @@ def add(
 ) -> None:
     """Add one planned run to the jobs, or its record to those that are kept."""
     run_id = spec.run_id(teacher.info.checksum)
+    agenda.planned.append((run, run_id))
     if run_id in agenda.ids:
-        return  # two entries of a suite that mean the same experiment
+        # Two entries of a suite that mean the same experiment, such as the published setting and
+        # the tuned one where tuning has chosen the published one.
+        if spec.tuned:
+            _say_tuned(agenda, run_id, spec.tuned)
+        return
     agenda.ids.add(run_id)
     record = store.get(spec, run_id)
     if record is not None and not repeat(record, overwrite):
-        agenda.kept.append(record)
+        # How its settings were chosen is no part of a run, and may have been told since.
+        own = record.spec.model_copy(update={"tuned": spec.tuned})
+        agenda.kept.append(record.model_copy(update={"spec": own}))
     else:
         agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher, data.note))
         if record is not None:
             agenda.replaced[run_id] = record
+
+
+def _say_tuned(agenda: Agenda, run_id: str, how: str) -> None:
+    """Say of a run that is on the agenda already how its settings were chosen."""
+    for i, job in enumerate(agenda.jobs):
+        if job.run_id == run_id:
+            agenda.jobs[i] = replace(job, spec=job.spec.model_copy(update={"tuned": how}))
+    for i, record in enumerate(agenda.kept):
+        if record.run_id == run_id:
+            spec = record.spec.model_copy(update={"tuned": how})
+            agenda.kept[i] = record.model_copy(update={"spec": spec})
 
 
 def repeat(record: Record, overwrite: Overwrite) -> bool:

@@ -6,13 +6,15 @@ becomes a `Spec`, whose hash is the run's identity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.records.spec import ObjectiveSpec, Purpose, Spec
-from benchmark.suites.suite import MethodEntry, Suite
+from benchmark.suites.choices import choice_of, load_choices
+from benchmark.suites.suite import MethodEntry, Suite, check_tuning_seeds
 from methods.settings.budget import Budget
 
 if TYPE_CHECKING:
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a suite, validated; a `Spec` needs the checksums of the data in addition."""
+    """One run of a suite, validated; a `Spec` needs the checksums of the data in addition.
+
+    ``tuned`` is how the parameters were chosen, empty for those that the suite or the paper names.
+    ``trial`` numbers the settings that a tuning chooses from; the published one has 0.
+    """
 
     suite: str
     task: Task
@@ -35,6 +41,8 @@ class PlannedRun:
     seed: int
     objective: ObjectiveSpec | None = None
     purpose: Purpose = "table"
+    tuned: str = ""
+    trial: int = 0
 
     def spec(self, data_checksum: str, proxy_checksum: str = "") -> Spec:
         """The full specification, once the checksums of data and proxy data are known."""
@@ -51,6 +59,7 @@ class PlannedRun:
             proxy=proxy_checksum,
             objective=self.objective,
             purpose=self.purpose,
+            tuned=self.tuned,
         )
 
 
@@ -61,8 +70,12 @@ def plan(
     budget: str | None = None,
     seeds: Sequence[int] | None = None,
     only: Sequence[str] = (),
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> list[PlannedRun]:
     """Every run of a suite, ordered by seed, so that all methods get their seeds at the same time.
+
+    A tuning is ordered by trial first, so that all methods have had as many at any time. Entries
+    whose tuned settings were chosen on another task, or at another budget, are left out.
 
     Args:
         suite: the suite.
@@ -70,30 +83,83 @@ def plan(
         budget: the budget instead of the suite's.
         seeds: the seeds instead of the suite's.
         only: the names of the methods to plan; all methods when empty.
+        say: told which entries are left out, in a sentence.
 
     Raises:
-        UserError: for an unknown task, method, objective or budget.
+        UserError: for an unknown task, method, objective or budget, and for tuned settings that
+            are not there.
         methods.settings.params.ParameterError: for an unknown, invalid or ineffective parameter.
     """
     from benchmark.tasks.registry import get_task
     from methods.objectives.registry import discover_objectives
 
     check_names(suite, methods, only)
+    if suite.trials:
+        try:
+            check_tuning_seeds(seeds or ())
+        except ValueError as error:
+            raise UserError(str(error)) from None
     objectives = discover_objectives()
     runs: list[PlannedRun] = []
     for task in map(get_task, suite.tasks):
         budgets = budgets_of(suite, task, budget or suite.budget)
-        seeds_of = [
-            (entry, set(seeds or entry.seeds or suite.seeds))
+        entries = [
+            entry
             for entry in suite.methods
             if (entry.tasks is None or task.name in entry.tasks)
             and (not only or entry.name in only)
         ]
+        entries, how = with_choices(suite, entries, methods, task, budget or suite.budget, say)
+        seeds_of = [(entry, set(seeds or entry.seeds or suite.seeds)) for entry in entries]
+        own: list[PlannedRun] = []
         for seed in sorted(set().union(*(wanted for _, wanted in seeds_of))):
-            for entry, wanted in seeds_of:
+            for (entry, wanted), tuned in zip(seeds_of, how, strict=True):
                 if seed in wanted:
-                    runs.extend(cells(suite, entry, methods, task, budgets, seed, objectives))
+                    found = cells(suite, entry, methods, task, budgets, seed, objectives)
+                    own.extend(replace(run, tuned=tuned) for run in found)
+        runs += sorted(own, key=lambda run: run.trial)
+    if not runs:
+        raise UserError(f"suite '{suite.name}' has nothing to run here")
     return runs
+
+
+def with_choices(
+    suite: Suite,
+    entries: Sequence[MethodEntry],
+    methods: Mapping[str, type[Method]],
+    task: Task,
+    budget: str,
+    say: Callable[[str], None],
+) -> tuple[list[MethodEntry], list[str]]:
+    """Entries with the settings that tuning has chosen, and how each was chosen.
+
+    Those whose settings were chosen on another task, or at another budget, are left out.
+
+    Raises:
+        UserError: when there is no choice for an entry.
+    """
+    if not any(entry.is_tuned for entry in entries):
+        return list(entries), [""] * len(entries)
+    path = Path(suite.tuned)
+    choices = load_choices(path, task.name, budget)
+    if (choices.task, choices.budget) != (task.name, budget) or suite.budget_axes:
+        tuned = ", ".join(entry.name for entry in entries if entry.is_tuned)
+        say(
+            f"left out: the tuned settings of {tuned}, which were chosen on '{choices.task}' at "
+            f"the budget '{choices.budget}'"
+        )
+        entries = [entry for entry in entries if not entry.is_tuned]
+        return list(entries), [""] * len(entries)
+    found, how = [], []
+    for entry in entries:
+        if entry.is_tuned:
+            choice = choice_of(choices, entry.name, methods[entry.name].version, path)
+            entry = entry.model_copy(update={"params": choice.params})
+            how.append(choices.how(entry.name))
+        else:
+            how.append("")
+        found.append(entry)
+    return found, how
 
 
 def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequence[str]) -> None:
@@ -160,10 +226,18 @@ def cells(
 ) -> Iterator[PlannedRun]:
     """The runs of an entry with one seed: parameters × budgets × objectives."""
     method, purpose = methods[entry.name], "draw" if suite.draws else suite.purpose
-    for params, changed in variants_of(suite, entry, method, task):
+    for number, (params, changed) in enumerate(variants_of(suite, entry, method, task)):
         for budget in budgets:
             run = PlannedRun(
-                suite.name, task, method, params, changed, budget, seed, purpose=purpose
+                suite.folder(task.name, budget.name),
+                task,
+                method,
+                params,
+                changed,
+                budget,
+                seed,
+                purpose=purpose,
+                trial=number if suite.trials else 0,
             )
             for objective in suite.objectives_of(entry):
                 yield with_objective(run, objective, entry.objective_params, objectives)

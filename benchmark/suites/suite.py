@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 SUITES = Path(__file__).parent
 TEACHERS = "teachers"
+TUNED = "tuned"
+TUNING_SEEDS_FROM = 100
+"""Seeds from here on are for tuning, those below for tables; no student is in both."""
 
 
 class _Strict(BaseModel):
@@ -38,6 +41,14 @@ def _seed_list(value: Any) -> Any:
     return parse_seeds(value) if isinstance(value, str) else value
 
 
+def _settings_or_tuned(value: Any) -> Any:
+    if isinstance(value, str) and value != TUNED:
+        raise ValueError(
+            f"is '{value}'; give settings like {{ temperature = 4.0 }}, or \"{TUNED}\""
+        )
+    return value
+
+
 Seed = Annotated[int, Field(ge=0)]
 SeedRange = Annotated[list[Seed], BeforeValidator(_seed_list), Field(min_length=1)]
 """Seeds as a list, or as a text like ``"0-4"``."""
@@ -46,15 +57,17 @@ SeedRange = Annotated[list[Seed], BeforeValidator(_seed_list), Field(min_length=
 class MethodEntry(_Strict):
     """One method of a suite, with fixed parameters and axes to sweep.
 
-    ``seeds`` replaces the suite's seeds for this entry. ``tasks`` names the suite's tasks that the
-    entry is for, if it is not for all of them. ``objective`` is what the student minimises, where
-    ``kd`` is the method's own; ``objectives`` names several to try.
+    ``params`` are the fixed parameters, or ``"tuned"`` for those that tuning has chosen, which the
+    suite's file ``tuned`` holds. ``seeds`` replaces the suite's seeds for this entry. ``tasks``
+    names the suite's tasks that the entry is for, if it is not for all of them. ``objective`` is
+    what the student minimises, where ``kd`` is the method's own; ``objectives`` names several to
+    try.
     """
 
     name: str
     seeds: SeedRange | None = None
     tasks: Annotated[list[str], Field(min_length=1)] | None = None
-    params: dict[str, Any] = {}
+    params: Annotated[dict[str, Any] | Literal["tuned"], BeforeValidator(_settings_or_tuned)] = {}
     axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     objective: str = ""
     objective_params: dict[str, Any] = {}
@@ -69,11 +82,27 @@ class MethodEntry(_Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _tuned_or_axes(self) -> MethodEntry:
+        if self.is_tuned and self.axes:
+            raise ValueError(f'give axes, or params = "{TUNED}"; not both')
+        return self
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the parameters are those that tuning has chosen."""
+        return self.params == TUNED
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The parameters that the entry itself fixes; none where tuning has chosen them."""
+        return self.params if isinstance(self.params, dict) else {}
+
     def variants(self) -> list[dict[str, Any]]:
         """The fixed parameters with every combination of the axes' values."""
         names = list(self.axes)
         return [
-            {**self.params, **dict(zip(names, values, strict=True))}
+            {**self.fixed, **dict(zip(names, values, strict=True))}
             for values in itertools.product(*self.axes.values())
         ]
 
@@ -83,8 +112,11 @@ class Suite(_Strict):
 
     ``objectives`` are those of every entry that names none. ``budget_axes`` sweeps numbers of the
     budget for every method. ``purpose`` is ``sweep`` for runs that `dfkd compare` reads and that
-    are no rows of the leaderboard. ``draws`` is the number of random settings of every method,
-    drawn from its tuning ranges.
+    are no rows of the leaderboard, and ``tune`` for runs that choose settings. ``draws`` is the
+    number of random settings of every method, drawn from its tuning ranges. ``trials`` is the
+    number of settings that a choice is made from: the published one and random ones. ``tuned`` is
+    the file of choices that entries with ``params = "tuned"`` take theirs from; in a suite file its
+    path is relative to that file.
     """
 
     name: str
@@ -94,9 +126,11 @@ class Suite(_Strict):
     tasks: list[str] = Field(min_length=1)
     seeds: SeedRange
     objectives: Annotated[list[str], Field(min_length=1)] = ["kd"]
-    purpose: Literal["table", "sweep"] = "table"
+    purpose: Literal["table", "sweep", "tune"] = "table"
     budget_axes: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     draws: int = Field(0, ge=0, le=1000)
+    trials: int = Field(0, ge=0, le=1000)
+    tuned: str = ""
     methods: list[MethodEntry] = Field(min_length=1)
 
     @field_validator("budget_axes")
@@ -115,6 +149,40 @@ class Suite(_Strict):
         if self.draws and any(entry.axes for entry in self.methods):
             raise ValueError("give draws, or methods with axes; not both")
         return self
+
+    @model_validator(mode="after")
+    def _trials_of_published_settings(self) -> Suite:
+        if bool(self.trials) != (self.purpose == "tune"):
+            raise ValueError('trials are for purpose = "tune", and it needs them; give both')
+        if not self.trials:
+            return self
+        for seeds in (self.seeds, *(entry.seeds for entry in self.methods)):
+            check_tuning_seeds(seeds or ())
+        if self.draws or self.budget_axes or any(entry.axes for entry in self.methods):
+            raise ValueError("trials are the only thing that a tuning varies; leave draws and axes")
+        names = [entry.name for entry in self.methods]
+        for entry in self.methods:
+            if entry.is_tuned:
+                raise ValueError(f"'{entry.name}' is to be tuned here; fix its params, or none")
+            if names.count(entry.name) > 1 or len(self.objectives_of(entry)) > 1:
+                raise ValueError(f"'{entry.name}' is tuned once, with one objective")
+        return self
+
+    @model_validator(mode="after")
+    def _file_of_tuned_entries(self) -> Suite:
+        if any(entry.is_tuned for entry in self.methods) and not self.tuned:
+            raise ValueError(
+                f'params = "{TUNED}" needs the file of the choices: {TUNED} = "FILE" at the top'
+            )
+        return self
+
+    def folder(self, task: str, budget: str) -> str:
+        """The name of the folder that has the records of a task at a budget."""
+        return tuning_folder(task, budget) if self.purpose == "tune" else self.name
+
+    def with_trials(self, trials: int) -> Suite:
+        """This tuning with another number of trials, at least one."""
+        return self.model_copy(update={"trials": trials})
 
     def budgets(self, preset: Budget) -> list[Budget]:
         """A preset with every combination of the budget axes' values.
@@ -138,12 +206,15 @@ class Suite(_Strict):
     def overrides(
         self, entry: MethodEntry, method: type[Method], family: str
     ) -> list[dict[str, Any]]:
-        """The parameters of every run of an entry: random settings, or all values of its axes."""
-        if not self.draws:
+        """The parameters of every run of an entry: trials, random settings, or its axes' values."""
+        if not self.draws and not self.trials:
             return entry.variants()
-        from methods.base.draws import draw_params
+        from methods.base.draws import draw_params, tunable
 
-        return draw_params(method, self.draws, entry.params, family)
+        if self.draws:
+            return draw_params(method, self.draws, entry.fixed, family)
+        more = self.trials - 1 if tunable(method, entry.fixed, family) else 0
+        return [entry.fixed, *draw_params(method, more, entry.fixed, family)]
 
     @field_validator("name")
     @classmethod
@@ -208,6 +279,23 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
+def check_tuning_seeds(seeds: Sequence[int]) -> None:
+    """Refuse to tune on the seeds of tables.
+
+    Raises:
+        ValueError: for a seed below `TUNING_SEEDS_FROM`.
+    """
+    if early := [seed for seed in seeds if seed < TUNING_SEEDS_FROM]:
+        raise ValueError(
+            f"seed {early[0]} is for tables; tuning has the seeds from {TUNING_SEEDS_FROM} on"
+        )
+
+
+def tuning_folder(task: str, budget: str) -> str:
+    """The name of the folder with the trials of a task at a budget: ``tune-mnist-cpu``."""
+    return f"tune-{task}-{budget}"
+
+
 def suite_names() -> list[str]:
     """The names of the suites that ship with the package."""
     return sorted(path.stem for path in SUITES.glob("*.toml"))
@@ -232,6 +320,8 @@ def load_suite(name: str) -> Suite:
         raise UserError(f"suite file '{path}' is not valid TOML: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read suite file '{path}': {error.strerror}") from None
+    if isinstance(data.get("tuned"), str):
+        data["tuned"] = str(path.parent / data["tuned"])
     try:
         return Suite(**{"name": path.stem, **data})
     except ValidationError as error:

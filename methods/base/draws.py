@@ -1,4 +1,4 @@
-"""Random settings of a method, drawn from the tuning ranges its parameters declare."""
+"""Random settings of a method, drawn from the tuning ranges that one rule gives its parameters."""
 
 from __future__ import annotations
 
@@ -10,13 +10,31 @@ import numpy as np
 
 from methods.base.method import Method
 from methods.base.run import derive_seed
-from methods.settings.params import MethodParams, ParameterError, ParamInfo
-
-LOG_FROM = 10
-"""Intervals whose ends differ by this factor or more are drawn from on a logarithmic scale."""
+from methods.settings.params import Interval, MethodParams, ParameterError
 
 ATTEMPTS = 100
 """How often a draw is repeated before it counts as impossible."""
+
+
+def tunable(
+    method: type[Method], fixed: Mapping[str, Any] | None = None, family: str = ""
+) -> dict[str, Interval]:
+    """The parameters of which a draw has random values, with their ranges.
+
+    Args:
+        method: the method.
+        fixed: parameters that keep a given value; those that they switch off are left out, too.
+        family: the task family, whose published settings the ranges are taken around.
+
+    Raises:
+        ParameterError: for wrong ``fixed`` parameters.
+    """
+    params = method.build_params(fixed or {}, family)
+    return {
+        name: interval
+        for name, interval in method.Params.tuning_ranges(method.settings.get(family)).items()
+        if name not in (fixed or {}) and not params.inactive(name)
+    }
 
 
 def draw_params(
@@ -24,55 +42,49 @@ def draw_params(
 ) -> list[dict[str, Any]]:
     """``count`` random settings of a method; draw i is always the same.
 
-    Every parameter with a tuning range is drawn independently and uniformly, from its choices or
-    from its interval; an interval with positive ends, at least a factor of `LOG_FROM` apart, is
-    drawn from on a logarithmic scale. Floats have three significant digits, as a person would type
-    them. Parameters that the others of the draw switch off are left out.
+    Every parameter that is tuned (`methods.settings.params.Tuning`) is drawn by itself and
+    log-uniformly from its range. Where in its range it falls depends on the method, the parameter
+    and i alone: fixing one parameter changes no other. Values have three significant digits, as a
+    person would type them.
 
     Args:
         method: the method whose parameters are drawn.
         count: number of draws.
         fixed: parameters that keep a given value.
-        family: task family, whose published settings hold for what is not drawn.
+        family: task family, whose published settings the ranges are taken around.
 
     Raises:
         ParameterError: for wrong ``fixed`` parameters, or when no draw is valid.
     """
     fixed = dict(fixed or {})
-    method.build_params(fixed, family)
-    return [_draw(method, index, fixed, family) for index in range(count)]
+    ranges = tunable(method, fixed, family)
+    return [_draw(method, index, ranges, fixed, family) for index in range(count)]
 
 
 def _draw(
-    method: type[Method], index: int, fixed: Mapping[str, Any], family: str
+    method: type[Method],
+    index: int,
+    ranges: Mapping[str, Interval],
+    fixed: Mapping[str, Any],
+    family: str,
 ) -> dict[str, Any]:
-    rng = np.random.default_rng(derive_seed(index, f"draw of {method.name}"))
-    ranges = {name: method.Params.info(name) for name in method.Params.model_fields}
+    streams = {
+        name: np.random.default_rng(derive_seed(index, f"draw of {method.name}: {name}"))
+        for name in ranges
+    }
     for _ in range(ATTEMPTS):
-        drawn = {
-            name: _value(info, method.Params.model_fields[name].default, rng)
-            for name, info in ranges.items()
-            if info.tune and not info.inert and name not in fixed
-        }
+        drawn = {name: _value(interval, streams[name]) for name, interval in ranges.items()}
         try:
-            return _effective(method, {**drawn, **fixed}, family)
+            return _effective(method, {**fixed, **drawn}, family)
         except ParameterError:
-            continue  # two values that exclude each other: draw again
+            continue  # an end of a range that is itself out of bounds: draw again
     raise ParameterError(f"{method.name}: none of {ATTEMPTS} draws from its tuning ranges is valid")
 
 
-def _value(info: ParamInfo, default: Any, rng: np.random.Generator) -> Any:
-    numeric = isinstance(default, int | float) and not isinstance(default, bool)
-    if not numeric or len(info.tune) != 2:
-        return info.tune[int(rng.integers(len(info.tune)))]
-    low, high = info.tune
-    if low > 0 and high >= LOG_FROM * low:
-        value = math.exp(rng.uniform(math.log(low), math.log(high)))
-    else:
-        value = rng.uniform(low, high)
-    if isinstance(default, int):
-        return min(max(round(value), low), high)
-    return min(max(float(f"{value:.3g}"), float(low)), float(high))
+def _value(interval: Interval, stream: np.random.Generator) -> float:
+    low, high = interval
+    value = math.exp(stream.uniform(math.log(low), math.log(high)))
+    return min(max(float(f"{value:.3g}"), low), high)
 
 
 def _effective(method: type[Method], settings: dict[str, Any], family: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class AttentionTransfer(FeatureObjective):
             "weight β of the attention loss",
             source="released code; ZSKT takes 250",
             phase="distillation",
-            tune=(10.0, 10000.0),
+            tune="weight",
             gt=0,
         )
 

@@ -33,7 +33,7 @@ class FitNets(FeatureObjective):
             "weight of the hint loss",
             source="RepDistiller",
             phase="distillation",
-            tune=(1.0, 1000.0),
+            tune="weight",
             gt=0,
         )
 

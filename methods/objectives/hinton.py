@@ -26,7 +26,6 @@ class Hinton(TransferObjective):
             "weight α of the soft targets; the labels have the rest",
             source="common practice (RepDistiller, AT)",
             phase="distillation",
-            tune=(0.5, 0.95),
             gt=0,
             lt=1,
         )
@@ -35,7 +34,7 @@ class Hinton(TransferObjective):
             "temperature τ of the soft targets",
             source="common practice (RepDistiller, AT)",
             phase="distillation",
-            tune=(1.0, 20.0),
+            tune="temperature",
             gt=0,
         )
 

@@ -35,7 +35,7 @@ class KnowledgeAdaptationParams(MethodParams):
         "weight λ_f of the adapter loss; 0 switches it off",
         source="paper",
         phase="distillation",
-        tune=(0.0, 100.0),
+        tune="weight",
         ge=0,
     )
     affinity_weight: float = param(
@@ -43,7 +43,7 @@ class KnowledgeAdaptationParams(MethodParams):
         "weight λ_a of the affinity loss; 0 switches it off",
         source="paper",
         phase="distillation",
-        tune=(0.0, 10.0),
+        tune="weight",
         ge=0,
     )
     code_channels: int = param(
@@ -51,7 +51,6 @@ class KnowledgeAdaptationParams(MethodParams):
         "channels of the auto-encoder's code",
         source="ours; the paper does not print it",
         phase="distillation",
-        tune=(16, 256),
         ge=1,
     )
     sparsity: float = param(
@@ -59,7 +58,7 @@ class KnowledgeAdaptationParams(MethodParams):
         "weight α of the code's ℓ1 norm, added to the squared reconstruction error",
         source="paper: printed 10e-7, read as 1e-7; its weight decay of 10e-4 is not taken over",
         phase="distillation",
-        tune=(0.0, 1e-2),
+        tune="weight",
         ge=0,
     )
     autoencoder_lr: float = param(
@@ -67,7 +66,7 @@ class KnowledgeAdaptationParams(MethodParams):
         "Adam learning rate of the auto-encoder",
         source="ours; the paper's 0.1 goes with a reduction that it does not print",
         phase="distillation",
-        tune=(1e-4, 1e-2),
+        tune="rate",
         gt=0,
     )
     autoencoder_share: float = param(
@@ -76,7 +75,6 @@ class KnowledgeAdaptationParams(MethodParams):
         "trains it for one epoch, which an endless supply of images does not have",
         source="ours",
         phase="distillation",
-        tune=(0.05, 0.5),
         gt=0,
     )
 

@@ -24,7 +24,7 @@ class PixelwiseParams(MethodParams):
         "are any",
         source="released code, which sums over the batch: of 8 images, its 10 are 80 here",
         phase="distillation",
-        tune=(1.0, 100.0),
+        tune="weight",
         gt=0,
     )
     resolution: Literal["score-map", "image"] = param(
@@ -33,7 +33,6 @@ class PixelwiseParams(MethodParams):
         "logits are brought back, a little blurred; or at the image's",
         source="paper: score maps at an eighth",
         phase="distillation",
-        tune=("score-map", "image"),
     )
 
     def stride(self, student: nn.Module) -> int:

@@ -31,14 +31,12 @@ class QuantizedParams(MethodParams):
         "then use 7 of them, which torch's x86 kernels ask for), 4 stay simulated",
         source="common practice; the CPU has no 4-bit convolutions",
         phase="distillation",
-        tune=(8, 4),
     )
     full_precision_share: float = param(
         0.5,
         "share of the student's steps that it learns in full precision first",
         source="ours",
         phase="distillation",
-        tune=(0.25, 0.75),
         gt=0,
         lt=1,
     )
@@ -47,7 +45,7 @@ class QuantizedParams(MethodParams):
         "learning rate with quantisers over the budget's, which the first phase takes",
         source="common practice of quantisation-aware training",
         phase="distillation",
-        tune=(0.01, 1.0),
+        tune="rate",
         gt=0,
     )
 

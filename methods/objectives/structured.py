@@ -21,7 +21,7 @@ class StructuredParams(PixelwiseParams):
         "weight λ_pa of the pair-wise loss; 0 switches it off",
         source="released script; the code's default is 1",
         phase="distillation",
-        tune=(0.0, 10.0),
+        tune="weight",
         ge=0,
     )
     node_scale: float = param(
@@ -30,7 +30,6 @@ class StructuredParams(PixelwiseParams):
         "of an odd one",
         source="released code",
         phase="distillation",
-        tune=(0.25, 0.5),
         gt=0,
         le=1,
         needs=("pair_weight",),

@@ -1,4 +1,4 @@
-"""Typed hyper-parameters: a sentence, a unit, a source and a tuning range for each.
+"""Typed hyper-parameters: a sentence, a unit, a source and a kind of tuning for each.
 
 A method's ``Params`` is a frozen pydantic model whose fields are made with `param`. Three
 things that repositories of this field get wrong are errors here: a name nobody reads, a value
@@ -16,6 +16,31 @@ from pydantic.fields import FieldInfo
 
 Phase = Literal["synthesis", "distillation"]
 
+Tuning = Literal["", "rate", "weight", "temperature"]
+"""How a parameter is tuned. The rule is the same for every method, so that what tuning finds, and
+what a robustness score compares, is the methods and not their authors' taste:
+
+- a ``rate`` (a learning rate) or a ``weight`` (the factor of a loss's term) is drawn
+  log-uniformly, from a tenth of its published value to ten times it; a weight that is published
+  as 0 is a term that is switched off, and stays so;
+- a ``temperature`` is drawn log-uniformly between 1 and 20, whatever is published;
+- all else (empty) keeps its published value: code variants, modes, switches, sizes and numbers of
+  steps, and shares, momenta and starting points.
+"""
+
+FACTOR = 10.0
+"""How far a rate or a weight is tuned from its published value, both ways."""
+
+TEMPERATURES = (1.0, 20.0)
+"""The range in which temperatures are tuned."""
+
+
+class Interval(NamedTuple):
+    """A tuning range, from its lower to its upper end; both are positive."""
+
+    low: float
+    high: float
+
 
 class ParameterError(ValueError):
     """A parameter that does not exist, is out of range, or has no effect, said in one line."""
@@ -27,7 +52,7 @@ class ParamInfo(NamedTuple):
     source: str
     unit: str
     phase: Phase
-    tune: tuple[Any, ...]
+    tune: Tuning
     active_when: Mapping[str, tuple[Any, ...]]
     needs: tuple[str, ...]
     inert: str
@@ -41,7 +66,7 @@ def param(
     source: str,
     unit: str = "",
     phase: Phase = "synthesis",
-    tune: tuple[Any, ...] = (),
+    tune: Tuning = "",
     active_when: Mapping[str, tuple[Any, ...]] | None = None,
     needs: tuple[str, ...] = (),
     inert: str = "",
@@ -57,7 +82,7 @@ def param(
         unit: unit of the value, empty when it has none.
         phase: ``distillation`` parameters leave the synthetic images unchanged, so that runs
             which differ only there share one cached synthesis.
-        tune: the tuning range: (low, high) for a number, the choices for anything else.
+        tune: how it is tuned, see `Tuning`; its range follows from its published value.
         active_when: other parameters and the values under which this one has an effect.
         needs: other parameters that must not be zero or false for this one to have an effect.
         inert: the reason why the parameter may change nothing; empty when it must act.
@@ -134,6 +159,38 @@ class MethodParams(BaseModel):
                 )
         return ""
 
+    @classmethod
+    def tuning_range(cls, name: str, published: Mapping[str, Any] | None = None) -> Interval | None:
+        """The range in which parameter ``name`` is tuned, by the rule of `Tuning`.
+
+        Args:
+            name: the parameter.
+            published: a task family's published settings, which come before the field's default.
+
+        Returns:
+            The range, cut to the field's bounds; None for what is not tuned.
+        """
+        field, kind = cls.model_fields[name], cls.info(name).tune
+        if not kind:
+            return None
+        if kind == "temperature":
+            low, high = TEMPERATURES
+        else:
+            value = float((published or {}).get(name, field.default))
+            if value == 0:
+                return None
+            low, high = (float(f"{end:.12g}") for end in (value / FACTOR, value * FACTOR))
+        for bound in field.metadata:
+            low = max(low, *(getattr(bound, end, low) for end in ("gt", "ge")))
+            high = min(high, *(getattr(bound, end, high) for end in ("lt", "le")))
+        return Interval(low, high)
+
+    @classmethod
+    def tuning_ranges(cls, published: Mapping[str, Any] | None = None) -> dict[str, Interval]:
+        """The ranges of all parameters that are tuned, by name; see `tuning_range`."""
+        ranges = {name: cls.tuning_range(name, published) for name in cls.model_fields}
+        return {name: interval for name, interval in ranges.items() if interval is not None}
+
     def recorded(self) -> dict[str, Any]:
         """The settings that identify a run, by name; building them again gives this object."""
         usual = {
@@ -152,6 +209,11 @@ class MethodParams(BaseModel):
 def format_value(value: Any) -> str:
     """A value as one types it after ``--set name=``."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def format_range(interval: Interval) -> str:
+    """A tuning range in a table: ``0.002 … 0.2``."""
+    return f"{interval.low:.3g} … {interval.high:.3g}"
 
 
 def nearest(name: str, valid: list[str]) -> str:

@@ -30,21 +30,17 @@ class GeneratedBatch(NamedTuple):
 class GeneratorParams(MethodParams):
     """Hyper-parameters of every method with the upsampling generator."""
 
-    latent_dim: int = param(
-        100, "length of a latent vector", source="RDSKD and DAFL, MNIST", tune=(50, 1000), ge=1
-    )
+    latent_dim: int = param(100, "length of a latent vector", source="RDSKD and DAFL, MNIST", ge=1)
     generator_width: int = param(
         128,
         "channels of the generator's first convolution",
         source="released DAFL and RDSKD code",
-        tune=(32, 128),
         ge=2,
     )
     batch_norm_eps: float = param(
         LEGACY_BATCH_NORM_EPS,
         "eps of the generator's middle BatchNorms; 0.8 is the slip every published number has",
         source="released DAFL and RDSKD code",
-        tune=(1e-5, 0.8),
         gt=0,
     )
 

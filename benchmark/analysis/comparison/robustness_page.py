@@ -156,7 +156,9 @@ def _settings(runs: Sequence[Run], method: str) -> set[str]:
     texts = {
         run.params
         for run in runs
-        if run.method == method and run.purpose != "draw" and run.objective == OWN_OBJECTIVE
+        if run.method == method
+        and run.purpose not in ("draw", "tune")
+        and run.objective == OWN_OBJECTIVE
     }
     return set().union(*map(json.loads, texts))
 

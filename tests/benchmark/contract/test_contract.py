@@ -56,9 +56,9 @@ class Probe(Method):
 
     class Params(MethodParams):
         """Hyper-parameters."""
-        scale: float = param(1.0, "scale of the noise", source="none", tune=(0.5, 2.0), gt=0)
+        scale: float = param(1.0, "scale of the noise", source="none", tune="weight", gt=0)
         temperature: float = param(
-            4.0, "temperature", source="none", phase="distillation", tune=(1.0, 9.0), gt=0
+            4.0, "temperature", source="none", phase="distillation", tune="temperature", gt=0
         )
 
     def draw(self, count, stream, problem):
@@ -74,7 +74,9 @@ class Probe(Method):
 BREAKAGES = {
     "is_described": [
         ('paper = "none"', 'paper = ""'),
-        ('source="none", tune=(0.5, 2.0)', 'source=""'),
+        ('source="none", tune="weight"', 'source=""'),
+        ('tune="weight"', "tune=(0.5, 2.0)"),
+        ("scale: float = param(1.0", "scale: int = param(1"),
     ],
     "stands_alone": [("import torch\n", "import torch\nimport benchmark.records.record\n")],
     "returns_a_student": [

@@ -419,7 +419,7 @@ def test_draws_and_axes_exclude_each_other(tmp_path: Path) -> None:
         ("rdskd-robustness-temperature", 60, "sweep"),
         ("rdskd-robustness-epochs", 72, "sweep"),
         ("rdskd-robustness-weights", 35, "sweep"),
-        ("rdskd-robustness-draws", 24, "draw"),
+        ("robustness-draws", 48, "draw"),
     ],
 )
 def test_robustness_suites_have_all_their_runs(name: str, runs: int, purpose: str) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from methods.base.draws import draw_params
+from methods.base.draws import draw_params, tunable
 from methods.base.method import Method
 from methods.base.registry import discover
 from methods.base.samples import SampleSource
@@ -19,13 +21,17 @@ class Drawn(Method):
     class Params(MethodParams):
         """Hyper-parameters."""
 
-        rate: float = param(0.01, "a rate", source="test", tune=(1e-4, 1.0), gt=0)
-        weight: float = param(1.0, "a weight", source="test", tune=(0.0, 2.0), ge=0)
-        width: int = param(8, "a width", source="test", tune=(4, 9), ge=1)
-        kind: str = param("a", "a kind", source="test", tune=("a", "b", "c"))
-        loop: bool = param(False, "a switch", source="test", tune=(True, False))
-        turns: int = param(2, "of the loop", source="test", tune=(1, 5), needs=("loop",))
-        frozen: float = param(3.0, "not tuned", source="test")
+        rate: float = param(0.01, "a rate", source="test", tune="rate", gt=0)
+        weight: float = param(5.0, "a weight", source="test", tune="weight", ge=0)
+        off: float = param(0.0, "a weight of nothing", source="test", tune="weight", ge=0)
+        share: float = param(0.3, "a bounded rate", source="test", tune="rate", gt=0, lt=1)
+        heat: float = param(4.0, "a temperature", source="test", tune="temperature", gt=0)
+        width: int = param(8, "a width", source="test", ge=1)
+        kind: str = param("a", "a kind", source="test")
+        loop: bool = param(False, "a switch", source="test")
+        pull: float = param(1.0, "of the loop", source="test", tune="weight", needs=("loop",))
+
+    settings = {"big": {"rate": 0.5, "off": 2.0, "weight": 0.0}}
 
     def synthesize(self, problem: object, run: object) -> SampleSource:
         raise NotImplementedError
@@ -37,33 +43,64 @@ def test_draws_are_the_same_whenever_and_however_many_are_asked_for() -> None:
     assert len({str(draw) for draw in draw_params(Drawn, 8)}) == 8
 
 
-def test_draws_fill_the_ranges_each_on_its_scale() -> None:
+def test_rates_and_weights_are_drawn_within_a_factor_of_ten_of_what_is_published() -> None:
     draws = draw_params(Drawn, 400)
-    rates = [draw["rate"] for draw in draws]
-    # Four decades: a quarter of the draws in each.
-    for decade in (1e-4, 1e-3, 1e-2, 1e-1):
-        share = sum(decade <= rate < 10 * decade for rate in rates) / 400
-        assert share == pytest.approx(0.25, abs=0.08)
-    weights = [draw["weight"] for draw in draws]
-    assert 0 <= min(weights) < 0.1
-    assert 1.9 < max(weights) <= 2
-    assert {draw["width"] for draw in draws} == set(range(4, 10))
-    assert {draw["kind"] for draw in draws} == {"a", "b", "c"}
-    assert all("frozen" not in draw for draw in draws)
-    assert all(rate == float(f"{rate:.3g}") for rate in rates)
+    for name, published in (("rate", 0.01), ("weight", 5.0)):
+        logs = [math.log10(draw[name] / published) for draw in draws]
+        assert -1 <= min(logs) < -0.9
+        assert 0.9 < max(logs) <= 1
+        for low in (-1.0, -0.5, 0.0, 0.5):
+            share = sum(low <= value < low + 0.5 for value in logs) / 400
+            assert share == pytest.approx(0.25, abs=0.08)
+        assert all(draw[name] == float(f"{draw[name]:.3g}") for draw in draws)
 
 
-def test_a_draw_keeps_only_what_has_an_effect() -> None:
-    draws = draw_params(Drawn, 50)
-    assert {draw["loop"] for draw in draws} == {True, False}
-    assert all(("turns" in draw) == draw["loop"] for draw in draws)
+def test_temperatures_are_drawn_between_1_and_20_whatever_is_published() -> None:
+    heats = [draw["heat"] for draw in draw_params(Drawn, 400)]
+    assert 1 <= min(heats) < 1.1
+    assert 18 < max(heats) <= 20
+    assert sum(heat < math.sqrt(20) for heat in heats) / 400 == pytest.approx(0.5, abs=0.08)
 
 
-def test_fixed_parameters_are_not_drawn() -> None:
-    draws = draw_params(Drawn, 20, {"kind": "b", "frozen": 4.0})
-    assert {(draw["kind"], draw["frozen"]) for draw in draws} == {("b", 4.0)}
+def test_modes_sizes_switches_and_what_is_switched_off_are_never_drawn() -> None:
+    for draw in draw_params(Drawn, 30):
+        assert draw.keys() == {"rate", "weight", "share", "heat"}
+
+
+def test_ranges_keep_to_the_bounds_of_a_parameter() -> None:
+    assert Drawn.Params.tuning_range("share") == (0.03, 1.0)
+    assert all(0.03 <= draw["share"] < 1 for draw in draw_params(Drawn, 400))
+
+
+def test_what_is_published_for_a_task_family_is_what_ranges_are_around() -> None:
+    assert tunable(Drawn)["rate"] == (0.001, 0.1)
+    there = tunable(Drawn, family="big")
+    assert there["rate"] == (0.05, 5.0)
+    assert there["off"] == (0.2, 20.0)
+    assert "weight" not in there
+
+
+def test_a_draw_has_only_what_has_an_effect() -> None:
+    assert "pull" not in tunable(Drawn)
+    assert "pull" in draw_params(Drawn, 1, {"loop": True})[0]
+
+
+def test_fixing_one_parameter_changes_no_other() -> None:
+    free, held = draw_params(Drawn, 20), draw_params(Drawn, 20, {"kind": "b", "rate": 0.02})
+    assert {(draw["kind"], draw["rate"]) for draw in held} == {("b", 0.02)}
+    assert [draw["weight"] for draw in held] == [draw["weight"] for draw in free]
+    assert [draw["heat"] for draw in held] == [draw["heat"] for draw in free]
     with pytest.raises(ParameterError, match="did you mean 'width'"):
         draw_params(Drawn, 1, {"widht": 3})
+
+
+def test_no_method_draws_anything_but_numbers_within_the_rule() -> None:
+    for method in discover().values():
+        for name, interval in tunable(method, {}, "mnist").items():
+            published = getattr(method.build_params({}, "mnist"), name)
+            usual = (1, 20) if method.Params.info(name).tune == "temperature" else None
+            assert interval == pytest.approx(usual or (published / 10, published * 10))
+            assert method.Params.model_fields[name].annotation is float
 
 
 @pytest.mark.parametrize("family", ["mnist", "cifar10"])

@@ -108,12 +108,13 @@ def test_parameters_cannot_be_changed_after_the_fact() -> None:
 def test_param_keeps_what_was_declared() -> None:
     class Params(MethodParams):
         rate: float = param(
-            0.5, "a rate", source="paper, Table 9", unit="1/s", tune=(0.0, 1.0), ge=0, le=1
+            0.5, "a rate", source="paper, Table 9", unit="1/s", tune="rate", ge=0, le=1
         )
 
     info = Params.info("rate")
     assert (info.source, info.unit, info.phase) == ("paper, Table 9", "1/s", "synthesis")
-    assert tuple(info.tune) == (0.0, 1.0)
+    assert info.tune == "rate"
+    assert Params.tuning_range("rate") == (0.05, 1.0)
     assert Params.model_fields["rate"].description == "a rate"
     with pytest.raises(ParameterError, match="less than or equal to 1"):
         Params.build("mine", {"rate": 1.5})
