@@ -2,7 +2,7 @@
 
 A budget is worth something only if nobody needs to be trusted with counting. A student is watched
 from the moment it is made: its optimiser steps are seen by a hook on all of torch's optimisers, and
-its images by a hook on its first layer.
+the images that it is called with by a hook on itself.
 
 It guards against mistakes and not against malice: who changes parameters without an optimiser is
 not seen, and so a student that changed without a step has no score.
@@ -61,27 +61,37 @@ def watch(student: nn.Module, ledger: Ledger) -> nn.Module:
     for parameter in student.parameters():
         _watch_of[parameter] = seen
     _latest[:] = [seen]
-    first = _first_layer(student)
-    if first is not None:
-        first.register_forward_pre_hook(_image_counter(ledger))
+    student.register_forward_pre_hook(_ImageCounter(ledger))
     return student
 
 
-def _first_layer(network: nn.Module) -> nn.Module | None:
-    """The first layer with parameters of its own: every path through a network begins there."""
-    own = (m for m in network.modules() if next(m.parameters(recurse=False), None) is not None)
-    return next(own, None)
+def unwatch(student: nn.Module) -> nn.Module:
+    """Take the counter of images off a student that is trained; returns the student."""
+    hooks = student._forward_pre_hooks
+    for key in [key for key, hook in hooks.items() if isinstance(hook, _ImageCounter)]:
+        del hooks[key]
+    return student
 
 
-def _image_counter(ledger: Ledger) -> Any:
-    # A closure and no bound method: copies of a student must count in the same ledger.
-    def count(layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        weight = next(layer.parameters(recurse=False), None)
-        learns = torch.is_grad_enabled() and weight is not None and weight.requires_grad
+class _ImageCounter:
+    """A hook that counts the images of a student's forward passes with gradients.
+
+    Args:
+        ledger: where they are counted.
+    """
+
+    sees_nothing = True
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+
+    def __call__(self, student: nn.Module, inputs: tuple[Any, ...]) -> None:
+        learns = torch.is_grad_enabled() and any(p.requires_grad for p in student.parameters())
         if learns and inputs and isinstance(inputs[0], Tensor):
-            ledger.add({"student_images": len(inputs[0])})
+            self.ledger.add({"student_images": len(inputs[0])})
 
-    return count
+    def __deepcopy__(self, memo: Any) -> _ImageCounter:
+        return self  # copies of a student count in the same ledger
 
 
 def _after_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -65,11 +65,18 @@ def _inputs_of(
 
 
 def has_hooks(network: nn.Module) -> bool:
-    """Whether any layer has hooks, so that the layers themselves must be called."""
+    """Whether any layer has hooks, so that the layers themselves must be called.
+
+    A hook that says ``sees_nothing``, such as a counter, does not count.
+    """
     return any(
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
+        not getattr(hook, "sees_nothing", False)
         for layer in network.modules()
+        for hooks in (
+            layer._forward_hooks,
+            layer._forward_pre_hooks,
+            layer._backward_hooks,
+            layer._backward_pre_hooks,
+        )
+        for hook in hooks.values()
     )

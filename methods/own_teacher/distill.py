@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from methods.base.counting import unwatch
 from methods.base.ledger import Ledger
 from methods.base.method import Method
 from methods.base.problem import Access, Normalization, Problem
@@ -127,7 +128,7 @@ def distill(
     run.on_checkpoint = agreement.measure
     # Somebody's student may have layers, such as dropout, that know the global generator only.
     with run.seeded("student-layers"):
-        trained = approach.fit(problem, run).eval()
+        trained = unwatch(approach.fit(problem, run)).eval()
     return Distilled(trained, agreement.last, run.ledger, run.curves)
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.tasks.registry import get_task
+from methods.base.counting import unwatch, watch
 from methods.base.ledger import Ledger, OverBudget
 from tests.helpers import tiny_problem
 
@@ -75,7 +77,7 @@ def test_images_count_only_where_the_student_may_learn_from_them() -> None:
     with torch.no_grad():
         student(IMAGES)
     assert ledger.student_images == 0
-    student.forward_features(IMAGES)  # type: ignore[operator]
+    student(IMAGES)
     assert ledger.student_images == 5
     student.requires_grad_(False)
     student(IMAGES)
@@ -96,6 +98,19 @@ def test_a_count_over_its_limit_ends_the_work(count: str) -> None:
 
     with pytest.raises(OverBudget, match=f"of 10 {count.replace('_', ' ')}"):
         go_on()
+
+
+@pytest.mark.parametrize("task", ["mnist", "cifar10-lite"])
+def test_a_watched_student_computes_the_same_bits(task: str) -> None:
+    bare = get_task(task).make_student().eval()
+    watched = watch(copy.deepcopy(bare), Ledger())
+    images = torch.rand(4, *get_task(task).image_shape)
+    assert torch.equal(bare(images), watched(images))
+
+
+def test_a_student_that_is_watched_no_more_has_no_hooks() -> None:
+    student = unwatch(tiny_problem().make_student())
+    assert not student._forward_pre_hooks
 
 
 def test_a_bare_ledger_has_no_limits() -> None:
