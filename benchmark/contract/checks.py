@@ -24,7 +24,7 @@ from benchmark.contract.testbed import (
     workshop,
 )
 from benchmark.machine.tensors import checksum
-from benchmark.records.record import SCORED
+from benchmark.records.record import OVER_BUDGET, SCORED
 from benchmark.runs.replay import compare
 from benchmark.tasks.registry import get_task
 from methods.base.method import Method
@@ -235,6 +235,23 @@ def reachable_tensors(roots: list[Any]) -> Iterator[Tensor]:
         stack.extend(gc.get_referents(item))
 
 
+def keeps_its_budget(cls: type[Method]) -> None:
+    """A run spends no more than its budget, and says how many images it made."""
+    with workshop() as context:
+        made = record(cls, context)
+    if made.status == OVER_BUDGET:
+        raise Broken(
+            f"{made.reason}; a budget is the same for every method, see Budget.limits in "
+            "methods/settings/budget.py"
+        )
+    real = Access.TRAIN_IMAGES | Access.PROXY_IMAGES
+    if made.status in SCORED and not cls.access & real and not made.ledger.synthetic_images:
+        raise Broken(
+            "it made no synthetic images that were counted; draw them with samples_from, or add "
+            "them to run.ledger.synthetic_images"
+        )
+
+
 def resumes_to_the_same_record(cls: type[Method]) -> None:
     """A run that is interrupted and run again gives the record of an uninterrupted run."""
     with workshop() as context:
@@ -322,6 +339,7 @@ CHECKS: tuple[Check, ...] = (
     leaves_the_teacher_alone,
     asks_only_for_what_it_declares,
     test_data_is_out_of_reach,
+    keeps_its_budget,
     resumes_to_the_same_record,
     goes_on_from_where_it_stopped,
     every_parameter_acts,

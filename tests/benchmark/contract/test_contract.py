@@ -109,6 +109,20 @@ BREAKAGES = {
             "        run.stolen = [lambda data=task.load(None).test.images: data]",
         )
     ],
+    "keeps_its_budget": [
+        (
+            "# methods",
+            "def distill(self, problem, samples, run):\n"
+            "        super().distill(problem, samples, run)\n"
+            "        return super().distill(problem, samples, run)",
+        ),
+        (
+            "# methods",
+            "def synthesize(self, problem, run):\n"
+            "        from methods.base import ImageBank\n"
+            "        return ImageBank(self.draw(32, run.stream('x'), problem), 8)",
+        ),
+    ],
     "resumes_to_the_same_record": [
         (
             "# methods",
