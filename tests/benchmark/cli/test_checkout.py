@@ -67,12 +67,12 @@ def test_of_committed_code_nothing_is_said(checkout: Path, monkeypatch: pytest.M
     assert "uncommitted" not in done.output
 
 
-@pytest.mark.parametrize("command", ["measure", "reproduce"])
+@pytest.mark.parametrize("command", ["measure", "reproduce", "tune"])
 def test_other_commands_that_write_records_refuse_too(dirty: Path, command: str) -> None:
     store = Store(dirty / "results")
     record = make_record()
     store.put(record)
-    target = record.run_id if command == "measure" else "rdskd-table2"
+    target = {"measure": record.run_id, "reproduce": "rdskd-table2", "tune": "digits"}[command]
     done = dfkd(command, target, "--results", store.root)
     assert done.exit_code == 2
     assert "--allow-dirty" in one_line(done.output)

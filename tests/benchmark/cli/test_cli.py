@@ -129,7 +129,7 @@ def test_a_run_that_failed_to_be_made_again_is_named_and_its_finished_record_kep
     done = noise(tmp_path, "--overwrite", "always")
     assert done.exit_code == 1
     last = done.output.strip().splitlines()[-1]
-    assert "1 runs failed to be made again: digits noise seed 0: error (it broke)" in last
+    assert "1 of 1 runs broke, and their finished records are kept: digits noise seed 0" in last
     assert Store(tmp_path / "results").scan().records == [record]
 
 
