@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmark.cli import program
+from benchmark.cli import checkout, program
 from benchmark.machine.cache import cache_dir
 from benchmark.runs.job import Context
 from benchmark.tasks.data.digits import read_digits
@@ -22,6 +22,8 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("DFKD_CACHE", str(tmp_path / "cache"))
     # One thread: the tensors are tiny, and tests must not fight over the cores.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # What is uncommitted while the program is written changes no command's output.
+    monkeypatch.setattr(checkout, "uncommitted", list)
     # Wide consoles, so that no line is broken in the middle of a temporary path.
     for console in (program.console, program.errors):
         monkeypatch.setattr(console, "width", 250)

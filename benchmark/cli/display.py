@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmark.records.record import FAILED, SCORED, Record
+from benchmark.records.record import SCORED, UNSUCCESSFUL, Record
 from benchmark.runs.job import Job
 from methods.settings.budget import Budget
 
@@ -145,11 +145,12 @@ class GridDisplay:
         )
 
     def finished(self, record: Record) -> None:
-        """Count a finished run and print its line."""
-        self.failed += record.status in FAILED
+        """Count a run that ended and print its line; an interrupted one is still to be done."""
+        self.failed += record.status in UNSUCCESSFUL
         if record.run_id in self.bars:
             self.runs.remove_task(self.bars.pop(record.run_id))
-        self.grid.advance(self.total)
+        if record.status != "interrupted":
+            self.grid.advance(self.total)
         done = int(self.grid.tasks[0].completed)
         self.grid.update(self.total, tally=self._tally(done))
         trial = record.spec.purpose == "tune" and record.status in SCORED

@@ -20,6 +20,7 @@ from rich.progress import (
 
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.leaderboard.terminal import print_quality
+from benchmark.cli.checkout import check_checkout
 from benchmark.errors import UserError
 from benchmark.metrics.extractors import ExtractorName
 from benchmark.metrics.images import Unmeasurable
@@ -39,8 +40,8 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
         The exit code: 0 when every run that makes images has its numbers, 1 otherwise.
 
     Raises:
-        UserError: for an unknown run, suite, extractor or word of ``--overwrite``, or weights that
-            are not here.
+        UserError: for an unknown run, suite, extractor or word of ``--overwrite``, weights that are
+            not here, or uncommitted code that would write into committed results.
     """
     for name in request.extractors:
         if name not in get_args(ExtractorName):
@@ -51,6 +52,8 @@ def measure_runs(request: MeasureRequest, console: Console) -> int:
         raise UserError(f"--overwrite is '{request.overwrite}'; choose never or always")
     store = Store(request.results)
     chosen, damaged = records_of(request.target, store)
+    if uncommitted := check_checkout(request.results, request.allow_dirty):
+        console.print(escape(uncommitted), highlight=False, soft_wrap=True)
     for path in damaged:
         console.print(
             f"skipped '{path}': it is not a readable record", highlight=False, markup=False

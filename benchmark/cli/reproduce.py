@@ -68,6 +68,7 @@ class Options:
     proxy_dir: Path | None
     jobs: str
     device: str
+    allow_dirty: bool
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Reproduction:
             proxy_dir=options.proxy_dir,
             jobs=options.jobs,
             device=options.device,
+            allow_dirty=options.allow_dirty,
         )
         code = commands.run(request, console)
         self.show(options.budget or load_suite(suite).budget, console)

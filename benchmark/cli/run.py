@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from benchmark.cli.checkout import check_checkout
 from benchmark.cli.choosing import Choosing, conclude
 from benchmark.cli.display import GridDisplay, TeacherDisplay, job_label, label, outcome
 from benchmark.cli.executors import check_executor, choose_executor
@@ -17,13 +18,17 @@ from benchmark.grid.agenda import Agenda, prepare, preview
 from benchmark.grid.execution import run_grid
 from benchmark.machine import stopping
 from benchmark.machine.cache import cache_dir
+from benchmark.machine.code import code_version
 from benchmark.machine.device import available_device, keep_freed_memory, pick_precision
 from benchmark.records.files import check_cache, check_writable, sweep, write_atomic
-from benchmark.records.record import FAILED
+from benchmark.records.record import UNSUCCESSFUL, Record
 from benchmark.records.store import Scan, Store
 from benchmark.runs.job import Context
 from benchmark.suites.plan import PlannedRun
 from benchmark.teachers.teacher import teacher_folders
+
+NAMED = 5
+"""As many failed runs are named; the others are counted."""
 
 
 def run(request: RunRequest, console: Console) -> int:
@@ -36,8 +41,10 @@ def run(request: RunRequest, console: Console) -> int:
     agenda = carry_out(request, planned, console)
     store = Store(request.results)
     if planned[0].purpose == "tune":
-        return conclude(agenda, store, Choosing(), console)
-    return _summary(agenda.ids, planned[0], store, console)
+        code = conclude(agenda, store, Choosing(), console)
+    else:
+        code = _summary(agenda, planned[0], store, console)
+    return max(code, say_broken(agenda, console))
 
 
 def saying(console: Console) -> Callable[[str], None]:
@@ -57,11 +64,7 @@ def carry_out(request: RunRequest, planned: Sequence[PlannedRun], console: Conso
     overwrite = parse_overwrite(request.overwrite)
     check_executor(request)
     context = make_context(request)
-    store = Store(request.results)
-    check_writable(request.results)
-    check_cache(context.cache)
-    for folder in (request.results, context.cache):
-        sweep(folder)
+    store = open_results(request, context, console)
     keep_freed_memory()  # teachers are trained in this process
     with stopping.on_signals(deadline, patient=False):
         training = TeacherDisplay(console)
@@ -70,9 +73,34 @@ def carry_out(request: RunRequest, planned: Sequence[PlannedRun], console: Conso
     display = GridDisplay(agenda.jobs, len(agenda.kept), console)
     if agenda.kept:
         display.say(f"{len(agenda.kept)} of {len(agenda.ids)} runs are already there")
-    with display, stopping.on_signals(deadline, patient=True):
-        run_grid(agenda, store, context, executor, display)
+    if agenda.stale:
+        display.say(stale_note(len(agenda.stale)))
+    try:
+        with display, stopping.on_signals(deadline, patient=True):
+            run_grid(agenda, store, context, executor, display)
+    except KeyboardInterrupt:
+        there = len(agenda.present(store))
+        missing = len(agenda.ids) - there
+        console.print(f"{there} of {len(agenda.ids)} runs, {missing} missing", highlight=False)
+        raise
     return agenda
+
+
+def open_results(request: RunRequest, context: Context, console: Console) -> Store:
+    """The folder of records, which may be written to, and what is uncommitted said.
+
+    Raises:
+        UserError: when the folder or the cache cannot be written, or the code has uncommitted
+            changes and the folder committed results.
+    """
+    uncommitted = check_checkout(request.results, request.allow_dirty)
+    check_writable(request.results)
+    check_cache(context.cache)
+    for folder in (request.results, context.cache):
+        sweep(folder)
+    if uncommitted:
+        console.print(escape(f"{uncommitted}; records will say {code_version()}"), soft_wrap=True)
+    return Store(request.results)
 
 
 def preview_runs(request: RunRequest, console: Console) -> int:
@@ -90,7 +118,8 @@ def preview_planned(request: RunRequest, planned: Sequence[PlannedRun], console:
     for record in agenda.kept:
         spec = record.spec
         name = label(spec.task, spec.method, record.method.changed, spec.budget, spec.seed)
-        console.print(f"there   {record.run_id}  {escape(name)}  {escape(outcome(record))}")
+        code = "  [yellow]by other code[/yellow]" if record.run_id in agenda.stale else ""
+        console.print(f"there   {record.run_id}  {escape(name)}  {escape(outcome(record))}{code}")
     for job in agenda.jobs:
         console.print(f"to run  {job.run_id}  {escape(job_label(job))}")
     waiting = {
@@ -104,7 +133,16 @@ def preview_planned(request: RunRequest, planned: Sequence[PlannedRun], console:
         console.print(f"the teacher of '{task}' would be trained first")
     missing, there = len(agenda.jobs) + len(waiting), len(agenda.kept)
     console.print(f"{there + missing} runs planned: {there} there, {missing} to run")
+    if agenda.stale:
+        console.print(stale_note(len(agenda.stale)))
     return 0
+
+
+def stale_note(records: int) -> str:
+    """The sentence on records that other code than the present made, which are kept."""
+    were = "1 record was" if records == 1 else f"{records} records were"
+    them = "it" if records == 1 else "them"
+    return f"{were} made by other code; --overwrite stale makes {them} again"
 
 
 def make_context(request: RunRequest) -> Context:
@@ -129,7 +167,7 @@ def make_context(request: RunRequest) -> Context:
     )
 
 
-def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -> int:
+def _summary(agenda: Agenda, first: PlannedRun, store: Store, console: Console) -> int:
     # pandas and scipy take seconds to import; no run needs to wait for them.
     from benchmark.analysis.leaderboard.markdown import markdown
     from benchmark.analysis.leaderboard.tables import tables
@@ -137,26 +175,44 @@ def _summary(ids: set[str], first: PlannedRun, store: Store, console: Console) -
 
     suite = first.suite
     scan = store.scan()
-    mine = [record for record in scan.records if record.run_id in ids]
+    mine = [record for record in scan.records if record.run_id in agenda.ids]
     planned = scan.planned.get(suite, {})
-    own = Scan(mine, planned={suite: {i: entry for i, entry in planned.items() if i in ids}})
-    for table in tables(own, first.purpose):
+    own = {run_id: entry for run_id, entry in planned.items() if run_id in agenda.ids}
+    for table in tables(Scan(mine, planned={suite: own}), first.purpose):
         print_table(table, console)
     report = store.root / "report.md"
     write_atomic(report, markdown(scan).encode())
     console.print(f"records: {store.root / suite}", soft_wrap=True)
     console.print(f"report:  {report}", soft_wrap=True)
-    failed = [record for record in mine if record.status in FAILED]
+    there = agenda.present(store)
+    if missing := len(agenda.ids) - len(there):
+        console.print(f"{missing} of {len(agenda.ids)} runs are missing", highlight=False)
+    failed = [record for record in there if record.status in UNSUCCESSFUL]
     if failed:
-        names = "; ".join(
-            f"{r.spec.task} {r.spec.method} seed {r.spec.seed}: {r.status} ({r.reason})"
-            for r in failed[:5]
-        )
-        more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         console.print(
-            f"[bold red]{len(failed)} of {len(mine)} runs failed:[/bold red] "
-            f"{escape(names)}{more}; run them again with --overwrite failed",
+            f"[bold red]{len(failed)} of {len(agenda.ids)} runs failed:[/bold red] "
+            f"{escape(_named(failed))}; run them again with --overwrite failed",
             soft_wrap=True,
         )
-        return 1
-    return 0
+    return int(bool(failed))
+
+
+def say_broken(agenda: Agenda, console: Console) -> int:
+    """Name the finished records that could not be made again; exit code 1 if there are any."""
+    if agenda.broken:
+        console.print(
+            f"[bold red]{len(agenda.broken)} of {len(agenda.jobs)} runs broke, and their finished "
+            f"records are kept:[/bold red] {escape(_named(agenda.broken))}; the same command tries "
+            "again",
+            soft_wrap=True,
+        )
+    return int(bool(agenda.broken))
+
+
+def _named(records: list[Record]) -> str:
+    names = [
+        f"{r.spec.task} {r.spec.method} seed {r.spec.seed}: {r.status} ({r.reason})"
+        for r in records[:NAMED]
+    ]
+    more = f" and {len(records) - NAMED} more" if len(records) > NAMED else ""
+    return "; ".join(names) + more

@@ -43,10 +43,11 @@ class RunRequest:
     ray_address: str | None = None
     gpus_per_run: float | None = None
     retries: int | None = None
+    allow_dirty: bool = False
 
 
 def parse_overwrite(text: str) -> Overwrite:
-    """One of the three words of ``--overwrite``.
+    """One of the words of ``--overwrite``.
 
     Raises:
         UserError: naming the nearest of them, for any other word.

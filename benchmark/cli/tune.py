@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmark.cli.choosing import Choosing, conclude
 from benchmark.cli.planning import check_proxies, typed_seeds
-from benchmark.cli.run import carry_out, preview_planned
+from benchmark.cli.run import carry_out, preview_planned, say_broken
 from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.records.files import check_writable
@@ -63,7 +63,8 @@ def tune(request: TuneRequest, console: Console) -> int:
     if request.write is not None:
         check_writable(request.write.parent)
     agenda = carry_out(request.run, planned, console)
-    return conclude(agenda, Store(request.run.results), choosing, console)
+    code = conclude(agenda, Store(request.run.results), choosing, console)
+    return max(code, say_broken(agenda, console))
 
 
 def preview_trials(request: TuneRequest, console: Console) -> int:

@@ -14,7 +14,7 @@ from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.leaderboard.terminal import drawn_table
 from benchmark.cli.display import label, outcome
 from benchmark.errors import UserError
-from benchmark.records.record import FAILED, Record
+from benchmark.records.record import SCORED, UNSUCCESSFUL, Record
 from benchmark.records.spec import Purpose
 from benchmark.records.store import Scan, Store
 from methods.settings.params import nearest
@@ -68,8 +68,15 @@ def watch(results: Path, suite: str | None, every: float, once: bool, console: C
 
 def view(scan: Scan, suite: str | None) -> RenderableType:
     """How many runs are done, and their tables; the table that changed last comes first."""
-    records = [r for r in scan.records if suite in (None, r.spec.suite)]
     planned = {name: runs for name, runs in scan.planned.items() if suite in (None, name)}
+    adopted: set[str] = set().union(*planned.values())
+    records = [
+        record
+        for record in scan.records
+        if suite in (None, record.spec.suite)
+        # What another suite has finished is not run again.
+        or (record.run_id in adopted and record.status in SCORED)
+    ]
     own = Scan(records, planned=planned)
     # Trials are not ranked: nobody is to see test scores while settings are chosen.
     purposes = [purpose for purpose in get_args(Purpose) if purpose != "tune"]
@@ -77,22 +84,32 @@ def view(scan: Scan, suite: str | None) -> RenderableType:
     found.sort(
         key=lambda table: max(r.created for row in table.rows for r in row.records), reverse=True
     )
-    waiting = any(len(row.judged) < len(row.planned) for table in found for row in table.rows)
-    note = [Text("ranked by the runs that have ended", style="dim")] if waiting else []
+    note = [Text("ranked by the runs that have ended", style="dim")] if missing(own) else []
     if scan.unreadable:
         note.append(Text(f"{len(scan.unreadable)} unreadable file(s) left out", style="yellow"))
     return Group(Text(progress(own)), *note, *(drawn_table(table) for table in found))
 
 
 def progress(scan: Scan) -> str:
-    """``12 of 30 runs, 1 failed; last: mnist rdskd seed 3, 0.9712 (teacher 0.9927)``."""
-    done = {record.run_id for record in scan.records}
-    wanted = done.union(*scan.planned.values())
-    failed = len({record.run_id for record in scan.records if record.status in FAILED})
-    text = f"{len(done)} of {len(wanted)} runs" + (f", {failed} failed" if failed else "")
-    if not scan.records:
+    """``12 of 30 runs, 1 failed, 18 missing; last: mnist rdskd seed 3, 0.9712 (teacher 0.9927)``.
+
+    A run that spent more than its budget counts as failed, an interrupted one as missing.
+    """
+    ended = [record for record in scan.records if record.status != "interrupted"]
+    done, absent = {record.run_id for record in ended}, missing(scan)
+    failed = len({record.run_id for record in ended if record.status in UNSUCCESSFUL})
+    counts = [(failed, "failed"), (len(absent), "missing")]
+    text = f"{len(done)} of {len(done | absent)} runs"
+    text += "".join(f", {count} {what}" for count, what in counts if count)
+    if not ended:
         return text
-    last = max(scan.records, key=lambda record: record.created)
+    last = max(ended, key=lambda record: record.created)
     spec = last.spec
     name = label(spec.task, spec.method, last.method.changed, spec.budget, spec.seed)
     return f"{text}; last: {name}, {outcome(last)}"
+
+
+def missing(scan: Scan) -> set[str]:
+    """The ids of the runs that are planned, or were begun, and have not ended."""
+    wanted = {record.run_id for record in scan.records}.union(*scan.planned.values())
+    return wanted - {record.run_id for record in scan.records if record.status != "interrupted"}

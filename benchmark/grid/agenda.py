@@ -8,10 +8,11 @@ from pathlib import Path
 
 from benchmark.machine.tensors import Corrupted, load_tensors
 from benchmark.records.locks import Locks
-from benchmark.records.record import FAILED, Record
+from benchmark.records.record import UNSUCCESSFUL, Record
 from benchmark.records.spec import Spec
 from benchmark.records.store import Overwrite, Store
 from benchmark.runs.job import Context, Job, proxy_checksum
+from benchmark.runs.trial import code_of
 from benchmark.suites.plan import PlannedRun
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.loaded import dataset
@@ -34,7 +35,9 @@ class Agenda:
     """The jobs of a grid, and the records that are there already.
 
     ``planned`` are all planned runs with their ids. ``replaced`` holds the records that will be
-    made again, by run id.
+    made again, by run id. ``stale`` are the ids of the kept records that other code than the
+    present made. ``broken`` are the attempts to make a finished record again that gave no verdict,
+    as a grid adds them.
     """
 
     jobs: list[Job] = field(default_factory=list)
@@ -42,6 +45,14 @@ class Agenda:
     ids: set[str] = field(default_factory=set)
     planned: list[tuple[PlannedRun, str]] = field(default_factory=list)
     replaced: dict[str, Record] = field(default_factory=dict)
+    stale: set[str] = field(default_factory=set)
+    broken: list[Record] = field(default_factory=list)
+
+    def present(self, store: Store) -> list[Record]:
+        """The records of the planned runs that have ended by now; the others are missing."""
+        found = [store.get(job.spec, job.run_id, job.code) for job in self.jobs]
+        ended = [record for record in found if record and record.status != "interrupted"]
+        return self.kept + ended
 
 
 def prepare(
@@ -142,13 +153,15 @@ def add(
             _say_tuned(agenda, run_id, spec.tuned)
         return
     agenda.ids.add(run_id)
-    record = store.get(spec, run_id)
-    if record is not None and not repeat(record, overwrite):
-        # How its settings were chosen is no part of a run, and may have been told since.
-        own = record.spec.model_copy(update={"tuned": spec.tuned})
-        agenda.kept.append(record.model_copy(update={"spec": own}))
+    code = code_of(spec, run.method)
+    record = store.get(spec, run_id, code)
+    if record is not None and not repeat(record, overwrite, code):
+        # Who asks, why, and how its settings were chosen is no part of a run.
+        agenda.kept.append(record.model_copy(update={"spec": spec}))
+        if record.environment.fingerprint != code:
+            agenda.stale.add(run_id)
     else:
-        agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher, data.note))
+        agenda.jobs.append(Job(spec, run_id, dict(run.changed), teacher, data.note, code))
         if record is not None:
             agenda.replaced[run_id] = record
 
@@ -164,11 +177,19 @@ def _say_tuned(agenda: Agenda, run_id: str, how: str) -> None:
             agenda.kept[i] = record.model_copy(update={"spec": spec})
 
 
-def repeat(record: Record, overwrite: Overwrite) -> bool:
-    """Whether a record is made again; that of an interrupted run always is."""
+def repeat(record: Record, overwrite: Overwrite, code: str) -> bool:
+    """Whether a record is made again; that of an interrupted run always is.
+
+    Args:
+        record: the record that is there.
+        overwrite: which records are made again.
+        code: the fingerprint of the present code. Records older than fingerprints differ from it.
+    """
     if overwrite == "always" or record.status == "interrupted":
         return True
-    return overwrite == "failed" and record.status in FAILED
+    if overwrite == "stale":
+        return record.environment.fingerprint != code
+    return overwrite == "failed" and record.status in UNSUCCESSFUL
 
 
 def _keep_with_records(teacher: TrainedTeacher, path: Path) -> None:

@@ -46,7 +46,7 @@ class Division:
         if not self._locks.take(job.run_id):
             self.left.append(job)
             return False
-        record = self._store.get(job.spec, job.run_id)
+        record = self._store.get(job.spec, job.run_id, job.code)
         untouched = record is None or record == self._replaced.get(job.run_id)
         if record is None or untouched or record.status == "interrupted":
             return True

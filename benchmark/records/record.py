@@ -32,6 +32,11 @@ SCORED: frozenset[str] = frozenset({"ok", "collapsed"})
 FAILED: frozenset[str] = frozenset({"diverged", "out_of_memory", "timeout", "error"})
 OVER_BUDGET = "over_budget"
 """The status of a run that spent more than its budget: it is shown and has no rank."""
+UNSUCCESSFUL = FAILED | {OVER_BUDGET}
+"""The statuses that end a grid with exit code 1, and that ``--overwrite failed`` repeats."""
+ACCIDENTS: frozenset[str] = frozenset({"out_of_memory", "timeout", "error", "interrupted"})
+"""The statuses that say nothing of the method for sure, so that no finished record gives way to
+them. An interrupted run counts as missing."""
 
 
 Metric = Literal["accuracy", "miou"]

@@ -19,14 +19,15 @@ from pydantic import ValidationError
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.files import write_atomic
-from benchmark.records.record import SCORED, Record
+from benchmark.records.record import ACCIDENTS, SCORED, Record
 from benchmark.records.spec import Plan, PlannedEntry, Spec
 
 DEFAULT_RESULTS = Path("results")
 """The folder that commands use by default."""
 
-Overwrite = Literal["never", "failed", "always"]
-"""Which records that are there are made again: none, those of failed runs, or all."""
+Overwrite = Literal["never", "failed", "stale", "always"]
+"""Which records that are there are made again: none, those of failed runs, those that other code
+than the present made, or all."""
 
 
 @dataclass
@@ -74,25 +75,35 @@ class Store:
         """The path of a run's record."""
         return self.root / spec.suite / spec.task / spec.method / f"{run_id}.json"
 
-    def get(self, spec: Spec, run_id: str) -> Record | None:
+    def get(self, spec: Spec, run_id: str, code: str = "") -> Record | None:
         """The record of a run from its own suite or another one, if there is a readable one.
 
         A record of another suite counts only if its student finished. It is then returned with this
         ``spec``, and comes before a failure of this suite.
+
+        Args:
+            spec: what the asking suite planned.
+            run_id: the identity of the run.
+            code: the fingerprint of the code whose records come first, whichever suite has them.
         """
         own = self.path(spec, run_id)
         elsewhere = sorted(self.root.glob(f"*/{spec.task}/{spec.method}/{run_id}.json"))
-        failed = None
+        found = []
         for path in [own, *elsewhere]:
             try:
                 record = self.read(path)
             except (OSError, ValueError):
                 continue
-            if record.status in SCORED:
-                return record if path == own else record.model_copy(update={"spec": spec})
             if path == own:
-                failed = record
-        return failed
+                found.append(record)
+            elif record.status in SCORED:
+                found.append(record.model_copy(update={"spec": spec}))
+
+        def worth(record: Record) -> tuple[bool, bool]:
+            present = bool(code) and record.environment.fingerprint == code
+            return present and record.status not in ACCIDENTS, record.status in SCORED
+
+        return max(found, key=worth, default=None)  # the first of equal worth
 
     def copies(self, record: Record) -> list[Record]:
         """The records that other suites have of the same run, if its student finished."""

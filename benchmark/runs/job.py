@@ -77,7 +77,8 @@ class Context:
 class Job:
     """A run to execute: its specification, and what its record says of method, teacher and data.
 
-    ``changed`` are the parameters that differ from the method's defaults.
+    ``changed`` are the parameters that differ from the method's defaults. ``code`` is the
+    fingerprint of the code that the run was planned with, empty where nobody asks.
     """
 
     spec: Spec
@@ -85,6 +86,7 @@ class Job:
     changed: dict[str, object]
     teacher: TrainedTeacher
     data_note: str = ""
+    code: str = ""
 
 
 def proxy_checksum(method: type[Method], task: str, context: Context) -> str:

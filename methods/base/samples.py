@@ -65,7 +65,8 @@ class SampleSource(ABC):
 
     @abstractmethod
     def batches(self, size: int, stream: torch.Generator) -> Iterator[Batch]:
-        """Yield batches without end; the order depends on ``stream`` alone."""
+        """Yield batches without end; their order depends on ``size``, ``stream`` and how many
+        images there are, and on nothing else."""
 
     @abstractmethod
     def validation(self, count: int, stream: torch.Generator) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.arguments.options import (
+    AllowDirty,
     DataDir,
     Device,
     MethodsDir,
@@ -63,6 +64,7 @@ def measure(
         ),
     ] = "never",
     device: Device = "auto",
+    allow_dirty: AllowDirty = False,
 ) -> None:
     """Measure the images of finished runs (IS, FID, KID, LPIPS) without training a student.
 
@@ -84,6 +86,7 @@ def measure(
         synthesize=synthesize,
         overwrite=overwrite,
         device=device,
+        allow_dirty=allow_dirty,
     )
     raise typer.Exit(measure_runs(request, console))
 

@@ -43,6 +43,14 @@ Synthesize = Annotated[
     typer.Option("--synthesize", help="Make the images again if they are no longer in the cache."),
 ]
 
+AllowDirty = Annotated[
+    bool,
+    typer.Option(
+        "--allow-dirty",
+        help="Write into results that are committed to git although the program has uncommitted "
+        "changes.",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto for the first GPU if any."),

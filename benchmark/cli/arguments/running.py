@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.arguments.options import (
+    AllowDirty,
     DataDir,
     Device,
     MethodsDir,
@@ -101,7 +102,8 @@ def run(
         str,
         typer.Option(
             help="Which runs that have a record are run again: never none, failed those that "
-            "failed, always all."
+            "failed or exceeded their budget, stale those whose record was made by other code than "
+            "the present, always all. A finished record is kept until the new one is there."
         ),
     ] = "never",
     time_limit: Annotated[
@@ -153,10 +155,12 @@ def run(
             "--dry-run", help="List what would be run and what is there already; run nothing."
         ),
     ] = False,
+    allow_dirty: AllowDirty = False,
 ) -> None:
     """Run a suite, or methods on one task; runs that have a record are not repeated.
 
-    Every run becomes a record, and so does every failure. Exit code 1 if a run failed.
+    Every run becomes a record, and so does every failure. Exit code 1 if a run failed or exceeded
+    its budget.
     """
     if executor == "local" and jobs != "1" and not dry_run:
         forks.get_ready()
@@ -189,6 +193,7 @@ def run(
         ray_address=ray_address,
         gpus_per_run=gpus_per_run,
         retries=retries,
+        allow_dirty=allow_dirty,
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
@@ -264,6 +269,7 @@ def tune(
         bool,
         typer.Option("--dry-run", help="List the trials and which are there already; run nothing."),
     ] = False,
+    allow_dirty: AllowDirty = False,
 ) -> None:
     """Choose every method's settings by the same number of trials, without the test set."""
     if executor == "local" and jobs != "1" and not dry_run:
@@ -293,6 +299,7 @@ def tune(
             ray_address=ray_address,
             gpus_per_run=gpus_per_run,
             retries=retries,
+            allow_dirty=allow_dirty,
         ),
         trials=trials,
         by=by,
@@ -330,6 +337,7 @@ def reproduce(
     proxy_dir: ProxyDir = None,
     jobs: Annotated[str, typer.Option(help="As for dfkd run.")] = "auto",
     device: Device = "auto",
+    allow_dirty: AllowDirty = False,
 ) -> None:
     """Run what is missing of a paper's table and print our numbers beside the paper's."""
     from benchmark.cli import reproduce as reproducing
@@ -347,13 +355,16 @@ def reproduce(
             "--proxy-dir": proxy_dir is not None,
             "--jobs": jobs != "auto",
             "--device": device != "auto",
+            "--allow-dirty": allow_dirty,
         }
         for option, given in of_runs.items():
             if given:
                 raise UserError(f"{option} has no effect with --no-run; leave one of them out")
         wanted.show(budget, console)
         return
-    options = reproducing.Options(budget, task, seeds, data_dir, proxy_dir, jobs, device)
+    options = reproducing.Options(
+        budget, task, seeds, data_dir, proxy_dir, jobs, device, allow_dirty
+    )
     raise typer.Exit(wanted.run(options, console))
 
 

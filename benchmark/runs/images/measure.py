@@ -45,6 +45,7 @@ class MeasureRequest:
     synthesize: bool = False
     overwrite: str = "never"
     device: str = "auto"
+    allow_dirty: bool = False
 
 
 class Measuring:

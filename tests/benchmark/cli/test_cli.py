@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from benchmark import __version__
 from benchmark.cli.program import app
+from benchmark.grid.executors import local
 from benchmark.records.store import Store
+from benchmark.runs.trial import execute
 from benchmark.teachers.teacher import TrainedTeacher
 from tests.helpers import FAULTY_METHODS, write_file
 
@@ -79,6 +81,59 @@ def test_failed_runs_are_named_at_the_end_with_exit_code_1(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("cached_teacher")
+def test_records_of_other_code_are_said_and_made_again_if_asked_for(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    assert "other code" not in noise(tmp_path, "--seeds", "0-1").output
+    (record, _) = store.scan().records
+    environment = record.environment.model_copy(update={"fingerprint": ""})
+    store.put(record.model_copy(update={"environment": environment}))
+    said = "1 record was made by other code; --overwrite stale makes it again"
+    preview = noise(tmp_path, "--seeds", "0-1", "--dry-run").output
+    assert said in preview
+    assert "2 runs planned: 2 there, 0 to run" in preview
+    again = ("--seeds", "0-1", "--overwrite", "stale")
+    assert "2 runs planned: 1 there, 1 to run" in noise(tmp_path, *again, "--dry-run").output
+    assert said in noise(tmp_path, "--seeds", "0-1").output
+    done = noise(tmp_path, *again)
+    assert done.exit_code == 0
+    assert "other code" not in done.output
+    assert record.environment in [r.environment for r in store.scan().records]
+    assert "other code" not in noise(tmp_path, "--seeds", "0-1").output
+
+
+def ending(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """From now on every run ends with these fields of its record changed."""
+    monkeypatch.setattr(
+        local, "execute", lambda *arguments: execute(*arguments).model_copy(update=changes)
+    )
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_a_run_over_its_budget_counts_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending(monkeypatch, status="over_budget", reason="twice as many steps")
+    done = noise(tmp_path)
+    assert done.exit_code == 1
+    last = done.output.strip().splitlines()[-1]
+    assert "1 of 1 runs failed: digits noise seed 0: over_budget (twice as many steps)" in last
+
+
+@pytest.mark.usefixtures("cached_teacher")
+def test_a_run_that_failed_to_be_made_again_is_named_and_its_finished_record_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise(tmp_path)
+    (record,) = Store(tmp_path / "results").scan().records
+    ending(monkeypatch, status="error", reason="it broke")
+    done = noise(tmp_path, "--overwrite", "always")
+    assert done.exit_code == 1
+    last = done.output.strip().splitlines()[-1]
+    assert "1 of 1 runs broke, and their finished records are kept: digits noise seed 0" in last
+    assert Store(tmp_path / "results").scan().records == [record]
+
+
+@pytest.mark.usefixtures("cached_teacher")
 def test_a_dry_run_lists_and_touches_nothing(tmp_path: Path) -> None:
     done = noise(tmp_path, "--seeds", "0-2", "--dry-run")
     assert done.exit_code == 0
@@ -117,8 +172,9 @@ def test_an_interruption_says_that_finished_runs_are_kept(
 
     with monkeypatch.context() as patch:
         patch.setattr("methods.base.method.train_student", interrupt)
-        stopped = noise(tmp_path)
+        stopped = noise(tmp_path, "--seeds", "0-1")
     assert stopped.exit_code == 130
+    assert "0 of 2 runs, 2 missing" in stopped.output
     assert "the same command goes on from here" in stopped.output
     assert noise(tmp_path).exit_code == 0
     (record,) = Store(tmp_path / "results").scan().records

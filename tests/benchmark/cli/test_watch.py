@@ -39,7 +39,7 @@ def once(store: Store, *arguments: str) -> Any:
 def test_once_prints_progress_and_the_ranked_tables(store: Store) -> None:
     done = once(store)
     assert done.exit_code == 0
-    assert "4 of 6 runs, 1 failed; last: " in done.output
+    assert "4 of 6 runs, 1 failed, 2 missing; last: " in done.output
     assert "digits, budget tiny" in done.output
     assert "mnist, budget tiny" in done.output
 
@@ -67,8 +67,23 @@ def test_runs_still_to_come_are_no_failures_yet(tmp_path: Path) -> None:
 
 def test_a_suite_is_watched_alone(store: Store) -> None:
     done = once(store, "--suite", "suite")
-    assert "3 of 5 runs, 1 failed" in done.output
+    assert "3 of 5 runs, 1 failed, 2 missing" in done.output
     assert "mnist" not in done.output
+
+
+def test_an_interrupted_run_is_missing_and_one_over_its_budget_failed(store: Store) -> None:
+    store.put(make_record(method="a", seed=2, status="interrupted", accuracy=None))
+    store.put(make_record(method="a", seed=1, status="over_budget", accuracy=None))
+    assert "3 of 5 runs, 2 failed, 2 missing" in once(store, "--suite", "suite").output
+
+
+def test_a_run_that_another_suite_has_is_not_missing(store: Store) -> None:
+    adopted = make_record(method="b", suite="other", task="mnist")
+    spec = adopted.spec.model_copy(update={"suite": "asking"})
+    store.add_plan("asking", [(spec, adopted.teacher.checksum)])
+    output = once(store, "--suite", "asking").output
+    assert "1 of 1 runs; last: mnist" in output
+    assert "mnist, budget tiny" in output
 
 
 def test_sweeps_and_draws_are_watched_too(tmp_path: Path) -> None:

@@ -3,19 +3,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 import methods.rdskd
+from benchmark.analysis.leaderboard.tables import tables
 from benchmark.errors import UserError
-from benchmark.grid.agenda import prepare, preview, repeat
+from benchmark.grid.agenda import Agenda, add, prepare, preview, repeat
 from benchmark.grid.execution import run_grid
 from benchmark.grid.executors.local import InProcess, Processes
 from benchmark.machine import stopping
 from benchmark.records.files import check_writable
 from benchmark.records.record import Record
-from benchmark.records.store import Store
+from benchmark.records.store import Overwrite, Store
 from benchmark.runs.job import Context
 from benchmark.suites.plan import PlannedRun, plan
 from benchmark.suites.suite import MethodEntry, Suite
@@ -69,11 +70,17 @@ class Grid:
         executor: Any = None,
     ) -> list[Record]:
         """Run what is missing and return the new records."""
+        agenda = self.agenda(*entries, seeds=seeds, overwrite=overwrite)
+        return run_grid(agenda, self.store, self.context, executor or InProcess(), self.watcher)
+
+    def agenda(
+        self, *entries: MethodEntry | str, seeds: Sequence[int] = (0,), overwrite: Any = "never"
+    ) -> Agenda:
+        """What there is to do."""
         wanted = [MethodEntry(name=e) if isinstance(e, str) else e for e in entries]
         suite = Suite(name="s", budget="smoke", tasks=["digits"], seeds=list(seeds), methods=wanted)
         planned = plan(suite, discover(self.context.method_folders))
-        agenda = prepare(planned, self.store, self.context, overwrite, *self.watcher.preparing)
-        return run_grid(agenda, self.store, self.context, executor or InProcess(), self.watcher)
+        return prepare(planned, self.store, self.context, overwrite, *self.watcher.preparing)
 
 
 @pytest.fixture
@@ -133,12 +140,17 @@ def test_a_deleted_or_damaged_record_is_made_again_and_equal(grid: Grid) -> None
         ("diverged", {"failed", "always"}),
         ("out_of_memory", {"failed", "always"}),
         ("timeout", {"failed", "always"}),
-        ("interrupted", {"never", "failed", "always"}),
+        ("over_budget", {"failed", "always"}),
+        ("interrupted", {"never", "failed", "stale", "always"}),
     ],
 )
-def test_overwrite_decides_by_the_status(status: str, repeated: set[str]) -> None:
-    record = make_record(status=status)
-    assert {word for word in ("never", "failed", "always") if repeat(record, word)} == repeated  # type: ignore[arg-type]
+def test_overwrite_decides_by_the_status_and_the_code(status: str, repeated: set[str]) -> None:
+    record = by_code("a" * 16, make_record(status=status))
+    words: tuple[Overwrite, ...] = get_args(Overwrite)
+    assert {word for word in words if repeat(record, word, "a" * 16)} == repeated
+    for made_by in ("b" * 16, ""):  # records older than fingerprints have none
+        other = by_code(made_by, record)
+        assert {word for word in words if repeat(other, word, "a" * 16)} == repeated | {"stale"}
 
 
 def test_overwrite_runs_the_failed_or_everything_again(grid: Grid) -> None:
@@ -163,6 +175,112 @@ def test_a_finished_record_outlives_an_interrupted_attempt_to_make_it_again(grid
         stopping.forget()
         grid.watcher.report = report  # type: ignore[method-assign]
     assert grid.store.scan().records == [done]
+
+
+class Ending(InProcess):
+    """Gives every run another end than it had.
+
+    Args:
+        changes: the changed fields of its record.
+    """
+
+    def __init__(self, **changes: Any) -> None:
+        self.changes = changes
+
+    def run(self, *arguments: Any) -> Any:
+        for record in super().run(*arguments):
+            yield record.model_copy(update={"reason": "", **self.changes})
+
+
+BROKEN = ("error", "out_of_memory", "timeout", "interrupted")
+VERDICTS = ("diverged", "over_budget", "skipped", "collapsed")
+
+
+@pytest.mark.parametrize("overwrite", ["stale", "always"])
+@pytest.mark.parametrize("status", [*BROKEN, *VERDICTS])
+def test_a_finished_record_gives_way_to_a_verdict_and_not_to_an_accident(
+    grid: Grid, status: str, overwrite: str
+) -> None:
+    (done,) = grid.run("noise")
+    old = by_code("b" * 16, done)
+    grid.store.put(old)
+    try:
+        (made,) = grid.run("noise", overwrite=overwrite, executor=Ending(status=status))
+    except KeyboardInterrupt:
+        assert status == "interrupted"
+        return
+    finally:
+        kept = grid.store.scan().records
+        assert [record.status for record in kept] == [old.status if status in BROKEN else status]
+    assert kept == [old if status in BROKEN else made]
+
+
+# Other code
+
+
+def by_code(fingerprint: str, record: Record) -> Record:
+    """The record as if other code had made it."""
+    environment = record.environment.model_copy(update={"fingerprint": fingerprint})
+    return record.model_copy(update={"environment": environment})
+
+
+def test_records_of_other_code_are_counted_and_made_again_if_asked_for(grid: Grid) -> None:
+    noise, fine, _ = grid.run("noise", "fine", "raises")
+    grid.store.put(by_code("", noise))
+    grid.store.put(by_code("b" * 16, fine))
+    agenda = grid.agenda("noise", "fine", "raises")
+    assert (agenda.jobs, agenda.stale) == ([], {noise.run_id, fine.run_id})
+    again = grid.run("noise", "fine", "raises", overwrite="stale")
+    assert [facts(record) for record in again] == [facts(noise), facts(fine)]
+    assert grid.agenda("noise", "fine", "raises", overwrite="stale").jobs == []
+    assert grid.agenda("noise", "fine", "raises").stale == set()
+
+
+def test_what_other_suites_have_of_a_stale_run_is_replaced_with_it(grid: Grid) -> None:
+    (done,) = grid.run("noise")
+    grid.store.put(by_code("b" * 16, done))
+    spec = done.spec.model_copy(update={"suite": "another", "purpose": "draw"})
+    grid.store.put(by_code("c" * 16, done.model_copy(update={"spec": spec})))
+    (made,) = grid.run("noise", overwrite="stale")
+    assert grid.store.get(spec, done.run_id) == made.model_copy(update={"spec": spec})
+    assert {r.environment.fingerprint for r in grid.store.scan().records} == {
+        done.environment.fingerprint
+    }
+
+
+def test_a_record_of_the_present_code_in_another_suite_saves_the_run(grid: Grid) -> None:
+    (done,) = grid.run("noise")
+    grid.store.put(
+        done.model_copy(update={"spec": done.spec.model_copy(update={"suite": "another"})})
+    )
+    grid.store.put(by_code("b" * 16, done))
+    agenda = grid.agenda("noise", overwrite="stale")
+    assert (agenda.jobs, agenda.kept) == ([], [done])
+
+
+def test_a_verdict_of_the_present_code_comes_before_what_other_code_finished(grid: Grid) -> None:
+    (done,) = grid.run("noise")
+    spec = done.spec.model_copy(update={"suite": "another"})
+    grid.store.put(by_code("b" * 16, done.model_copy(update={"spec": spec})))
+    verdict = done.model_copy(update={"status": "over_budget", "reason": "", "metrics": {}})
+    grid.store.put(verdict)
+    assert grid.agenda("noise").kept == [verdict]
+    broken = done.model_copy(update={"status": "error", "reason": "", "metrics": {}})
+    grid.store.put(broken)
+    assert [record.status for record in grid.agenda("noise").kept] == [done.status]
+
+
+def test_a_run_that_a_worker_made_with_other_code_is_said_once(grid: Grid) -> None:
+    environment = make_record().environment.model_copy(update={"fingerprint": "b" * 16})
+    grid.run("noise", "fine", executor=Ending(environment=environment))
+    assert sum("other code" in message for message in grid.watcher.said) == 1
+    assert len(grid.agenda("noise", "fine").stale) == 2
+
+
+def test_workers_have_the_code_of_their_command(grid: Grid) -> None:
+    grid.run("fine", "rdskd", executor=Processes(1))
+    assert not any("other code" in message for message in grid.watcher.said)
+    assert grid.agenda("fine", "rdskd").stale == set()
 
 
 def test_equal_runs_of_one_suite_are_run_once(grid: Grid) -> None:
@@ -198,6 +316,57 @@ def test_what_another_suite_has_finished_is_not_run_again(grid: Grid) -> None:
         ("noise", 1),
         ("raises", 1),
     ]
+
+
+def test_a_run_of_another_suite_stands_in_the_asking_suite_s_plan_and_table(grid: Grid) -> None:
+    (made,) = grid.run("noise")
+    suite = Suite(
+        name="other",
+        budget="smoke",
+        purpose="sweep",
+        tasks=["digits"],
+        seeds=[0],
+        methods=[MethodEntry(name="noise")],
+    )
+    agenda, _ = preview(plan(suite, discover()), grid.store, grid.context, "never")
+    assert run_grid(agenda, grid.store, grid.context, InProcess(), grid.watcher) == []
+    scan = grid.store.scan()
+    assert scan.records == [made]  # read where it is
+    entry = scan.planned["other"][made.run_id]
+    assert (entry.purpose, entry.seed) == ("sweep", 0)
+    assert [r.run_id for r in agenda.present(grid.store)] == [made.run_id]
+    (table,) = tables(scan, "sweep")
+    assert [row.records for row in table.rows] == [[made]]
+
+
+@pytest.mark.parametrize("tuned_first", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_planned_as_published_and_as_tuned_is_one_and_its_plan_says_so(
+    grid: Grid, cached_teacher: TrainedTeacher, tuned_first: bool, there: bool
+) -> None:
+    if there:
+        grid.run("noise")
+    wanted = [MethodEntry(name="noise")]
+    suite = Suite(name="s", budget="smoke", tasks=["digits"], seeds=[0], methods=wanted)
+    (run,) = plan(suite, discover())
+    data = read_digits()
+    published = run.spec(data.checksum())
+    tuned = published.model_copy(update={"tuned": "16 trials, by agreement"})
+    agenda = Agenda()
+    for spec in (tuned, published) if tuned_first else (published, tuned):
+        add(agenda, run, spec, data, cached_teacher, grid.store, "never")
+    assert len(agenda.jobs + agenda.kept) == 1
+    run_grid(agenda, grid.store, grid.context, InProcess(), grid.watcher)
+    scan = grid.store.scan()
+    assert len(scan.records) == 1
+    assert [entry.tuned for entry in scan.planned["s"].values()] == [tuned.tuned]
+
+
+def test_an_interrupted_run_is_missing(grid: Grid) -> None:
+    noise, _ = grid.run("noise", "fine")
+    grid.store.put(noise.model_copy(update={"status": "interrupted", "metrics": {}}))
+    present = grid.agenda("noise", "fine", "rdskd").present(grid.store)
+    assert names(present) == [("fine", 0)]
 
 
 def test_what_was_planned_is_written_down_and_the_teacher_kept(grid: Grid) -> None:

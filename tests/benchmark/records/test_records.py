@@ -173,8 +173,8 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def test_every_part_of_a_spec_but_suite_and_purpose_is_part_of_its_identity() -> None:
-    assert CHANGES.keys() | {"suite", "purpose"} == Spec.model_fields.keys()
+def test_every_part_of_a_spec_but_who_asked_and_why_is_part_of_its_identity() -> None:
+    assert CHANGES.keys() | {"suite", "purpose", "tuned"} == Spec.model_fields.keys()
     spec = make_record().spec
     ids = {spec.run_id("teacher"), spec.run_id("another teacher")}
     for name, value in CHANGES.items():
@@ -182,6 +182,7 @@ def test_every_part_of_a_spec_but_suite_and_purpose_is_part_of_its_identity() ->
     assert len(ids) == 2 + len(CHANGES)
     assert spec.model_copy(update={"suite": "other"}).run_id("teacher") in ids
     assert spec.model_copy(update={"purpose": "draw"}).run_id("teacher") in ids
+    assert spec.model_copy(update={"tuned": "16 trials"}).run_id("teacher") in ids
 
 
 def test_the_usual_purpose_and_variant_are_not_written() -> None:

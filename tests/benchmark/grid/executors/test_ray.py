@@ -160,6 +160,7 @@ def test_metadata_travel_with_their_teacher(
     monkeypatch.setattr(ray_cluster._Tasks, "_ship", watched)
     found = grid.run("metadata", "fine", executor=RayCluster(cluster.address, 1, 0, 1))
     assert [facts(r) for r in found if r.spec.method == "metadata"] == whole
+    assert not any("other code" in message for message in grid.watcher.said)
     assert [name.split()[0] for name in shipped].count("metadata") == 1
 
 
