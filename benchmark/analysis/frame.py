@@ -90,9 +90,13 @@ class Run(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether comparisons count it: ended, no random draw, and its method's own objective."""
+        """Whether comparisons count it: ended within its budget, and chosen by nobody's tuning.
+
+        Random draws, trials of tuning and other objectives than the method's own do not count.
+        """
         ended = self.status in SCORED or self.status in FAILED
-        return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
+        chosen = self.purpose not in ("draw", "tune")
+        return ended and chosen and self.objective == OWN_OBJECTIVE
 
 
 ORDER = Run._fields[: 1 + Run._fields.index("run_id")]

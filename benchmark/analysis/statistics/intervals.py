@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple
@@ -122,3 +123,23 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
 
     found = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Interval(successes / trials, float(found.low), float(found.high), "Wilson")
+
+
+def collapse_bound(collapsed: int, runs: int) -> float:
+    """The largest collapse rate that fits the runs: the upper end of Wilson's 95 % interval.
+
+    Args:
+        collapsed: number of runs that ended at chance.
+        runs: number of runs.
+
+    Returns:
+        A share in [0, 1]; 1 without runs.
+    """
+    interval = wilson_interval(collapsed, runs)
+    return 1.0 if interval is None else interval.high
+
+
+def collapse_words(collapsed: int, runs: int) -> str:
+    """``0 of 10 collapsed; at most 28 %``: the count with `collapse_bound`, rounded up."""
+    bound = math.ceil(100 * collapse_bound(collapsed, runs) - 1e-9)
+    return f"{collapsed} of {runs} collapsed; at most {bound} %"
