@@ -90,13 +90,13 @@ class Run(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether comparisons count it: ended within its budget, and chosen by nobody's tuning.
+        """Whether comparisons count it: ended, and its method's own objective.
 
-        Random draws, trials of tuning and other objectives than the method's own do not count.
+        Random draws, trials of tuning and runs that spent more than their budget do not count.
         """
         ended = self.status in SCORED or self.status in FAILED
-        chosen = self.purpose not in ("draw", "tune")
-        return ended and chosen and self.objective == OWN_OBJECTIVE
+        settled = self.purpose not in ("draw", "tune")
+        return ended and settled and self.objective == OWN_OBJECTIVE
 
 
 ORDER = Run._fields[: 1 + Run._fields.index("run_id")]
