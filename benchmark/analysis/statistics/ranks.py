@@ -187,17 +187,18 @@ def block_agreement(blocks: Mapping[str, Sequence[float]], rng: np.random.Genera
     return Agreement(mean_ranks, concordance, claim, critical, nemenyi)
 
 
-def friedman_test(ranks: Array, rng: np.random.Generator) -> float:
+def friedman_test(ranks: Array, rng: np.random.Generator, orders: int = ORDERS) -> float:
     """p of Friedman's test: the share of orders of the ranks that agree as much, or more.
 
     All orders of the ranks in every block are equally likely where no method differs. They are
     enumerated where `EXACT_STEPS` allows, by the distribution of the sums of ranks; elsewhere
-    `ORDERS` random ones are drawn. Friedman, "The Use of Ranks to Avoid the Assumption of Normality
+    random ones are drawn. Friedman, "The Use of Ranks to Avoid the Assumption of Normality
     Implicit in the Analysis of Variance", JASA 1937.
 
     Args:
         ranks: blocks × methods, tied ranks their mean.
         rng: generator of the random orders.
+        orders: number of random orders.
     """
     n, k = ranks.shape
     doubled = np.rint(2 * ranks).astype(np.int64)  # ranks of ties are halves
@@ -207,11 +208,11 @@ def friedman_test(ranks: Array, rng: np.random.Generator) -> float:
     if exact is not None:
         return exact
     count, step = 1, max(1, CELLS // doubled.size)
-    for start in range(0, ORDERS, step):
-        rows = min(step, ORDERS - start)
+    for start in range(0, orders, step):
+        rows = min(step, orders - start)
         drawn = rng.permuted(np.tile(doubled, (rows, 1, 1)), axis=2).sum(axis=1)
         count += int(np.count_nonzero(np.square(drawn - middle).sum(axis=1) >= observed))
-    return count / (1 + ORDERS)
+    return count / (1 + orders)
 
 
 def _exact_tail(doubled: NDArray[np.int64], observed: int, middle: int) -> float | None:

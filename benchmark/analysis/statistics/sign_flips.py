@@ -19,7 +19,7 @@ from benchmark.analysis.statistics.intervals import Array
 EXACT_UP_TO = 14
 """Number of seeds up to which all 2ⁿ flips of signs are tried; with more, `FLIPS` random ones."""
 FLIPS = 19999
-CELLS = 2**18
+CELLS = 2**15
 """Statistics that are in memory at a time; about as many as a processor's cache holds."""
 ALIKE = 1e-9
 """Least 1 − r²: differences that vary by less than a thirty-thousandth of their mean are equal."""
@@ -70,28 +70,27 @@ def joint_sign_flips(differences: Sequence[Differences], rng: np.random.Generato
         row[[place[seed] for seed in own]] = list(own.values())
     sizes = np.array([max(1, len(own)) for own in differences])
     norms = np.sqrt(sizes * np.square(values).sum(axis=1))
-    units = (values / np.where(norms > 0, norms, 1.0)[:, None]).T
+    units = values / np.where(norms > 0, norms, 1.0)[:, None]
     signs = _signs(len(seeds), rng)
-    observed = _statistics(signs[:1] @ units, sizes)[0]
-    least = observed * (1 - 1e-6) - 1e-12  # statistics that differ by rounding alone are equal
+    observed = _statistics(units @ signs[:, :1], sizes)[:, 0]
     order = np.argsort(observed, kind="stable")
+    units, sizes, observed = units[order], sizes[order], observed[order]
+    least = observed * (1 - 1e-6) - 1e-12  # statistics that differ by rounding alone are equal
     alone, together = np.zeros(count), np.zeros(count)
     maxima = []
+    flips = signs.shape[1]
     step = max(1, CELLS // count)
-    for start in range(0, len(signs), step):
-        found = _statistics(signs[start : start + step] @ units, sizes)
-        alone += np.count_nonzero(found >= least, axis=0)
-        largest = np.maximum.accumulate(found[:, order], axis=1)
-        together[order] += np.count_nonzero(largest >= least[order], axis=0)
-        maxima.append(largest[:, -1])
+    for start in range(0, flips, step):
+        found = _statistics(units @ signs[:, start : start + step], sizes)
+        alone += np.count_nonzero(found >= least[:, None], axis=1)
+        np.maximum.accumulate(found, axis=0, out=found)
+        together += np.count_nonzero(found >= least[:, None], axis=1)
+        maxima.append(found[-1].copy())
     # From the largest statistic down, no p is below the one before it.
-    falling = order[::-1]
-    together[falling] = np.maximum.accumulate(together[falling])
-    return Family(
-        (alone / len(signs)).tolist(),
-        (together / len(signs)).tolist(),
-        _level(np.concatenate(maxima), count),
-    )
+    together = np.maximum.accumulate(together[::-1])[::-1]
+    p, corrected = np.empty(count), np.empty(count)
+    p[order], corrected[order] = alone / flips, together / flips
+    return Family(p.tolist(), corrected.tolist(), _level(np.concatenate(maxima), count))
 
 
 def sign_flip_test(differences: Sequence[float], rng: np.random.Generator) -> float:
@@ -100,15 +99,15 @@ def sign_flip_test(differences: Sequence[float], rng: np.random.Generator) -> fl
 
 
 def _signs(n: int, rng: np.random.Generator) -> Array:
-    """Rows of signs, the first all positive: half of all 2ⁿ, or random ones.
+    """Signs of the seeds (rows) in every flip, the first all positive: half of all 2ⁿ, or random.
 
     The other half mirrors them, and its statistics are the same.
     """
     if n <= EXACT_UP_TO:
-        bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1
+        bits = np.arange(2 ** (n - 1)) >> np.arange(n)[:, None] & 1
     else:
-        bits = rng.integers(2, size=(n, 1 + FLIPS)).T
-        bits[0] = 0
+        bits = rng.integers(2, size=(n, 1 + FLIPS))
+        bits[:, 0] = 0
     return np.asarray(1 - 2 * bits, dtype=np.float64)
 
 
@@ -120,14 +119,14 @@ def _statistics(cosines: Array, sizes: Array) -> Array:
     Chi-Square Distributions", Ann. Math. Statist. 1959).
 
     Args:
-        cosines: flips × questions.
+        cosines: r, questions × flips.
         sizes: number of differences of each question.
     """
     freedom = sizes - 1.0
     scale = -freedom * ((8 * freedom + 1) / (8 * freedom + 3)) ** 2
     found: Array = np.maximum(1 - np.square(cosines), ALIKE)
     np.log(found, out=found)
-    found *= scale
+    found *= scale[:, None]
     return found
 
 
