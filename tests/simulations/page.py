@@ -84,8 +84,9 @@ differences reversed. Normal errors are; and for a single pair it holds whenever
 have one distribution. For several pairs of skewed or collapsing methods it holds in approximation
 only, which is what this table is for. *Error* is the share of tables in which equal methods were
 told apart, *uncorrected* the same without any correction. Columns with *s.d.* are of tables in
-which half of the methods are better by so many standard deviations of a score: *told* is the share of
-the unequal pairs that were told apart, *Holm* that share after Holm's correction of the same flips.
+which half of the methods are better by so many standard deviations of a score: *told* is the share
+of the unequal pairs that were told apart, *Holm* that share after Holm's correction of the same
+flips.
 
 {study("error_rates")}
 
