@@ -35,7 +35,7 @@ from benchmark.analysis.comparison.series import (
 )
 from benchmark.analysis.comparison.summary import summary_section
 from benchmark.analysis.comparison.terminal import at_least_two, draw
-from benchmark.analysis.frame import OWN_OBJECTIVE, Run, read_results, runs_of
+from benchmark.analysis.frame import Run, read_results, runs_of
 from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import Question
@@ -162,11 +162,7 @@ def swept(
 
 def _settings(runs: Sequence[Run], method: str) -> set[str]:
     """Parameters that a method's records name; some records always name a swept one."""
-    texts = {
-        run.params
-        for run in runs
-        if run.method == method and run.purpose != "draw" and run.objective == OWN_OBJECTIVE
-    }
+    texts = {run.params for run in runs if run.method == method and run.counts}
     return set().union(*map(json.loads, texts))
 
 

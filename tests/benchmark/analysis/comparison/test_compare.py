@@ -22,6 +22,7 @@ from benchmark.analysis.comparison.robustness import (
     score_claims,
 )
 from benchmark.analysis.comparison.robustness_page import swept
+from benchmark.analysis.comparison.sentences import same_runs
 from benchmark.analysis.comparison.series import Series, select
 from benchmark.analysis.comparison.summary import summary_section
 from benchmark.analysis.frame import runs_of
@@ -409,6 +410,14 @@ def test_three_methods_are_also_ranked_together() -> None:
     assert "all methods together (Friedman's test over seeds): shown" in comparison_markdown(found)
 
 
+def test_families_that_use_the_same_runs_say_so() -> None:
+    families = {"*A*": ["r1", "r2"], "*B*": ["r2", "r3"], "*C*": ["r3", "r4"], "*D*": ["r9"]}
+    said = same_runs(families)
+    assert said.startswith("*A*, *B* and *C* use the same runs: 2 runs stand in more than one")
+    assert "5 %" in said
+    assert same_runs({"*A*": ["r1", "r1"], "*D*": ["r9"]}) == same_runs({}) == ""
+
+
 # Robustness
 
 
@@ -600,6 +609,7 @@ def test_the_document_says_what_the_records_say(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     text = output.read_text(encoding="utf-8")
     assert "## Over `generator_lr`" in text
+    assert "“At their headline settings” and “Over `generator_lr`” use the same runs" in text
     assert text.index("## Summary") < text.index("## At their headline settings")
     assert "**RDSKD is more robust than DAFL**, shown" in text
     assert "`entropy`, RDSKD or DAFL: not shown" in text
