@@ -50,7 +50,7 @@ bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do
 bench-faults: setup ## kill a grid at random moments, 70 times, and see what is lost (half an hour)
 	$(BIN)/python -m tests.faults
 
-simulations: setup ## count how often the statistics err, and write docs/statistics.md (ten minutes)
+simulations: setup ## count how often the statistics err, and write docs/statistics.md (six minutes)
 	$(BIN)/python -m tests.simulations
 
 leaderboard: setup ## render leaderboard.md and the README's table from results/

@@ -13,6 +13,8 @@ from tests.simulations import studies, worlds
 from tests.simulations.tables import ORDERS, Section, rate
 
 WIDTH = 100
+KEPT = "\N{NO-BREAK SPACE}"
+"""Stands for a space at which no line is broken."""
 LEVEL = f"{rate(ALPHA)} %"
 SEEDS = sign_flips.seeds_to_decide()
 DRAWS_NEEDED = next(n for n in range(2, 99) if permutations.smallest_p(n, n) <= ALPHA)
@@ -186,14 +188,13 @@ families that use the same runs says so.
 ## What is simulated
 
 *Normal* errors have a standard deviation of one; a *skewed* error is minus an exponential
-variable of
-the same standard deviation. A student that does not collapse scores
+variable of the same standard deviation. Where *seeds are missing*, every fourth method has only the
+first {worlds.FEWEST} seeds and every fourth only the last {worlds.FEWEST + 1}. A student that does not collapse scores
 {100 * worlds.LEVEL:g} % ± {100 * worlds.DEVIATION:g}, one that does {100 * worlds.CHANCE:g} %, so
 that a collapse is a fall by {(worlds.LEVEL - worlds.CHANCE) / worlds.DEVIATION:.0f} standard
 deviations. Methods collapse independently of each other. Tables have
 {", ".join(map(str, studies.METHODS[:-1]))} or {studies.METHODS[-1]} methods. Seeds of the
-generators
-are fixed, so that the page is the same wherever it is made; `python -m tests.simulations --check`
+generators are fixed, so that the page is the same wherever it is made; `python -m tests.simulations --check`
 makes it again and compares.
 """
     return "\n\n".join(map(_wrapped, text.strip().split("\n\n"))) + "\n"
@@ -209,6 +210,6 @@ def _wrapped(block: str) -> str:
 def _lines(block: str) -> Iterator[str]:
     for item in block.replace("\n- ", "\n\n- ").split("\n\n"):
         indent = "  " if item.startswith("- ") else ""
-        yield from textwrap.wrap(
-            " ".join(item.split()), WIDTH, subsequent_indent=indent, break_on_hyphens=False
-        )
+        text = " ".join(item.split()).replace(" %", KEPT + "%")
+        wrapped = textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+        yield from (line.replace(KEPT, " ") for line in wrapped)

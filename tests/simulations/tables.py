@@ -220,8 +220,8 @@ def agreement(count: int) -> Section:
 STUDIES: dict[str, tuple[Callable[[int], Section], float]] = {
     "error_rates": (error_rates, 1.0),
     "further_rows": (further_rows, 0.5),
-    "letters": (letters, 0.5),
-    "coverages": (coverages, 2.0),
+    "letters": (letters, 1.0),
+    "coverages": (coverages, 1.0),
     "draws": (draws, 0.25),
     "agreement": (agreement, 0.5),
 }

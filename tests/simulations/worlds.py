@@ -11,6 +11,8 @@ Array = NDArray[np.float64]
 
 LEVEL, CHANCE, DEVIATION = 0.95, 0.10, 0.01
 """Mean score of a student that did not collapse, score of one that did, and s.d. of the first."""
+FEWEST = 6
+"""Seeds that a method has at least, where some are missing."""
 COLLAPSE = 0.15
 """Share of runs that collapse, where nothing else is said."""
 
@@ -35,10 +37,19 @@ def collapses(rng: np.random.Generator, shape: Shape, share: float = COLLAPSE) -
     return normal(rng, shape) - fall * (rng.random(shape) < share)
 
 
+def gaps(rng: np.random.Generator, shape: Shape) -> Array:
+    """Normal errors; some methods have the first six seeds alone, some the last seven."""
+    errors = normal(rng, shape)
+    errors[1::4, FEWEST:] = np.nan
+    errors[3::4, : max(0, shape[1] - FEWEST - 1)] = np.nan
+    return errors
+
+
 ERRORS: dict[str, Errors] = {
     "normal": normal,
     "skewed": skewed,
     f"{100 * COLLAPSE:.0f} % of runs collapse": collapses,
+    "normal, seeds missing": gaps,
 }
 
 
