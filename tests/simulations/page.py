@@ -189,13 +189,14 @@ families that use the same runs says so.
 
 *Normal* errors have a standard deviation of one; a *skewed* error is minus an exponential
 variable of the same standard deviation. Where *seeds are missing*, every fourth method has only the
-first {worlds.FEWEST} seeds and every fourth only the last {worlds.FEWEST + 1}. A student that does not collapse scores
+first {worlds.FEWEST} seeds and every fourth only the last {worlds.FEWEST + 1}. A student that does
+not collapse scores
 {100 * worlds.LEVEL:g} % ± {100 * worlds.DEVIATION:g}, one that does {100 * worlds.CHANCE:g} %, so
 that a collapse is a fall by {(worlds.LEVEL - worlds.CHANCE) / worlds.DEVIATION:.0f} standard
 deviations. Methods collapse independently of each other. Tables have
 {", ".join(map(str, studies.METHODS[:-1]))} or {studies.METHODS[-1]} methods. Seeds of the
-generators are fixed, so that the page is the same wherever it is made; `python -m tests.simulations --check`
-makes it again and compares.
+generators are fixed, so that the page is the same wherever it is made;
+`python -m tests.simulations --check` makes it again and compares.
 """
     return "\n\n".join(map(_wrapped, text.strip().split("\n\n"))) + "\n"
 
