@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmark.analysis.statistics.claims import Claim, Verdict, decide, seeds_for_effect
+from benchmark.analysis.statistics.claims import ALPHA, Claim, Verdict, decide, seeds_for_effect
 from benchmark.analysis.statistics.effect import paired_effect_size, probability_of_improvement
 from benchmark.analysis.statistics.intervals import Interval, all_alike, mean_interval
 from benchmark.analysis.statistics.sign_flips import (
@@ -113,11 +113,11 @@ def compare(
 def verdicts(questions: Sequence[Question], rng: np.random.Generator) -> list[Verdict]:
     """The verdicts of `compare` alone, which is faster for many questions."""
     differences = [question.differences for question in questions]
-    tested = family_test(differences, rng)
-    return [
-        decide(p, len(own), smallest_p(len(own)), None).verdict
-        for own, p in zip(differences, tested.corrected, strict=True)
-    ]
+    able, tested = _decidable(differences, rng)
+    answers: list[Verdict] = ["insufficient"] * len(questions)
+    for i, p in zip(able, tested.corrected, strict=True):
+        answers[i] = "shown" if p <= ALPHA else "not shown"
+    return answers
 
 
 def family_test(differences: Sequence[Differences], rng: np.random.Generator) -> Family:
@@ -126,14 +126,22 @@ def family_test(differences: Sequence[Differences], rng: np.random.Generator) ->
     The others cannot be answered falsely, so they are no part of the family (Tarone, "A Modified
     Bonferroni Method for Discrete Data", Biometrics 1990); their p is that of the question alone.
     """
-    able = [i for i, own in enumerate(differences) if len(own) >= seeds_to_decide()]
-    tested = joint_sign_flips([differences[i] for i in able], rng)
+    able, tested = _decidable(differences, rng)
     p, corrected = [1.0] * len(differences), [1.0] * len(differences)
     for i, alone, together in zip(able, tested.p, tested.corrected, strict=True):
         p[i], corrected[i] = alone, together
     for i in sorted(set(range(len(differences))) - set(able)):
         p[i] = corrected[i] = joint_sign_flips([differences[i]], rng).p[0]
     return Family(p, corrected, tested.level)
+
+
+def _decidable(
+    differences: Sequence[Differences], rng: np.random.Generator
+) -> tuple[list[int], Family]:
+    """The places of the questions that can be decided, and their test."""
+    fewest = seeds_to_decide()
+    able = [i for i, own in enumerate(differences) if len(own) >= fewest]
+    return able, joint_sign_flips([differences[i] for i in able], rng)
 
 
 def _signed_ranks(differences: Differences) -> dict[int, float]:
