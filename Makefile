@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids bench-faults leaderboard report clean
+.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids bench-faults simulations leaderboard report clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do
 
 bench-faults: setup ## kill a grid at random moments, 70 times, and see what is lost (half an hour)
 	$(BIN)/python -m tests.faults
+
+simulations: setup ## count how often the statistics err, and write docs/statistics.md (six minutes)
+	$(BIN)/python -m tests.simulations
 
 leaderboard: setup ## render leaderboard.md and the README's table from results/
 	$(BIN)/dfkd leaderboard

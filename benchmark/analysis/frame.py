@@ -90,9 +90,13 @@ class Run(NamedTuple):
 
     @property
     def counts(self) -> bool:
-        """Whether comparisons count it: ended, no random draw, and its method's own objective."""
+        """Whether comparisons count it: ended, and its method's own objective.
+
+        Random draws, trials of tuning and runs that spent more than their budget do not count.
+        """
         ended = self.status in SCORED or self.status in FAILED
-        return ended and self.purpose != "draw" and self.objective == OWN_OBJECTIVE
+        settled = self.purpose not in ("draw", "tune")
+        return ended and settled and self.objective == OWN_OBJECTIVE
 
 
 ORDER = Run._fields[: 1 + Run._fields.index("run_id")]

@@ -16,6 +16,9 @@ from benchmark.analysis.statistics.paired import Pair, Question, compare
 from benchmark.analysis.statistics.ranks import Agreement, block_agreement
 from benchmark.analysis.statistics.variance import compare_spread, value_variances
 
+DIFFERENCES = (-1.0, 1.0)
+"""What the difference of two scores can be."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -42,7 +45,10 @@ class Comparison:
 
 
 def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Comparison:
-    """Ask all questions about every two of the series, corrected over all values and pairs."""
+    """Ask all questions about every two of the series, corrected over all values and pairs.
+
+    Whether methods differ, at all values, is one family. So is their sensitivity.
+    """
     rng = np.random.default_rng(seed)
     values = list(dict.fromkeys(value for own in series for value in own.points))
     if all(isinstance(value, int | float) for value in values):
@@ -59,7 +65,8 @@ def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Com
     better: dict[Any, list[Pair]] = {value: [] for value in values}
     spreads: dict[Any, list[Steadiness]] = {value: [] for value in values}
     own = {one.method: one for one in series}
-    for (value, question), pair in zip(asked, compare([q for _, q in asked], rng), strict=True):
+    answers = compare([question for _, question in asked], rng, within=DIFFERENCES)
+    for (value, question), pair in zip(asked, answers, strict=True):
         scores, others = list(question.scores.values()), list(question.others.values())
         spread = compare_spread(scores, others, rng, len(asked))
         dead = _at_chance([own[pair.first], own[pair.second]], [value])
@@ -74,7 +81,7 @@ def compare_series(place: Place, series: Sequence[Series], seed: int = 0) -> Com
         better,
         spreads,
         _sensitivity(pairs, rng) if place.over else [],
-        block_agreement(seed_blocks(series)) if len(series) > 2 else None,
+        block_agreement(seed_blocks(series), rng) if len(series) > 2 else None,
     )
 
 

@@ -32,7 +32,9 @@ def comparison_markdown(comparison: Comparison) -> str:
     parts = [
         f"{compared}. Task `{place.task}`, budget `{place.budget}`, teacher `{place.teacher}`"
         f"{swept}. Points are percentage points of {place.metric}, and intervals are 95 % "
-        "intervals; failed runs count at chance level.",
+        "intervals. An interval of few runs does not cover a collapse that none of them met; "
+        "*at chance* has the interval of the collapse rate. A run counts with at least the chance "
+        "level, whether it finished below or failed.",
         "",
         _numbers(comparison),
         "",

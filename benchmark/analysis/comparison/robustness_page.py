@@ -24,6 +24,7 @@ from benchmark.analysis.comparison.robustness import (
     robustness_scores,
     score_claims,
 )
+from benchmark.analysis.comparison.sentences import same_runs
 from benchmark.analysis.comparison.series import (
     BUDGET_NUMBERS,
     AddedDefaults,
@@ -34,7 +35,7 @@ from benchmark.analysis.comparison.series import (
 )
 from benchmark.analysis.comparison.summary import summary_section
 from benchmark.analysis.comparison.terminal import at_least_two, draw
-from benchmark.analysis.frame import OWN_OBJECTIVE, Run, read_results, runs_of
+from benchmark.analysis.frame import Run, read_results, runs_of
 from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import Question
@@ -93,8 +94,8 @@ def robustness(
     parts = [
         f"# Robustness of {', '.join(titles[m] for m in methods)}",
         f"Written by `dfkd robustness {' '.join(methods)} --task {task}` from the records; do not "
-        "edit it by hand. A difference is *shown* where a paired sign-flip test on the common "
-        "seeds (for spread, Brown–Forsythe's test) gives p ≤ 0.05, corrected for all questions of "
+        "edit it by hand. A difference is *shown* where paired sign flips on the common "
+        "seeds (for spread, Brown–Forsythe's test) give p ≤ 0.05, corrected for all questions of "
         "the same section. It is *insufficient* where no outcome could have shown it with so few "
         "seeds. The seeds that it would take are for a difference as large as the observed one, "
         "with probability 0.8.",
@@ -103,6 +104,10 @@ def robustness(
         compare_series(*select(runs, methods, task, found.place.budget, over, added_defaults))
         for over in swept(runs, methods, task, found.place.budget, added_defaults)
     ]
+    families = {"“At their headline settings”": _runs_of(found)}
+    families |= {f"“Over `{one.place.over}`”": _runs_of(one) for one in sweeps}
+    if shared := same_runs(families):
+        parts.append(shared)
     scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
     parts.append(summary_section([found, *sweeps], score_claims(scores), scores))
     parts.append(_section("At their headline settings", found, folder / "headline.svg", output))
@@ -121,6 +126,10 @@ def robustness(
     parts.append(_stability(mine, found.series))
     write_atomic(output, ("\n\n".join(parts) + "\n").encode())
     console.print(str(output), markup=False, highlight=False, soft_wrap=True)
+
+
+def _runs_of(found: Comparison) -> set[str]:
+    return set().union(*(series.run_ids for series in found.series))
 
 
 def _like(place: Place, methods: Sequence[str]) -> Callable[[PlannedEntry], bool]:
@@ -153,13 +162,7 @@ def swept(
 
 def _settings(runs: Sequence[Run], method: str) -> set[str]:
     """Parameters that a method's records name; some records always name a swept one."""
-    texts = {
-        run.params
-        for run in runs
-        if run.method == method
-        and run.purpose not in ("draw", "tune")
-        and run.objective == OWN_OBJECTIVE
-    }
+    texts = {run.params for run in runs if run.method == method and run.counts}
     return set().union(*map(json.loads, texts))
 
 
@@ -217,8 +220,8 @@ def _draws(
     draw_profiles(scores, f"{task}: random draws from the tuning ranges, 95 % bands", plot)
     lines = [
         "The robustness score is the mean of (score − chance) / (teacher's score − chance) over "
-        "random draws from each method's own tuning ranges, ± half-width of the 95 % t-interval, "
-        "with the number of draws in brackets. It is the area under the performance profile.",
+        "random draws from each method's own tuning ranges, with its 95 % t-interval and, in "
+        "brackets, the number of draws. It is the area under the performance profile.",
         "",
         *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
         "",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from benchmark.analysis.statistics.claims import Claim, format_p
+from benchmark.analysis.statistics.claims import ALPHA, Claim, format_p
 from benchmark.analysis.statistics.intervals import Interval
 from benchmark.analysis.statistics.paired import Pair
 from benchmark.analysis.statistics.ranks import Agreement
@@ -120,3 +121,23 @@ def all_together(agreement: Agreement, titles: Mapping[str, str]) -> str:
     if agreement.nemenyi is not None:
         text += f", which differ where they are {agreement.critical_difference:.2f} apart (Nemenyi)"
     return text
+
+
+def same_runs(families: Mapping[str, Collection[str]]) -> str:
+    """Say that several families of questions on a page use the same runs; empty if none do.
+
+    Args:
+        families: ids of the runs behind each family, by the family's name.
+    """
+    counts = Counter(run for runs in families.values() for run in set(runs))
+    shared = {run for run, count in counts.items() if count > 1}
+    names = [name for name, runs in families.items() if not shared.isdisjoint(runs)]
+    if not names:
+        return ""
+    listed = ", ".join(names[:-1]) + f" and {names[-1]}"
+    runs = "1 run stands" if len(shared) == 1 else f"{len(shared):,} runs stand"
+    return (
+        f"{listed} use the same runs: {runs} in more than one of them. Each is a family of its "
+        f"own: false claims are kept at {100 * ALPHA:g} % in each, and not over all of them "
+        "together."
+    )

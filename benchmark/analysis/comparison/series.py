@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmark.analysis.frame import METRIC_NAMES, Run
+from benchmark.analysis.scores import counted_score
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.record import FAILED
@@ -39,8 +39,8 @@ class Series:
 
     Attributes:
         settings: settings that differ from the paper's, without the swept one.
-        points: score by seed, for every value of the swept setting (None when none is swept);
-            failed runs score at chance.
+        points: what a run counts for (`benchmark.analysis.scores.counted_score`) by seed, for every
+            value of the swept setting (None when none is swept).
         collapsed: runs that ended at chance level, failed ones included, by value.
         chance: the score of a guess.
     """
@@ -220,12 +220,10 @@ def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
     for run, value in own:
-        # A run that ended without a score has no value, and is no guess either.
-        reached = (
-            run.chance if run.status in FAILED else math.nan if run.score is None else run.score
-        )
-        points[value][int(run.seed)] = float(reached)
-        guesses[value][int(run.seed)] = run.status != "ok"
+        counted = counted_score(run.status, run.score, run.chance)
+        if counted is not None:
+            points[value][int(run.seed)] = counted
+            guesses[value][int(run.seed)] = run.status != "ok"
     first, _ = own[0]
     settings = {name: v for name, v in _read(first.changed).items() if name != over}
     ordered = sorted(points, key=lambda v: (isinstance(v, str), v) if v is not None else (True, ""))

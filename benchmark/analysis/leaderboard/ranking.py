@@ -8,8 +8,9 @@ import numpy as np
 
 from benchmark.analysis.leaderboard.rows import Row
 from benchmark.analysis.leaderboard.tables import Table
-from benchmark.analysis.statistics.paired import questions_of_all_pairs, seeds_to_decide, verdicts
+from benchmark.analysis.statistics.paired import questions_of_all_pairs, verdicts
 from benchmark.analysis.statistics.ranks import letters, rank_intervals
+from benchmark.analysis.statistics.sign_flips import seeds_to_decide
 from benchmark.analysis.text import NO_VALUE
 from benchmark.records.record import FAILED, SCORED
 
@@ -54,7 +55,7 @@ def groups(table: Table) -> list[str]:
         }
         able = [name for name in names if name in decided]
         found = letters(able, told)
-        needed = seeds_to_decide(len(pairs))
+        needed = seeds_to_decide()
         for name, row in zip(names, peers, strict=True):
             shown[id(row)] = found.get(name, f"insufficient ({needed})")
     return [shown[id(row)] for row in table.rows]

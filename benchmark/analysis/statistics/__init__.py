@@ -6,7 +6,9 @@ from benchmark.analysis.statistics.claims import Claim
 from benchmark.analysis.statistics.effect import interquartile_mean
 from benchmark.analysis.statistics.intervals import (
     Interval,
+    collapse_bound,
     mean_interval,
+    score_interval,
     stratified_interval,
     t_interval,
     wilson_interval,
@@ -16,7 +18,6 @@ from benchmark.analysis.statistics.paired import (
     Question,
     compare,
     questions_of_all_pairs,
-    seeds_to_decide,
     verdicts,
 )
 from benchmark.analysis.statistics.ranks import (
@@ -26,6 +27,7 @@ from benchmark.analysis.statistics.ranks import (
     rank_draws,
     rank_intervals,
 )
+from benchmark.analysis.statistics.sign_flips import joint_sign_flips, seeds_to_decide
 from benchmark.analysis.statistics.variance import Spread, compare_spread, value_variances
 
 __all__ = [
@@ -36,14 +38,17 @@ __all__ = [
     "Question",
     "Spread",
     "block_agreement",
+    "collapse_bound",
     "compare",
     "compare_spread",
     "interquartile_mean",
+    "joint_sign_flips",
     "letters",
     "mean_interval",
     "questions_of_all_pairs",
     "rank_draws",
     "rank_intervals",
+    "score_interval",
     "seeds_to_decide",
     "stratified_interval",
     "t_interval",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal, NamedTuple
@@ -12,7 +13,8 @@ from scipy import special
 
 BCA_FROM = 20
 """Number of scores from which the bias-corrected accelerated bootstrap is used. With fewer, it
-covers less than it promises; Student's interval keeps its promise unless scores are very skewed."""
+covers less than it promises. Student's interval keeps its promise unless scores are very skewed:
+see docs/statistics.md for collapses."""
 
 RESAMPLES = 2000
 Array = NDArray[np.float64]
@@ -28,13 +30,54 @@ class Interval(NamedTuple):
 
     @property
     def plus_minus(self) -> str:
-        """Text to follow the estimate, in percentage points.
+        """`around` in percentage points with two digits."""
+        return self.around(100)
+
+    def around(self, unit: float = 1.0) -> str:
+        """Text to follow the estimate, with two digits.
 
         `` ± 1.20`` where the ends are equally far, `` (91.10 to 93.80)`` where they are not.
+
+        Args:
+            unit: what the numbers are multiplied with, such as 100 for percentage points.
         """
-        if self.method == "t":
-            return f" ± {100 * (self.high - self.estimate):.2f}"
-        return f" ({100 * self.low:.2f} to {100 * self.high:.2f})"
+        above, below = self.high - self.estimate, self.estimate - self.low
+        if self.method == "t" and math.isclose(above, below, rel_tol=1e-9, abs_tol=1e-12):
+            return f" ± {unit * above:.2f}"
+        return f" ({unit * self.low:.2f} to {unit * self.high:.2f})"
+
+
+SCORES = (0.0, 1.0)
+"""What a score can be: accuracies, mIoUs and normalised scores are shares."""
+
+NOT_COVERED = (
+    "An interval of few runs does not cover a collapse that none of them met; the bound of the "
+    "collapse rate, the upper end of Wilson's 95 % interval, says how often one may still come."
+)
+"""The caution that belongs to every interval of a mean over few seeds."""
+
+
+def score_interval(
+    estimate: float,
+    low: float,
+    high: float,
+    method: Literal["t", "BCa"] = "t",
+    within: tuple[float, float] | None = SCORES,
+) -> Interval:
+    """An interval whose ends are no further out than a score can be.
+
+    This is the only place that cuts them. The interval covers as often as before, because what is
+    cut off cannot be the true mean.
+
+    Args:
+        estimate: the mean.
+        low, high: ends as the method gives them.
+        method: its name.
+        within: the lowest and the highest possible value; None for numbers without bounds.
+    """
+    if within is not None:
+        low, high = max(low, within[0]), min(high, within[1])
+    return Interval(estimate, low, high, method)
 
 
 def all_alike(values: Array) -> bool:
@@ -79,7 +122,10 @@ def stratified_interval(
 
 
 def mean_interval(
-    scores: Sequence[float], rng: np.random.Generator | None = None, confidence: float = 0.95
+    scores: Sequence[float],
+    rng: np.random.Generator | None = None,
+    confidence: float = 0.95,
+    within: tuple[float, float] | None = SCORES,
 ) -> Interval | None:
     """Confidence interval of the mean: Student's below `BCA_FROM` scores, BCa from there on.
 
@@ -90,6 +136,7 @@ def mean_interval(
         rng: generator of the bootstrap. A fresh one when None, so that equal scores give equal
             intervals.
         confidence: level of the interval.
+        within: see `score_interval`; None for numbers that are no scores, such as differences.
     """
     values = np.asarray(scores, dtype=float)
     half = t_interval(scores, confidence)
@@ -97,7 +144,7 @@ def mean_interval(
         return None
     mean = float(values.mean())
     if len(values) < BCA_FROM or all_alike(values):
-        return Interval(mean, mean - half, mean + half, "t")
+        return score_interval(mean, mean - half, mean + half, within=within)
     from scipy import stats
 
     found = stats.bootstrap(
@@ -108,7 +155,7 @@ def mean_interval(
         method="BCa",
         rng=rng or np.random.default_rng(0),
     ).confidence_interval
-    return Interval(mean, float(found.low), float(found.high), "BCa")
+    return score_interval(mean, float(found.low), float(found.high), "BCa", within)
 
 
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval | None:
@@ -122,3 +169,23 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
 
     found = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Interval(successes / trials, float(found.low), float(found.high), "Wilson")
+
+
+def collapse_bound(collapsed: int, runs: int) -> float:
+    """The largest collapse rate that fits the runs: the upper end of Wilson's 95 % interval.
+
+    Args:
+        collapsed: number of runs that ended at chance.
+        runs: number of runs.
+
+    Returns:
+        A share in [0, 1]; 1 without runs.
+    """
+    interval = wilson_interval(collapsed, runs)
+    return 1.0 if interval is None else interval.high
+
+
+def collapse_words(collapsed: int, runs: int) -> str:
+    """``0 of 10 collapsed; at most 28 %``: the count with `collapse_bound`, rounded up."""
+    bound = math.ceil(100 * collapse_bound(collapsed, runs) - 1e-9)
+    return f"{collapsed} of {runs} collapsed; at most {bound} %"

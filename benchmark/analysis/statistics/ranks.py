@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,17 @@ from scipy import special
 
 from benchmark.analysis.statistics.claims import ALPHA, MOST_SEEDS, POWER, Claim, decide
 from benchmark.analysis.statistics.intervals import RESAMPLES, Array
+from benchmark.analysis.statistics.sign_flips import CELLS, seeds_to_decide
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FEWEST_BLOCKS = 10
-"""Fewest blocks; with fewer, Friedman's χ² approximation fails (Demšar, JMLR 2006, Sec. 3.2.2)."""
+"""Fewest blocks for Nemenyi's test, which is asymptotic (Demšar, JMLR 2006, Sec. 3.2.2)."""
+EXACT_STEPS = 500_000
+"""Most sums of ranks times orders that are enumerated at a time; beyond, orders are random."""
+ORDERS = 19_999
+"""Random orders of the methods in every block, where there are too many to enumerate."""
 
 
 def rank_draws(
@@ -134,7 +140,8 @@ class Agreement:
         concordance: Kendall's W, from 0 (no agreement) to 1; None without ranks to compare.
         claim: Friedman's test that some method differs.
         critical_difference: Nemenyi's critical difference of mean ranks at `ALPHA`.
-        nemenyi: p of every pair, methods by methods; None unless the claim is shown.
+        nemenyi: p of every pair, methods by methods; None unless the claim is shown and there are
+            `FEWEST_BLOCKS` blocks.
     """
 
     mean_ranks: dict[str, float]
@@ -144,38 +151,98 @@ class Agreement:
     nemenyi: pd.DataFrame | None
 
 
-def block_agreement(blocks: Mapping[str, Sequence[float]]) -> Agreement:
-    """Friedman's test with Kendall's W, and Nemenyi's test of all pairs where it is shown.
+def block_agreement(blocks: Mapping[str, Sequence[float]], rng: np.random.Generator) -> Agreement:
+    """Friedman's test with Kendall's W, and Nemenyi's test of all pairs where it is valid.
 
-    Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006. It says
-    *insufficient* with fewer than `FEWEST_BLOCKS` blocks or three methods, and where even the best
-    and the worst possible mean rank would not differ critically.
+    Demšar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 2006. The p of
+    Friedman's test is that of `friedman_test`. It says *insufficient* with fewer than three methods
+    or than `seeds_to_decide` blocks.
 
     Args:
         blocks: scores of each method in the same blocks, in the same order.
+        rng: generator of random orders.
     """
     from scipy import stats
 
     table = np.asarray(list(blocks.values()), dtype=float).T
     n, k = table.shape
+    fewest = seeds_to_decide()
     if n == 0:
-        return Agreement({}, None, Claim("insufficient", None, 0, blocks_needed(k)), math.inf, None)
+        return Agreement({}, None, Claim("insufficient", None, 0, fewest), math.inf, None)
     ranks = stats.rankdata(-table, axis=1)
     mean_ranks = dict(zip(blocks, map(float, ranks.mean(axis=0)), strict=True))
     critical = critical_difference(k, n)
-    if k < 3 or n < FEWEST_BLOCKS or critical > k - 1:
-        claim = Claim("insufficient", None, n, blocks_needed(k))
-        return Agreement(mean_ranks, None, claim, critical, None)
+    if k < 3 or n < fewest:
+        return Agreement(mean_ranks, None, Claim("insufficient", None, n, fewest), critical, None)
     concordance = kendalls_w(ranks)
-    p = float(stats.friedmanchisquare(*table.T).pvalue) if concordance else 1.0
-    claim = decide(p, n, 0.0, _blocks_to_show(concordance, k))
+    needed = _blocks_to_show(concordance, k)
+    needed = None if needed is None else max(needed, n + 1)
+    claim = decide(friedman_test(ranks, rng), n, 0.0, needed)
     nemenyi = None
-    if claim.shown:
+    if claim.shown and n >= FEWEST_BLOCKS and critical <= k - 1:
         import pandas as pd
         from scikit_posthocs import posthoc_nemenyi_friedman
 
         nemenyi = posthoc_nemenyi_friedman(pd.DataFrame(table, columns=list(blocks)))
     return Agreement(mean_ranks, concordance, claim, critical, nemenyi)
+
+
+def friedman_test(ranks: Array, rng: np.random.Generator, orders: int = ORDERS) -> float:
+    """p of Friedman's test: the share of orders of the ranks that agree as much, or more.
+
+    All orders of the ranks in every block are equally likely where no method differs. They are
+    enumerated where `EXACT_STEPS` allows, by the distribution of the sums of ranks; elsewhere
+    random ones are drawn. Friedman, "The Use of Ranks to Avoid the Assumption of Normality
+    Implicit in the Analysis of Variance", JASA 1937.
+
+    Args:
+        ranks: blocks × methods, tied ranks their mean.
+        rng: generator of the random orders.
+        orders: number of random orders.
+    """
+    n, k = ranks.shape
+    doubled = np.rint(2 * ranks).astype(np.int64)  # ranks of ties are halves
+    middle = n * (k + 1)
+    observed = int(np.square(doubled.sum(axis=0) - middle).sum())
+    exact = _exact_tail(doubled, observed, middle)
+    if exact is not None:
+        return exact
+    count, step = 1, max(1, CELLS // doubled.size)
+    for start in range(0, orders, step):
+        rows = min(step, orders - start)
+        drawn = rng.permuted(np.tile(doubled, (rows, 1, 1)), axis=2).sum(axis=1)
+        count += int(np.count_nonzero(np.square(drawn - middle).sum(axis=1) >= observed))
+    return count / (1 + orders)
+
+
+def _exact_tail(doubled: NDArray[np.int64], observed: int, middle: int) -> float | None:
+    """Share of all orders whose sums are as far from their mean; None where there are too many.
+
+    Sums are kept in rising order, because the statistic does not know which method has which.
+    """
+    k = doubled.shape[1]
+    if math.factorial(k) > EXACT_STEPS:
+        return None
+    orders = np.array(list(itertools.permutations(range(k))))
+    sums: NDArray[np.int64] = np.zeros((1, k), dtype=np.int64)
+    shares: Array = np.ones(1)
+    for block in doubled:
+        steps = block[orders]
+        if len(sums) * len(steps) > EXACT_STEPS:
+            return None
+        reached = np.sort((sums[:, None] + steps[None]).reshape(-1, k), axis=1)
+        # One number for all sums of a row makes the search for equal rows fast.
+        base = int(reached.max()) + 1
+        if base**k > np.iinfo(np.int64).max:
+            return None
+        _, first, places = np.unique(
+            reached @ base ** np.arange(k), return_index=True, return_inverse=True
+        )
+        sums = reached[first]
+        parts = np.repeat(shares / len(steps), len(steps))
+        shares = np.bincount(places.ravel(), parts).astype(np.float64)
+    far = np.square(sums - middle).sum(axis=1) >= observed
+    return min(1.0, float(shares[far].sum()))
 
 
 def _blocks_to_show(concordance: float, methods: int) -> int | None:
@@ -224,8 +291,3 @@ def _studentized_range(methods: int) -> float:
     from scipy import stats
 
     return float(stats.studentized_range.ppf(1 - ALPHA, methods, np.inf))
-
-
-def blocks_needed(methods: int) -> int:
-    """Fewest blocks with which Nemenyi's test tells neighbouring mean ranks apart."""
-    return max(FEWEST_BLOCKS, math.ceil(critical_difference(methods, 1) ** 2))

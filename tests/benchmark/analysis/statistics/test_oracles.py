@@ -12,7 +12,6 @@ import pytest
 
 from benchmark.analysis.statistics.effect import interquartile_mean, probability_of_improvement
 from benchmark.analysis.statistics.intervals import wilson_interval
-from benchmark.analysis.statistics.paired import holm
 from benchmark.analysis.statistics.profiles import performance_profile
 from benchmark.analysis.statistics.ranks import block_agreement, critical_difference, letters
 
@@ -35,9 +34,6 @@ PROFILE = [1.0, 0.8181818181818182, 0.7272727272727273, 0.36363636363636365]
 """rliable's of `RUNS` at `THRESHOLDS`."""
 TWO_TASKS = ([0.028, 0.671, 0.615, 0.997], [0.124, 0.647, 0.384, 0.981])
 PROFILE_OF_TASKS = [1.0, 0.75, 0.625, 0.25]
-P_VALUES = [0.012, 0.3, 0.0004, 0.04, 0.021, 0.9]
-HOLM = [0.06, 0.6, 0.0024, 0.12, 0.084, 0.9]
-"""statsmodels' `multipletests` of `P_VALUES`."""
 WILSON = {
     (0, 10): (0.0, 0.27753279986288926),
     (2, 5): (0.11762077423264788, 0.7692757187239871),
@@ -70,10 +66,6 @@ def test_the_profile_is_rliables() -> None:
     assert performance_profile(TWO_TASKS, THRESHOLDS, rng).share == pytest.approx(PROFILE_OF_TASKS)
 
 
-def test_holms_correction_is_statsmodels() -> None:
-    assert holm(P_VALUES) == pytest.approx(HOLM, rel=1e-12)
-
-
 @pytest.mark.parametrize("counts", WILSON)
 def test_wilsons_interval_is_statsmodels(counts: tuple[int, int]) -> None:
     found = wilson_interval(*counts)
@@ -103,13 +95,9 @@ def test_rliable_agrees_on_random_scores() -> None:
         assert probability_of_improvement(a, b) == pytest.approx(wins, rel=1e-9)
 
 
-def test_statsmodels_agrees_on_random_p_values_and_counts() -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
+def test_statsmodels_agrees_on_counts() -> None:
     proportion = pytest.importorskip("statsmodels.stats.proportion")
-    rng = np.random.default_rng(2)
     for n in (1, 4, 30):
-        p = (rng.random(n) ** 3).tolist()
-        assert holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1].tolist())
         for successes in (0, n // 2, n):
             found = wilson_interval(successes, n)
             assert found is not None
@@ -122,12 +110,12 @@ def test_autorank_agrees_on_friedmans_order() -> None:
     pandas = pytest.importorskip("pandas")
     noise = np.random.default_rng(3).exponential(size=(3, 15))
     blocks = {name: (noise[i] + 2 * i).tolist() for i, name in enumerate("abc")}
-    found = block_agreement(blocks)
+    found = block_agreement(blocks, np.random.default_rng(0))
     oracle = autorank.autorank(
         pandas.DataFrame(blocks), alpha=0.05, verbose=False, force_mode="nonparametric"
     )
     assert oracle.omnibus == "friedman"
-    assert found.claim.p == pytest.approx(oracle.pvalue)
+    assert found.claim.p == pytest.approx(oracle.pvalue, abs=0.01)  # the oracle's is asymptotic
     assert found.critical_difference == pytest.approx(oracle.cd, rel=1e-3)
     for name, rank in found.mean_ranks.items():
         assert oracle.rankdf.loc[name, "meanrank"] == pytest.approx(rank)
