@@ -58,7 +58,9 @@ class MetadataParams(MethodParams):
     sampling: Sampling = param(
         "cholesky",
         "how activations are drawn: with the recorded covariance, or with its square as the "
-        "released code does by multiplying noise with the covariance matrix",
+        "released code does by multiplying noise with the covariance matrix; layers of more than "
+        "256 units are drawn unit by unit, which the released code does only where a covariance "
+        "is not positive definite",
         source="paper, Section 3; released code",
     )
     pixel_lr: float = param(

@@ -56,7 +56,8 @@ class ZSKDParams(MethodParams):
     )
     beta_peaked: float = param(
         0.1,
-        "scale β of the other half, whose targets are peaked",
+        "scale β of the other half, whose targets are peaked; the floor of the concentrations, "
+        "1e-4 in the released code, is scaled with it",
         source="paper",
         gt=0,
         active_when=PAPER,

@@ -181,7 +181,7 @@ def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-12) -> Tensor:
 def increment_penalty(loss: Tensor, previous: Tensor | float) -> Tensor:
     """exp(loss − previous): a growing loss costs more than an equally shrinking one gains.
 
-    Source: RDSKD, Eq. 5, where ``previous`` is the term's value in the previous epoch.
+    Source: RDSKD, Eq. 4, where ``previous`` is the term's value in the previous epoch.
 
     Args:
         loss: scalar.
@@ -246,8 +246,9 @@ def class_similarity(weight: Tensor) -> Tensor:
 def dirichlet_concentration(similarity: Tensor, scale: float = 1.0) -> Tensor:
     """β·α^k: every row of the similarities min–max normalised, made positive and scaled.
 
-    Source: ZSKD. A small β makes soft targets peaked, β = 1 spreads them. The
-    released code normalises the rows once more after scaling, which undoes β.
+    Source: ZSKD. A small β makes soft targets peaked, β = 1 spreads them. The released code
+    normalises the rows once more after scaling, which undoes β, and adds the floor of 1e-4 after
+    that; here the floor is scaled too, and is 1e-5 at β = 0.1.
 
     Args:
         similarity: K×K, K ≥ 2, rows not constant.

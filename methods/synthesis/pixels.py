@@ -31,6 +31,9 @@ class PixelOptimization:
         one_adam: whether one Adam optimises all batches, image i of a batch with the moments that
             image i of the batch before left, instead of a new one each. The first batch must be
             the largest.
+        betas: decays of Adam's two moments.
+        schedule: gives the factor of the learning rate from the step of a batch, counted from 0,
+            and the number of its steps; None for a constant rate.
 
     Raises:
         ValueError: when the budget gives no images or steps to such methods.
@@ -45,6 +48,8 @@ class PixelOptimization:
         resumable: bool = True,
         parts: Mapping[str, Part] | None = None,
         one_adam: bool = False,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Callable[[int, int], float] | None = None,
     ) -> None:
         images, self.steps = run.budget.inversion_images, run.budget.inversion_steps
         if images < 2 or self.steps < 1:
@@ -62,6 +67,8 @@ class PixelOptimization:
         self._finished: list[Tensor] = []
         self._current: _Iterate | None = None
         self._kept: dict[str, Any] | None = None
+        self._betas = betas
+        self._schedule = schedule
         self._one_adam = one_adam
         self._moments: dict[str, Tensor] = {}
         self._total = self.steps * len(self.sizes)
@@ -111,7 +118,7 @@ class PixelOptimization:
         self._begun += 1
         if self._begun <= len(self._finished):
             return self._finished[self._begun - 1]
-        current = self._current = _Iterate(start, self.learning_rate)
+        current = self._current = _Iterate(start, self.learning_rate, self._betas)
         if self._moments:
             current.resume_adam(self._moments)
         if self._kept is not None:
@@ -125,6 +132,9 @@ class PixelOptimization:
             if self.keep == "best":
                 current.remember(terms["loss"].detach())
             images.grad = gradient.contiguous()
+            if self._schedule is not None:
+                factor = self._schedule(current.taken, self.steps)
+                current.optimizer.param_groups[0]["lr"] = factor * self.learning_rate
             current.optimizer.step()
             if project is not None and (project_last or current.taken < self.steps - 1):
                 images.data = project(images.data)
@@ -156,10 +166,10 @@ class PixelOptimization:
 class _Iterate:
     """A batch while its pixels are optimised, and its best iterate so far."""
 
-    def __init__(self, start: Tensor, learning_rate: float) -> None:
+    def __init__(self, start: Tensor, learning_rate: float, betas: tuple[float, float]) -> None:
         # One layout for pixels and gradients, over which the fused optimiser walks in step.
         self.images = start.clone(memory_format=torch.contiguous_format).requires_grad_()
-        self.optimizer = Adam([self.images], lr=learning_rate, fused=True)
+        self.optimizer = Adam([self.images], lr=learning_rate, betas=betas, fused=True)
         self.best, self.least = start, torch.full((), torch.inf, device=start.device)
         self.taken = 0
 
