@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base.ledger import Ledger
 from methods import metadata as metadata_module
+from methods.base.ledger import Ledger
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
 from methods.base.samples import ImageBank
