@@ -13,6 +13,7 @@ joins the pool, then the student goes on learning from the pool.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -54,6 +55,29 @@ class DeepInversionParams(MethodParams):
         tune="rate",
         gt=0,
     )
+    schedule: Literal["constant", "cosine"] = param(
+        "constant",
+        "learning rate over the steps of a batch: as it is, or rising linearly for a twentieth of "
+        "them and falling by a cosine to zero",
+        source="released code, CIFAR-10; cosine, 100 of 2,000 steps to rise: ImageNet",
+        added=True,
+    )
+    beta1: float = param(
+        0.9,
+        "decay of Adam's first moment",
+        source="released code, CIFAR-10; 0.5 on ImageNet",
+        ge=0,
+        lt=1,
+        added=True,
+    )
+    beta2: float = param(
+        0.999,
+        "decay of Adam's second moment",
+        source="released code, CIFAR-10; 0.9 on ImageNet",
+        ge=0,
+        lt=1,
+        added=True,
+    )
     bn_weight: float = param(
         10.0,
         "weight α_f of the BatchNorm statistics loss; 0 switches it off",
@@ -84,7 +108,8 @@ class DeepInversionParams(MethodParams):
     )
     l2_weight: float = param(
         0.0,
-        "weight α_l2 of an image's ℓ2 norm, mean over the batch",
+        "weight α_l2 of an image's ℓ2 norm, mean over the batch as in the released ImageNet code; "
+        "the CIFAR-10 code takes the norm of the whole batch, √batch times as much",
         source="released code; 1e-5 on ImageNet",
         tune="weight",
         ge=0,
@@ -104,7 +129,7 @@ class DeepInversionParams(MethodParams):
     clip: bool = param(
         False,
         "keep the pixels in [0, 1] after every step",
-        source="CMI's re-implementation",
+        source="CMI's re-implementation; released code, ImageNet",
     )
     selection: Literal["best", "last"] = param(
         "best",
@@ -150,7 +175,11 @@ class DeepInversionParams(MethodParams):
 
 
 class DeepInversion(Method):
-    """Noise turned into images that fit the teacher's BatchNorm statistics."""
+    """Noise turned into images that fit the teacher's BatchNorm statistics.
+
+    The settings of ``imagenet`` are those of the released code with ``setting_id=1``: 2,000 steps
+    at full resolution. Steps at half the resolution before them (``setting_id=0``) are not here.
+    """
 
     name = "deep-inversion"
     title = "DeepInversion"
@@ -161,12 +190,16 @@ class DeepInversion(Method):
         "imagenet": {
             "batch": 152,
             "learning_rate": 0.2,
+            "schedule": "cosine",
+            "beta1": 0.5,
+            "beta2": 0.9,
             "bn_weight": 0.01,
             "first_bn_weight": 10.0,
             "tv_weight": 1e-4,
             "l2_weight": 1e-5,
             "jitter": 30,
             "flip": True,
+            "clip": True,
         },
     }
 
@@ -241,6 +274,8 @@ class Inversion:
             params.selection,
             resumable=not params.adaptive,  # then a student changes as well
             parts={"jitter": self._jitter},
+            betas=(params.beta1, params.beta2),
+            schedule=warm_cosine if params.schedule == "cosine" else None,
         )
         self.sizes = self._optimization.sizes
         turns = first_turns(self.sizes, problem.num_classes)
@@ -290,6 +325,18 @@ class Inversion:
             competition = competition_loss(logits, answer, p.competition_temperature, p.divergence)
             terms["competition"] = p.competition_weight * competition
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+
+def warm_cosine(step: int, steps: int) -> float:
+    """The factor of the learning rate at ``step`` of ``steps``, in (0, 1].
+
+    A line from 1/w to 1 over the first w = steps/20 steps, then a cosine to zero over the others,
+    which is not reached: the released ImageNet code with its 100 of 2,000 steps.
+    """
+    warm = steps // 20
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
 
 class Pool:

@@ -238,6 +238,8 @@ class DeGAN(DCGAN):
     title = "DeGAN"
     paper = "Addepalli et al., AAAI 2020"
     Params = DeGANParams
+    # Version 1 added 1e-5 to every class's share in the weighted term.
+    revised = {"diversity": {"weighted": 2}}
     settings = {"camvid": SEGMENTATION, "voc2012": SEGMENTATION}
 
     def teacher_weights(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ activations come close to a*. The student then learns from the teacher on these 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Literal
 
 import torch
@@ -20,9 +21,10 @@ from methods.base.method import Method
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
 from methods.base.samples import ImageBank, SampleSource
+from methods.networks.dropout_filters import DropoutFilters, dropout_layers
 from methods.networks.pre_activations import listening
 from methods.settings.params import MethodParams, param
-from methods.synthesis.activation_records import TEMPERATURE, ActivationRecords
+from methods.synthesis.activation_records import TEMPERATURE
 from methods.synthesis.pixels import PixelOptimization, Terms
 from methods.synthesis.reconstructions import (
     AllLayers,
@@ -44,25 +46,22 @@ PHOTOGRAPHS = {"initial_mean": 0.44, "initial_std": 0.29, "pixel_lr": 0.05}
 class MetadataParams(MethodParams):
     """Hyper-parameters."""
 
+    retired = {"dropout": 0.5}
+
     variant: Variant = param(
         "all-layers",
-        "which activations are reconstructed: the logits, every layer's, every layer's under "
-        "dropout, or spectral coefficients of all layers jointly or of consecutive pairs",
+        "which activations are reconstructed: the logits, every layer's, every layer's while the "
+        "teacher's dropout layers silence a fixed part of every image's units, or spectral "
+        "coefficients of all layers jointly or of consecutive pairs",
         source="paper, Section 3",
     )
     sampling: Sampling = param(
         "cholesky",
         "how activations are drawn: with the recorded covariance, or with its square as the "
-        "released code does by multiplying noise with the covariance matrix",
+        "released code does by multiplying noise with the covariance matrix; layers of more than "
+        "256 units are drawn unit by unit, which the released code does only where a covariance "
+        "is not positive definite",
         source="paper, Section 3; released code",
-    )
-    dropout: float = param(
-        0.5,
-        "share of hidden units that are silent in a batch",
-        source="Srivastava et al., 2014, hidden units",
-        active_when={"variant": ("all-layers-dropout",)},
-        gt=0,
-        lt=1,
     )
     pixel_lr: float = param(
         0.07,
@@ -74,8 +73,7 @@ class MetadataParams(MethodParams):
     )
     batch: int = param(
         512,
-        "images optimised at a time; apart from the masks of all-layers-dropout, which a batch "
-        "shares, they do not influence each other",
+        "images optimised at a time; they do not influence each other",
         source="released code: 64",
         ge=1,
     )
@@ -118,16 +116,29 @@ class Metadata(Method):
     access = Access.METADATA
     inverts_pixels = True
     Params = MetadataParams
+    # Version 1 put masks of a batch on the compared activations of any teacher, targets included.
+    revised = {"variant": {"all-layers-dropout": 2}}
     settings = {"cifar10": PHOTOGRAPHS, "svhn": PHOTOGRAPHS}
 
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":
             return "activation records are kept by class of a whole image"
+        if self.params.variant == "all-layers-dropout" and not dropout_layers(
+            problem.teacher.network
+        ):
+            return (
+                "variant=all-layers-dropout filters the teacher's dropout layers, and this teacher "
+                "has none"
+            )
         return None
 
-    def reconstruction(self, records: ActivationRecords) -> Reconstruction:
-        """The objective of the parameter ``variant``."""
-        p = self.params
+    def reconstruction(self, problem: Problem) -> Reconstruction:
+        """The objective of the parameter ``variant``.
+
+        Raises:
+            ValueError: when filters are wanted and the teacher has no dropout layer in use.
+        """
+        p, records = self.params, problem.metadata
         match p.variant:
             case "top-layer":
                 return TopLayer(records, p.sampling)
@@ -135,8 +146,12 @@ class Metadata(Method):
                 return Spectral(records, [records.joint], p.sampling)
             case "spectral-pairs":
                 return Spectral(records, records.pairs, p.sampling)
-        dropout = p.dropout if p.variant == "all-layers-dropout" else 0.0
-        return AllLayers(records, p.sampling, dropout)
+        if p.variant == "all-layers-dropout":
+            network = problem.teacher.network
+            device = next(network.parameters()).device
+            image = torch.zeros(1, *problem.image_shape, device=device)
+            return AllLayers(records, p.sampling, DropoutFilters(network, image))
+        return AllLayers(records, p.sampling)
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         """A bank of reconstructed images, equally many of each class, in random order.
@@ -149,7 +164,7 @@ class Metadata(Method):
         count = sum(optimization.sizes)
         labels = torch.randperm(count, generator=run.stream("metadata-labels"))
         labels %= problem.num_classes
-        reconstruction = self.reconstruction(problem.metadata)
+        reconstruction = self.reconstruction(problem)
         stream = run.stream("metadata-reconstruction")
         images = [
             self.reconstruct(problem, run, reconstruction, batch, stream, optimization)
@@ -181,7 +196,11 @@ class Metadata(Method):
         start = (p.initial_mean + p.initial_std * noise).to(run.device)
         drawn = [target.to(run.device) for target in reconstruction.draw(labels, stream)]
         names = reconstruction.listens_to
-        with listening(problem.teacher.network, names, reconstruction.masks) as heard:
+        filters = reconstruction.filters
+        with (
+            listening(problem.teacher.network, names) as heard,
+            nullcontext() if filters is None else filters.applied(),
+        ):
             distance = ActivationDistance(problem, run, reconstruction, drawn, heard)
             pixels = optimization.descend(start, distance, clamp if p.clamp else None)
         return problem.normalization.normalize(pixels).to("cpu", torch.float16)
@@ -221,6 +240,8 @@ class ActivationDistance:
         loss, gradients = torch.zeros((), device=self.run.device), []
         for i, part in enumerate(pixels.detach().split(self.size)):
             part.requires_grad_()
+            if self.reconstruction.filters is not None:
+                self.reconstruction.filters.images = slice(i * self.size, i * self.size + len(part))
             with self.run.autocast():
                 logits = self.problem.teacher(self.problem.normalization.normalize(part))
             hidden = [self.heard[name] for name in self.reconstruction.listens_to]

@@ -2,7 +2,7 @@
 
 Han et al., "Robustness and Diversity Seeking Data-Free Knowledge Distillation", ICASSP 2021.
 
-Algorithm: (1) train G on  exp(L_oh − L_oh^prev) + exp(L_ie − L_ie^prev) + L_ds  (Eqs. 1-6);
+Algorithm: (1) train G on  exp(L_oh − L_oh^prev) + exp(L_ie − L_ie^prev) + L_ds  (Eqs. 1-4);
 (2) freeze G and train the student on its images with τ²·KL. MSKD is the paper's ablation that
 measures diversity against the latents (MSGAN) instead of against the teacher.
 """
@@ -49,13 +49,13 @@ class IncrementParams(GeneratorParams):
     exponential: bool = param(
         True,
         "punish growing losses by exp(loss − previous); off adds the plain losses",
-        source="paper, Eq. 5",
+        source="paper, Eq. 4",
     )
     previous: Literal["released", "epoch-mean"] = param(
         "released",
         "what 'the previous epoch's loss' is: that of the second step of the epoch, as the "
         "released code stores it, or the previous epoch's mean",
-        source="released code; paper, Eq. 5",
+        source="released code; paper, Eq. 4",
         needs=("exponential",),
     )
     generator_mode: Literal["eval", "train"] = param(
@@ -65,8 +65,8 @@ class IncrementParams(GeneratorParams):
     )
     temperature: float = param(
         10.0,
-        "temperature τ of the student's KD loss",
-        source="paper, default",
+        "temperature τ of the student's KD loss, which the paper does not state",
+        source="released code, default",
         phase="distillation",
         tune="temperature",
         gt=0,
@@ -177,8 +177,8 @@ class RDSKDParams(IncrementParams):
 
     diversity_weight: float = param(
         1.0,
-        "weight of the diversity-seeking loss; 0 switches it off",
-        source="paper, Eq. 6",
+        "weight of the diversity-seeking loss, which the paper adds without one; 0 switches it off",
+        source="paper, Eq. 4",
         tune="weight",
         ge=0,
     )

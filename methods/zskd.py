@@ -10,6 +10,8 @@ them, with KD at the same τ.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -54,7 +56,8 @@ class ZSKDParams(MethodParams):
     )
     beta_peaked: float = param(
         0.1,
-        "scale β of the other half, whose targets are peaked",
+        "scale β of the other half, whose targets are peaked; the floor of the concentrations, "
+        "1e-4 in the released code, is scaled with it",
         source="paper",
         gt=0,
         active_when=PAPER,
@@ -91,8 +94,10 @@ class ZSKDParams(MethodParams):
     )
     legacy: bool = param(
         False,
-        "as released: rows normalised once more, so that β has no effect; a batch starts where "
-        "the one before ended; after every step the batch is rescaled to [0, 1]",
+        "as released: rows normalised once more, so that β has no effect; a batch is of one class "
+        "and β and starts where the one before ended, the first of each class and β from noise; "
+        "one Adam goes on through all of them; after every step but the last the batch is "
+        "rescaled to [0, 1]",
         source="released code",
     )
 
@@ -105,6 +110,8 @@ class ZSKD(Method):
     paper = "Nayak et al., ICML 2019"
     inverts_pixels = True
     Params = ZSKDParams
+    # Version 1 mixed the classes of a batch, began Adam anew and rescaled the last iterate too.
+    revised = {"legacy": {True: 2}}
     settings = {"cifar10": {"learning_rate": 0.001}}
 
     def supports(self, problem: Problem) -> str | None:
@@ -119,25 +126,60 @@ class ZSKD(Method):
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
         p = self.params
+        noise = run.stream("impression-noise")
+
+        def random_start(count: int) -> Tensor:
+            return torch.rand(count, *problem.image_shape, generator=noise)
+
+        impressions = self._as_released if p.legacy else self._in_batches
+        batches = impressions(problem, run, random_start)
+        return shuffled_bank(problem.normalization.normalize(torch.cat(batches)), run)
+
+    def _in_batches(
+        self, problem: Problem, run: Run, random_start: Callable[[int], Tensor]
+    ) -> list[Tensor]:
+        """Impressions of all classes at once, each from noise of its own."""
+        p = self.params
         optimization = PixelOptimization(run, p.batch, p.learning_rate)
         concentrations = self._concentrations(problem)
-        noise = run.stream("impression-noise")
         with run.seeded("soft-targets"):
             firsts = first_turns(optimization.sizes, 2 * problem.num_classes)
             targets = [
                 soft_targets(concentrations, size, first)
                 for size, first in zip(optimization.sizes, firsts, strict=True)
             ]
-        batches: list[Tensor] = []
+        batches = []
         for target in targets:
-            if p.legacy and batches:
-                start = batches[-1][: len(target)]
-            else:
-                start = torch.rand(len(target), *problem.image_shape, generator=noise)
             loss = ImpressionLoss(problem, run, target, p.temperature)
-            project = rescale if p.legacy else None
-            batches.append(optimization.optimize(start.to(run.device), loss, project))
-        return shuffled_bank(problem.normalization.normalize(torch.cat(batches)), run)
+            start = random_start(len(target)).to(run.device)
+            batches.append(optimization.optimize(start, loss))
+        return batches
+
+    def _as_released(
+        self, problem: Problem, run: Run, random_start: Callable[[int], Tensor]
+    ) -> list[Tensor]:
+        """Impressions of one class and β after the other."""
+        p = self.params
+        concentrations = self._concentrations(problem).flatten(0, 1)
+        rows = batches_of_rows(run.budget.inversion_images, len(concentrations), p.batch)
+        optimization = PixelOptimization(
+            run, [size for row in rows for size in row], p.learning_rate, one_adam=True
+        )
+        with run.seeded("soft-targets"):
+            targets = [
+                [Dirichlet(concentration).sample(torch.Size([size])) for size in sizes]
+                for concentration, sizes in zip(concentrations, rows, strict=False)
+            ]
+        batches: list[Tensor] = []
+        for row in targets:
+            start = random_start(len(row[0])).to(run.device)
+            for target in row:
+                loss = ImpressionLoss(problem, run, target, p.temperature)
+                start = optimization.optimize(
+                    start[: len(target)], loss, rescale, project_last=False
+                )
+                batches.append(start)
+        return batches
 
     def distill(self, problem: Problem, samples: SampleSource, run: Run) -> nn.Module:
         assert isinstance(samples, ImageBank)
@@ -193,6 +235,26 @@ def soft_targets(concentrations: Tensor, count: int, first: int = 0) -> Tensor:
     chosen = concentrations[half, balanced_labels(count, num_classes, first)]
     sample: Tensor = Dirichlet(chosen).sample()
     return sample
+
+
+def batches_of_rows(count: int, rows: int, batch: int) -> list[list[int]]:
+    """The sizes of the batches of every row, the larger first.
+
+    Rows differ by at most one image, and have the same number of batches, which differ by at most
+    one image too; the first batch is the largest of all.
+
+    Args:
+        count: images in all; with fewer than ``rows`` the last rows are left out.
+        rows: number of rows, at least 1.
+        batch: most images of a batch.
+    """
+
+    def shared(total: int, parts: int) -> list[int]:
+        return [len(part) for part in torch.arange(total).tensor_split(parts)]
+
+    images = [size for size in shared(count, rows) if size]
+    parts = -(-max(images, default=0) // batch)
+    return [[size for size in shared(row, parts) if size] for row in images]
 
 
 def rescale(pixels: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ def added_defaults(name: str) -> Mapping[tuple[str, int], Any]:
     except RegistryError:
         return {}  # a method that does not import is as unknown as one that is not installed
     return {
-        (method, cls.version): cls.Params.model_fields[name].default
+        (method, version): cls.Params.model_fields[name].default
         for method, cls in known.items()
+        for version in cls.versions()
         if name in cls.Params.model_fields and cls.Params.info(name).added
     }
 

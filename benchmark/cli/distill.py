@@ -53,6 +53,7 @@ class Request:
     student: str
     method: str
     settings: tuple[str, ...]
+    family: str
     image_shape: str
     mean: str | None
     std: str | None
@@ -107,6 +108,7 @@ def _run(request: Request, console: Console) -> int:
                 mean=normalization.mean,
                 std=normalization.std,
                 params=settings,
+                family=request.family,
                 budget=budget,
                 seed=request.seed,
                 device=device,
@@ -270,6 +272,7 @@ def _about(
         "teacher": request.teacher,
         "method": method.name,
         "settings": settings,
+        **({"published_settings": request.family} if request.family else {}),
         "budget": request.budget,
         "seed": request.seed,
         "image_shape": shape,

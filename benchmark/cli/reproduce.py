@@ -28,6 +28,7 @@ from benchmark.published.papers import (
     Result,
     find_table,
     load_published,
+    protocol,
     published_tables,
 )
 from benchmark.records.store import Store
@@ -274,11 +275,22 @@ def _notes(
         f"Published: {SELECTIONS[table.selection]}, {seeds}; ours: "
         f"{'selected alike' if same else 'last step'}, mean ± half-width of the 95 % t-interval "
         "(from 20 seeds on the ends of a BCa bootstrap's), n finished of all runs.",
+        *_schedules(table),
         *(["?: not checked against the paper."] if unverified else []),
         *([] if table.budget else ["No budget here follows this paper's schedule."]),
         *(f"{verdict}: {LEGEND[verdict]}." for verdict in LEGEND if verdict in verdicts),
         *(f"[{number}] {reason}." for reason, number in reasons.items()),
     ]
+
+
+def _schedules(table: PublishedTable) -> list[str]:
+    """The papers' schedules, a line for every method and length of training."""
+    lines = {
+        f"{result.method}, as published: {schedule}."
+        for pair, result in table.results()
+        if (schedule := protocol(table, pair, result).schedule)
+    }
+    return sorted(lines)
 
 
 def _percent(value: float | None) -> str:

@@ -2,7 +2,8 @@
 
 All are read off one confusion matrix, K×K pixel counts: rows are true classes, columns predicted
 ones. Void pixels are not counted. A class without a true pixel has no IoU and is left out of the
-mean, whatever is predicted; its column still counts against the classes whose pixels it took.
+mean, whatever is predicted; its column still counts against the classes whose pixels it took. In
+the released code of DeGAN for segmentation a class that is predicted but absent is a 0 in the mean.
 """
 
 from __future__ import annotations

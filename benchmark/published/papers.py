@@ -9,6 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,6 +29,16 @@ SELECTIONS = {
     "unknown": "checkpoint not stated",
 }
 
+Selection = Literal["last", "best-on-test", "agreement", "unknown"]
+
+Source = Literal["paper", "repository", "later papers"]
+SOURCES: dict[Source, str] = {
+    "paper": "read in the paper",
+    "repository": "read in the authors' repository",
+    "later papers": "as later papers quote it",
+}
+"""Where a number was read, and what a reader is told of it."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -42,7 +53,9 @@ class Result(_Strict):
     ``params`` and ``generator_epochs`` are the settings a record must have to be compared with it.
     ``unlike`` says why no run of this package can be compared with it, at any budget. ``headline``
     marks the number to quote for its task and method; only one result may have it. ``verified`` is
-    false where the number was not checked against the paper.
+    false where the number was found in none of the sources that `Source` names. ``schedule``,
+    ``selection`` and ``source`` are given where they are not those of the pair or table.
+    ``quoted`` names the paper that the number is copied from, whose protocol and teacher it has.
     """
 
     method: str
@@ -50,6 +63,10 @@ class Result(_Strict):
     params: dict[str, Any] = {}
     generator_epochs: int | None = Field(None, ge=1)
     unlike: str = ""
+    schedule: str = ""
+    selection: Selection | None = None
+    source: Source | None = None
+    quoted: str = ""
     headline: bool = False
     verified: bool = True
     accuracy: Fraction | None = None
@@ -89,7 +106,8 @@ class Pair(_Strict):
     ``task`` is the task of this package with the same data and networks, if there is one.
     ``stand_in`` is a smaller task, whose runs may be shown in its place but never compared.
     ``departs`` are settings in which the suite departs from the paper in every row; runs with them
-    are preferred.
+    are preferred. ``schedules`` are given where they are not the table's. ``teacher_training`` says
+    how the teacher was trained, as far as the paper or its code tells.
     """
 
     dataset: str
@@ -98,6 +116,8 @@ class Pair(_Strict):
     task: str = ""
     stand_in: str = ""
     teacher_score: Fraction | None = None
+    teacher_training: str = ""
+    schedules: dict[str, str] = {}
     unlike: str = ""
     departs: dict[str, Any] = {}
     results: list[Result] = []
@@ -108,8 +128,10 @@ class PublishedTable(_Strict):
 
     ``suite`` names the suite that runs it; without one, it is the suite of the table's full name,
     if there is one. ``selection`` is the checkpoint that the numbers belong to, and ``seeds`` the
-    number of runs behind each.
-    ``budget`` is the preset that follows the paper's schedule; empty when none does.
+    number of runs behind each. ``schedules`` say by method how long was trained, in steps and
+    images, as far as the paper or its code tells; ``*`` stands for every other method. ``source``
+    is where the numbers were read. ``budget`` is the preset that follows the paper's schedule;
+    empty when none does.
     """
 
     paper: str = ""
@@ -117,7 +139,9 @@ class PublishedTable(_Strict):
     title: str
     caption: str = ""
     suite: str = ""
-    selection: Literal["last", "best-on-test", "agreement", "unknown"]
+    selection: Selection
+    source: Source
+    schedules: dict[str, str] = {}
     seeds: int = Field(1, ge=1)
     budget: str = ""
     notes: list[str] = []
@@ -128,6 +152,78 @@ class PublishedTable(_Strict):
         for pair in self.pairs:
             for result in pair.results:
                 yield pair, result
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a published number came about: what a reader must know to compare it with another.
+
+    Attributes:
+        schedule: how long was trained, empty when it is not known.
+        selection: the checkpoint that was scored.
+        seeds: number of runs that the number is a mean of.
+        teacher_score: score of the teacher, a fraction, None when it is not stated.
+        teacher_training: how the teacher was trained, empty when it is not known.
+        source: where the number was read.
+        quoted: the paper it is copied from, empty for the authors' own run.
+        unlike: why no run of this package can be compared with it, empty when one can.
+        verified: whether the number was found in its source.
+    """
+
+    schedule: str
+    selection: Selection
+    seeds: int
+    teacher_score: float | None
+    teacher_training: str
+    source: Source
+    quoted: str
+    unlike: str
+    verified: bool
+
+    @property
+    def teacher(self) -> str:
+        """The teacher's score and training, such as ``teacher 97.94 (SGD, 200 epochs)``."""
+        score = "" if self.teacher_score is None else f"{100 * self.teacher_score:.2f}"
+        training = f"({self.teacher_training})" if self.teacher_training else ""
+        told = " ".join(filter(None, [score, training]))
+        return f"teacher {told}" if told else ""
+
+    @property
+    def text(self) -> str:
+        """The whole protocol as one phrase, its parts separated by semicolons."""
+        source = SOURCES[self.source] if self.verified else "not verified"
+        schedule = self.schedule or "schedule not stated"
+        parts = (
+            "" if schedule in self.unlike else schedule,
+            SELECTIONS[self.selection],
+            f"mean of {self.seeds} runs" if self.seeds > 1 else "",
+            self.teacher,
+            self.unlike,
+            f"copied from {self.quoted}" if self.quoted else "",
+            source,
+        )
+        return "; ".join(filter(None, parts))
+
+
+def protocol(table: PublishedTable, pair: Pair, result: Result) -> Protocol:
+    """The protocol of one number: its row's own, else its pair's, else its table's.
+
+    A number copied from another paper keeps neither schedule nor teacher of the table that copies
+    it, unless its row gives them.
+    """
+    copied = bool(result.quoted)
+    schedules = {} if copied else {**table.schedules, **pair.schedules}
+    return Protocol(
+        schedule=result.schedule or schedules.get(result.method, schedules.get("*", "")),
+        selection=result.selection or ("unknown" if copied else table.selection),
+        seeds=1 if copied else table.seeds,
+        teacher_score=None if copied else pair.teacher_score,
+        teacher_training="" if copied else pair.teacher_training,
+        source=result.source or table.source,
+        quoted=result.quoted,
+        unlike=result.unlike or pair.unlike,
+        verified=result.verified,
+    )
 
 
 class Paper(_Strict):

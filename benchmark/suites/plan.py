@@ -52,7 +52,7 @@ class PlannedRun:
             task_version=self.task.version,
             data=data_checksum,
             method=self.method.name,
-            method_version=self.method.version,
+            method_version=self.method.version_of(self.params),
             params=self.params.recorded(),
             budget=self.budget.of_method(self.method.inverts_pixels),
             seed=self.seed,

@@ -53,7 +53,10 @@ SMOKE_RECIPE = CPU_RECIPE.model_copy(update={"name": "smoke", "epochs": 1, "imag
 
 
 class CIFAR10(Task):
-    """ResNet-34 teaches ResNet-18, as in DAFL, RDSKD and most papers since."""
+    """ResNet-34 teaches ResNet-18, as in DAFL, RDSKD and most papers since.
+
+    Their weights start by timm's rule, not by torch's default as in the released codes.
+    """
 
     name = "cifar10"
     title = "CIFAR-10, 32×32"

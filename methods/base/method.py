@@ -30,6 +30,9 @@ class Method(ABC):
         paper: citation, or what the baseline stands for.
         access: what it may see in addition to the teacher.
         version: raise it when the same parameters start to mean something else.
+        revised: the version from which a value of a parameter means what it does now, by parameter
+            and value, where that is later than `version`. Runs with other values keep their
+            identity, which a raised `version` would take from them.
         inverts_pixels: whether it optimises the pixels of every image. Such a method spends the
             budget's ``inversion_images`` and ``inversion_steps`` instead of training a generator.
         Params: its hyper-parameters; defaults are the paper's.
@@ -45,6 +48,7 @@ class Method(ABC):
     paper: ClassVar[str]
     access: ClassVar[Access] = DATA_FREE
     version: ClassVar[int] = 1
+    revised: ClassVar[Mapping[str, Mapping[Any, int]]] = {}
     inverts_pixels: ClassVar[bool] = False
     Params: ClassVar[type[MethodParams]] = MethodParams
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -62,6 +66,18 @@ class Method(ABC):
             ParameterError: for an unknown, invalid or ineffective parameter.
         """
         return cls.Params.build(cls.name, overrides, cls.settings.get(family))
+
+    @classmethod
+    def version_of(cls, params: MethodParams) -> int:
+        """The version of runs with these parameters: the latest of all that their values mean."""
+        values = params.model_dump()
+        later = [versions.get(values[name], 0) for name, versions in cls.revised.items()]
+        return max(cls.version, *later, 0)
+
+    @classmethod
+    def versions(cls) -> set[int]:
+        """Every version that a run of the method can have now."""
+        return {cls.version, *(v for versions in cls.revised.values() for v in versions.values())}
 
     def supports(self, problem: Problem) -> str | None:
         """None, or one sentence on why the method cannot run on this problem."""

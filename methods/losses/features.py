@@ -57,7 +57,9 @@ def adapter_loss(student_features: Tensor, teacher_code: Tensor, p: int = 1, q: 
     """‖s_j/‖s_j‖_q − t_j/‖t_j‖_q‖_p, mean over positions j and images.
 
     Source: knowledge adaptation (He et al. 2019), feature adapter. The paper does not print p and
-    q; the defaults are torchdistill's.
+    q; the defaults are torchdistill's. That code divides a whole map by its norm, not every
+    position by its own, and takes the mean over all entries where this takes the sum over
+    channels: its term is smaller, and the weight of 50 counts less there.
 
     Args:
         student_features: B×D×h×w, the student's after its adapter.

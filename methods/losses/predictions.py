@@ -157,17 +157,19 @@ def entropy_loss(logits: Tensor) -> Tensor:
     return -(log_probs.exp() * log_probs).sum(dim=1).mean()
 
 
-def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-5) -> Tensor:
+def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-12) -> Tensor:
     """(1/K) Σ_c (1/K − w_c)² / (w_c + ε), w the mean prediction over all samples.
 
     The distance of the classes' shares from equal shares, in which rare classes count for more; the
     gradient flows through the denominator too.
     Source: DeGAN for segmentation (Bhogale 2020), Eq. 5, "regression" in the released code, which
-    has no ε: a class that is never predicted would make the loss infinite.
+    has no ε: a class whose share underflows to zero would make the loss infinite. Rare classes are
+    what the loss is about, so ε is small: it changes loss and gradient by less than 1 % down to a
+    share of 2e-10.
 
     Args:
         logits: teacher logits, B×K or B×K×H×W.
-        epsilon: ε > 0.
+        epsilon: ε > 0, of float32 logits at least 1e-19, whose square is a number there.
 
     Returns:
         A scalar in [0, ∞).
@@ -179,7 +181,7 @@ def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-5) -> Tensor:
 def increment_penalty(loss: Tensor, previous: Tensor | float) -> Tensor:
     """exp(loss − previous): a growing loss costs more than an equally shrinking one gains.
 
-    Source: RDSKD, Eq. 5, where ``previous`` is the term's value in the previous epoch.
+    Source: RDSKD, Eq. 4, where ``previous`` is the term's value in the previous epoch.
 
     Args:
         loss: scalar.
@@ -244,8 +246,9 @@ def class_similarity(weight: Tensor) -> Tensor:
 def dirichlet_concentration(similarity: Tensor, scale: float = 1.0) -> Tensor:
     """β·α^k: every row of the similarities min–max normalised, made positive and scaled.
 
-    Source: ZSKD. A small β makes soft targets peaked, β = 1 spreads them. The
-    released code normalises the rows once more after scaling, which undoes β.
+    Source: ZSKD. A small β makes soft targets peaked, β = 1 spreads them. The released code
+    normalises the rows once more after scaling, which undoes β, and adds the floor of 1e-4 after
+    that; here the floor is scaled too, and is 1e-5 at β = 0.1.
 
     Args:
         similarity: K×K, K ≥ 2, rows not constant.

@@ -8,7 +8,7 @@ a forward pass is watched, and the kinds of layers do not matter.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,9 +32,7 @@ OPERATIONS = {"relu", "hardtanh", "leaky_relu", "elu", "gelu", "silu", "hardswis
 
 
 @contextmanager
-def listening(
-    network: nn.Module, names: Sequence[str], masks: Mapping[str, Tensor] | None = None
-) -> Iterator[dict[str, Tensor]]:
+def listening(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Within the block the named modules' pre-activations appear in the yielded dictionary.
 
     They are copies, which an activation function that works in place leaves alone.
@@ -43,14 +41,10 @@ def listening(
         network: its hooks are removed at the end of the block, whatever happens there.
         names: names of modules; activation functions are read at their input, others at their
             output.
-        masks: U values by name, multiplied into the pre-activations, both those that are yielded
-            and those that the network goes on with.
     """
     heard: dict[str, Tensor] = {}
 
     def hear(name: str, values: Tensor) -> Tensor:
-        if masks is not None and name in masks:
-            values = values * masks[name].to(values).view(1, *values.shape[1:])
         heard[name] = values.clone()
         return values
 

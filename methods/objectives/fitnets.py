@@ -17,8 +17,10 @@ from methods.settings.params import MethodParams, param
 class FitNets(FeatureObjective):
     """The method's own loss + the squared distance of regressed features from the teacher's hint.
 
-    One stage, as in RepDistiller; the paper trains on the hint first. The student's map is
-    resized to the teacher's where they differ.
+    One stage, as in RepDistiller; the paper trains on the hint first. The regressor is a
+    convolution 1×1, whose map is resized bilinearly to the teacher's where they differ.
+    RepDistiller's is a convolution, or a transposed one, that gives the teacher's size, with
+    BatchNorm and ReLU behind it; the paper's is a convolution with the difference as its kernel.
     """
 
     name = "fitnets"

@@ -80,7 +80,11 @@ class KnowledgeAdaptationParams(MethodParams):
 
 
 class KnowledgeAdaptation(FeatureObjective):
-    """The method's own loss + adapter and affinity losses against the teacher's compressed code."""
+    """The method's own loss + adapter and affinity losses against the teacher's compressed code.
+
+    Both adapters are a convolution 3×3 with BatchNorm and ReLU. In torchdistill the affinity's is
+    the convolution alone, and both of its losses are other ones (`methods.losses.features`).
+    """
 
     name = "knowledge-adaptation"
     title = "Knowledge adaptation"

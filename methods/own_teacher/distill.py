@@ -51,6 +51,7 @@ def distill(
     mean: Sequence[float],
     std: Sequence[float],
     params: Mapping[str, Any] | None = None,
+    family: str = "",
     budget: str | Budget = "cpu",
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -71,6 +72,8 @@ def distill(
         mean: mean per channel of the teacher's normalisation, in [0, 1] pixel units.
         std: standard deviation per channel, likewise.
         params: settings of the method that differ from its defaults.
+        family: dataset whose published settings take the place of the defaults, such as
+            ``imagenet``; empty for the defaults.
         budget: ``smoke``, ``cpu`` or ``gpu`` of `methods.settings.budget`, or numbers of your own.
         seed: seed of every random stream.
         device: where to compute.
@@ -84,7 +87,12 @@ def distill(
         methods.base.Diverged: when a loss becomes NaN or infinite.
     """
     cls = find_method(method)
-    approach = cls(cls.build_params(params or {}))
+    if family and family not in cls.settings:
+        raise Unsuitable(
+            f"method '{cls.name}' has no published settings of its own for '{family}'; "
+            f"{nearest(family, list(cls.settings))}"
+        )
+    approach = cls(cls.build_params(params or {}, family))
     numbers = preset(budget) if isinstance(budget, str) else budget
     normalization = _normalization(mean, std, image_shape[0])
     granted = _granted(cls, proxy_images, normalization, image_shape)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 Phase = Literal["synthesis", "distillation"]
@@ -104,9 +104,27 @@ def param(
 
 
 class MethodParams(BaseModel):
-    """Base class of every method's ``Params``; it has no fields."""
+    """Base class of every method's ``Params``; it has no fields.
+
+    Class attributes:
+        retired: parameters that are gone, and the values under which runs without them were
+            recorded. Records still have them, so that those runs keep their identity.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    retired: ClassVar[Mapping[str, Any]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _understand_records(cls, settings: Any) -> Any:
+        return cls._present(settings) if isinstance(settings, Mapping) else settings
+
+    @classmethod
+    def _present(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """``settings`` without the retired parameters, where these have the recorded values."""
+        gone = {name for name, value in cls.retired.items() if settings.get(name) == value}
+        return {name: value for name, value in settings.items() if name not in gone}
 
     @classmethod
     def info(cls, name: str) -> ParamInfo:
@@ -129,6 +147,7 @@ class MethodParams(BaseModel):
         Raises:
             ParameterError: one line that names the parameter and what to do.
         """
+        overrides = cls._present(overrides)
         for name in overrides:
             if name not in cls.model_fields:
                 raise ParameterError(_unknown(owner, name, list(cls.model_fields)))
@@ -198,7 +217,7 @@ class MethodParams(BaseModel):
             for name, field in type(self).model_fields.items()
             if self.info(name).added and getattr(self, name) == field.default
         }
-        return self.model_dump(mode="json", exclude=usual)
+        return self.model_dump(mode="json", exclude=usual) | dict(self.retired)
 
     def of_phase(self, phase: Phase) -> dict[str, Any]:
         """The settings that act in one phase, by name."""

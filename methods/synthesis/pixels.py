@@ -23,11 +23,17 @@ class PixelOptimization:
 
     Args:
         run: gives budget and logging; the curves run over the steps of all batches.
-        batch: images per batch; the last batch may be smaller.
+        batch: images per batch, of which the last may be smaller; or the sizes of all batches.
         learning_rate: learning rate of Adam, in the units of the images.
         keep: which iterate of a batch is returned: the one with the least loss, or the last.
         resumable: whether the steps change nothing but the images and ``parts``.
         parts: what the losses change, as parts for `Run.steps`.
+        one_adam: whether one Adam optimises all batches, image i of a batch with the moments that
+            image i of the batch before left, instead of a new one each. The first batch must be
+            the largest.
+        betas: decays of Adam's two moments.
+        schedule: gives the factor of the learning rate from the step of a batch, counted from 0,
+            and the number of its steps; None for a constant rate.
 
     Raises:
         ValueError: when the budget gives no images or steps to such methods.
@@ -36,11 +42,14 @@ class PixelOptimization:
     def __init__(
         self,
         run: Run,
-        batch: int,
+        batch: int | Sequence[int],
         learning_rate: float,
         keep: Literal["best", "last"] = "last",
         resumable: bool = True,
         parts: Mapping[str, Part] | None = None,
+        one_adam: bool = False,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Callable[[int, int], float] | None = None,
     ) -> None:
         images, self.steps = run.budget.inversion_images, run.budget.inversion_steps
         if images < 2 or self.steps < 1:
@@ -48,7 +57,9 @@ class PixelOptimization:
                 f"budget '{run.budget.name}' gives nothing to methods that optimise pixels; set "
                 "its inversion_images (at least 2) and inversion_steps"
             )
-        self.sizes = [len(part) for part in torch.arange(images).split(batch)]
+        if isinstance(batch, int):
+            batch = [len(part) for part in torch.arange(images).split(batch)]
+        self.sizes = list(batch)
         self.learning_rate = learning_rate
         self.keep = keep
         self._run = run
@@ -56,6 +67,10 @@ class PixelOptimization:
         self._finished: list[Tensor] = []
         self._current: _Iterate | None = None
         self._kept: dict[str, Any] | None = None
+        self._betas = betas
+        self._schedule = schedule
+        self._one_adam = one_adam
+        self._moments: dict[str, Tensor] = {}
         self._total = self.steps * len(self.sizes)
         self._steps = (
             run.steps("synthesis", self._total, images=self, **(parts or {}))
@@ -68,6 +83,7 @@ class PixelOptimization:
         start: Tensor,
         loss: Callable[[Tensor], Terms],
         project: Callable[[Tensor], Tensor] | None = None,
+        project_last: bool = True,
     ) -> Tensor:
         """Images that minimise ``loss``, B×C×H×W, starting from ``start``, which is left alone.
 
@@ -75,6 +91,7 @@ class PixelOptimization:
             start: B×C×H×W.
             loss: takes the batch and returns its terms.
             project: applied to the images after every step.
+            project_last: whether it is applied after the last step, too.
 
         Raises:
             Diverged: when a term is NaN or infinite.
@@ -88,19 +105,22 @@ class PixelOptimization:
             (gradient,) = torch.autograd.grad(terms["loss"] * len(images), images)
             return terms, gradient
 
-        return self.descend(start, differentiate, project)
+        return self.descend(start, differentiate, project, project_last)
 
     def descend(
         self,
         start: Tensor,
         differentiate: Callable[[Tensor], tuple[Terms, Tensor]],
         project: Callable[[Tensor], Tensor] | None = None,
+        project_last: bool = True,
     ) -> Tensor:
         """Like `optimize`, for losses that return their terms and their own gradient, B×C×H×W."""
         self._begun += 1
         if self._begun <= len(self._finished):
             return self._finished[self._begun - 1]
-        current = self._current = _Iterate(start, self.learning_rate)
+        current = self._current = _Iterate(start, self.learning_rate, self._betas)
+        if self._moments:
+            current.resume_adam(self._moments)
         if self._kept is not None:
             current.load_state_dict(self._kept)
             self._kept = None
@@ -112,11 +132,16 @@ class PixelOptimization:
             if self.keep == "best":
                 current.remember(terms["loss"].detach())
             images.grad = gradient.contiguous()
+            if self._schedule is not None:
+                factor = self._schedule(current.taken, self.steps)
+                current.optimizer.param_groups[0]["lr"] = factor * self.learning_rate
             current.optimizer.step()
-            if project is not None:
+            if project is not None and (project_last or current.taken < self.steps - 1):
                 images.data = project(images.data)
             current.taken += 1
         self._run.ledger.synthetic_images += len(images)
+        if self._one_adam:
+            self._moments = current.moments(self._moments)
         self._finished.append(current.best if self.keep == "best" else images.detach())
         self._current = None
         if len(self._finished) == len(self.sizes):
@@ -126,24 +151,44 @@ class PixelOptimization:
     def state_dict(self) -> dict[str, Any]:
         """The finished batches, and the state of the batch in work."""
         current = None if self._current is None else self._current.state_dict()
-        return {"finished": list(self._finished), "current": current}
+        state = {"finished": list(self._finished), "current": current}
+        return {**state, "moments": self._moments} if self._one_adam else state
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Restore ``state``; `optimize` returns finished batches at once and goes on after them."""
         device = self._run.device
         self._finished = [images.to(device) for images in state["finished"]]
         self._kept = state["current"]
+        if self._one_adam:
+            self._moments = {name: value.to(device) for name, value in state["moments"].items()}
 
 
 class _Iterate:
     """A batch while its pixels are optimised, and its best iterate so far."""
 
-    def __init__(self, start: Tensor, learning_rate: float) -> None:
+    def __init__(self, start: Tensor, learning_rate: float, betas: tuple[float, float]) -> None:
         # One layout for pixels and gradients, over which the fused optimiser walks in step.
         self.images = start.clone(memory_format=torch.contiguous_format).requires_grad_()
-        self.optimizer = Adam([self.images], lr=learning_rate, fused=True)
+        self.optimizer = Adam([self.images], lr=learning_rate, betas=betas, fused=True)
         self.best, self.least = start, torch.full((), torch.inf, device=start.device)
         self.taken = 0
+
+    def resume_adam(self, moments: Mapping[str, Tensor]) -> None:
+        """Go on with an Adam that has optimised at least as many images before."""
+        count = len(self.images)
+        self.optimizer.state[self.images] = {
+            name: (value[:count] if value.dim() else value).clone()
+            for name, value in moments.items()
+        }
+
+    def moments(self, earlier: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Adam's state after the last step, on top of an earlier one of more images."""
+        found = {}
+        for name, value in self.optimizer.state[self.images].items():
+            found[name] = value.detach().clone()
+            if value.dim() and name in earlier:
+                found[name] = torch.cat([found[name], earlier[name][len(value) :]])
+        return found
 
     def remember(self, loss: Tensor) -> None:
         """Keep the images if their loss is the least so far."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from methods.networks.dropout_filters import DropoutFilters
 from methods.synthesis.activation_records import ActivationRecords, GraphRecord, LayerRecord
 
 Sampling = Literal["cholesky", "legacy"]
@@ -129,11 +130,12 @@ class Reconstruction(ABC):
 
     Attributes:
         listens_to: hidden modules whose pre-activations `distance` needs.
-        masks: factors of a module's pre-activations, by module; drawn anew with the targets.
+        filters: what the teacher's dropout layers silence, drawn anew with the targets; None where
+            dropout is off.
     """
 
     listens_to: Sequence[str] = ()
-    masks: dict[str, Tensor]
+    filters: DropoutFilters | None = None
 
     @abstractmethod
     def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
@@ -152,7 +154,6 @@ class TopLayer(Reconstruction):
     """The logits alone."""
 
     def __init__(self, records: ActivationRecords, sampling: Sampling) -> None:
-        self.masks = {}
         self.logits = ClassGaussians(records.layers[-1], sampling)
 
     def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
@@ -163,22 +164,29 @@ class TopLayer(Reconstruction):
 
 
 class AllLayers(Reconstruction):
-    """Every layer; with dropout, a random part of the hidden units is silent in each batch."""
+    """Every layer, before its activation function.
 
-    def __init__(self, records: ActivationRecords, sampling: Sampling, dropout: float) -> None:
+    Args:
+        records: the activations to draw from.
+        sampling: how they are drawn.
+        filters: filters of the teacher's dropout layers. They silence what the layers pass on, not
+            the activations that are compared, and not the targets.
+    """
+
+    def __init__(
+        self,
+        records: ActivationRecords,
+        sampling: Sampling,
+        filters: DropoutFilters | None = None,
+    ) -> None:
         self.listens_to = records.hidden
-        self.dropout = dropout
-        self.masks = {}
+        self.filters = filters
         self.layers = [ClassGaussians(layer, sampling) for layer in records.layers]
 
     def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
         targets = [layer.draw(labels, stream) for layer in self.layers]
-        if self.dropout:
-            kept = 1 - self.dropout
-            for i, name in enumerate(self.listens_to):
-                alive = torch.rand(targets[i].shape[1], generator=stream) < kept
-                self.masks[name] = alive / kept
-                targets[i] *= self.masks[name]
+        if self.filters is not None:
+            self.filters.draw(len(labels), stream)
         return [F.relu(target) for target in targets]
 
     def laid_out(self, targets: Sequence[Tensor], activations: Sequence[Tensor]) -> list[Tensor]:
@@ -197,7 +205,6 @@ class Spectral(Reconstruction):
     def __init__(
         self, records: ActivationRecords, graphs: Sequence[GraphRecord], sampling: Sampling
     ) -> None:
-        self.masks = {}
         self.listens_to = records.hidden
         self.records = records
         self.graphs = graphs

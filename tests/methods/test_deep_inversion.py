@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from methods.base.method import Method
 from methods.base.samples import ImageBank
 from methods.base.teacher import Teacher
-from methods.deep_inversion import DeepInversion, Inversion
+from methods.deep_inversion import DeepInversion, Inversion, warm_cosine
 from methods.losses.images import batch_norm_statistics_loss, total_variation
 from methods.losses.predictions import competition_loss
 from methods.networks.batch_norm import watch_batch_norms
@@ -130,6 +132,49 @@ def test_every_step_is_one_of_adam_followed_by_the_projection() -> None:
         start, lambda x: {"loss": (x**3).sum() / 4}, lambda x: x.clamp(-0.9, 0.9)
     )
     torch.testing.assert_close(made, expected.detach())
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        (0, 1 / 100),
+        (98, 99 / 100),
+        (99, 1.0),
+        (100, 1.0),
+        (1050, (1 + math.cos(math.pi / 2)) / 2),
+        (1999, (1 + math.cos(math.pi * 1899 / 1900)) / 2),
+    ],
+)
+def test_the_rate_of_imagenet_rises_for_a_hundred_steps_and_falls_by_a_cosine(
+    step: int, factor: float
+) -> None:
+    assert warm_cosine(step, 2000) == pytest.approx(factor, rel=1e-12, abs=1e-15)
+
+
+def test_schedule_betas_and_clip_of_imagenet_are_adams_in_float64() -> None:
+    steps, rate = 40, 0.2
+    _, run = tiny_run(inversion_images=4, inversion_steps=steps)
+    start = torch.linspace(-1, 1, 16).view(4, 1, 2, 2)
+    made = PixelOptimization(run, 4, rate, betas=(0.5, 0.9), schedule=warm_cosine).optimize(
+        start, lambda x: {"loss": ((x - 2) ** 2).sum() / 4}, lambda x: x.clamp(-1.2, 1.7)
+    )
+    x = start.double().numpy()
+    first, second = np.zeros_like(x), np.zeros_like(x)
+    for i in range(steps):
+        lr = rate * ((i + 1) / 2 if i < 2 else 0.5 * (1 + np.cos(np.pi * (i - 2) / 38)))
+        gradient = 2 * (x - 2)
+        first, second = 0.5 * first + 0.5 * gradient, 0.9 * second + 0.1 * gradient**2
+        hat = first / (1 - 0.5 ** (i + 1)), second / (1 - 0.9 ** (i + 1))
+        x = np.clip(x - lr * hat[0] / (np.sqrt(hat[1]) + 1e-8), -1.2, 1.7)
+    np.testing.assert_allclose(made.numpy(), x, rtol=1e-4)
+
+
+def test_settings_of_imagenet_are_complete_and_of_no_run_before_them() -> None:
+    params = DeepInversion.build_params({}, "imagenet")
+    found = {name: getattr(params, name) for name in ("schedule", "beta1", "beta2", "clip")}
+    assert found == {"schedule": "cosine", "beta1": 0.5, "beta2": 0.9, "clip": True}
+    usual = DeepInversion.build_params({}).recorded()
+    assert not {"schedule", "beta1", "beta2"} & usual.keys()
 
 
 def test_jitter_shifts_the_whole_batch_within_its_reach() -> None:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods import metadata as metadata_module
 from methods.base.ledger import Ledger
 from methods.base.problem import Access, Problem
 from methods.base.run import Run
@@ -16,7 +17,9 @@ from methods.base.samples import ImageBank
 from methods.base.states import Stopped
 from methods.base.teacher import Teacher
 from methods.metadata import Metadata
+from methods.networks.dropout_filters import DropoutFilters
 from methods.networks.inspection import has_hooks
+from methods.settings.params import ParameterError
 from methods.synthesis.activation_records import ActivationRecords
 from methods.synthesis.activation_statistics import collect_records
 from methods.synthesis.pixels import PixelOptimization
@@ -37,21 +40,24 @@ from tests.helpers import (
 )
 
 Array = np.ndarray
-VARIANTS = ["top-layer", "all-layers", "all-layers-dropout", "spectral-all", "spectral-pairs"]
+VARIANTS = ["top-layer", "all-layers", "spectral-all", "spectral-pairs"]
 
 
 class TwoHidden(nn.Module):
-    """conv, ReLU, linear, ReLU, linear: a teacher with two hidden layers."""
+    """Conv, ReLU, linear, ReLU, linear: two hidden layers, trained with dropout like HintonNet."""
 
     def __init__(self) -> None:
         super().__init__()
         self.num_classes = NUM_CLASSES
+        self.drop_input, self.drop_conv = nn.Dropout(0.2), nn.Dropout(0.5)
+        self.drop_fc = nn.Dropout(0.4)
         self.conv = nn.Conv2d(1, 5, 3)  # 5·6·6 = 180 units
         self.fc = nn.Linear(180, 12)
         self.classifier = nn.Linear(12, NUM_CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(self.fc(F.relu(self.conv(images)).flatten(1)))
+        x = self.drop_conv(F.relu(self.conv(self.drop_input(images))))
+        x = self.drop_fc(F.relu(self.fc(x.flatten(1))))
         logits: Tensor = self.classifier(x)
         return logits
 
@@ -262,7 +268,7 @@ def test_the_first_logged_loss_is_the_variants_formula(
 ) -> None:
     problem, run = posed(teacher, records, inversion_images=6, inversion_steps=1)
     chosen = method(variant=variant, clamp=False)
-    reconstruction = chosen.reconstruction(records)
+    reconstruction = chosen.reconstruction(problem)
     labels = torch.tensor([0, 2, 1, 1, 0, 2])
     optimization = PixelOptimization(run, 6, 0.07)
     chosen.reconstruct(
@@ -272,34 +278,113 @@ def test_the_first_logged_loss_is_the_variants_formula(
 
     stream = torch.Generator().manual_seed(4)
     pixels = 0.15 + 0.1 * torch.randn(6, *IMAGE_SHAPE, generator=stream)
-    again = chosen.reconstruction(records)
-    targets = [target.double().numpy() for target in again.draw(labels, stream)]
+    targets = [
+        target.double().numpy() for target in chosen.reconstruction(problem).draw(labels, stream)
+    ]
     images = ((pixels - 0.5) / 0.25).double()
-    masks = [m.double() for m in again.masks.values()] or [torch.ones(180), torch.ones(12)]
     network = TwoHidden().double()
     network.load_state_dict(teacher.state_dict())
     with torch.no_grad():
-        conv = network.conv(images).flatten(1) * masks[0]
-        fc = network.fc(F.relu(conv)) * masks[1]
+        conv = network.conv(images).flatten(1)
+        fc = network.fc(F.relu(conv))
         logits = network.classifier(F.relu(fc)) / 8
     expected = expected_distance(variant, records, targets, [x.numpy() for x in (conv, fc, logits)])
     assert logged == pytest.approx(expected, rel=1e-4)
 
 
-def test_dropout_silences_the_declared_share_anew_for_every_batch(
+def test_dropout_is_as_released(teacher: nn.Module, records: ActivationRecords) -> None:
+    # Activations are compared before the filter and the ReLU, and with unfiltered targets; each
+    # image has a filter of its own, the input too, and what is kept is not scaled up.
+    problem, run = posed(teacher, records, inversion_images=6, inversion_steps=1)
+    chosen = method(variant="all-layers-dropout", clamp=False)
+    labels = torch.tensor([0, 2, 1, 1, 0, 2])
+    optimization = PixelOptimization(run, 6, 0.07)
+    stream = torch.Generator().manual_seed(4)
+    chosen.reconstruct(problem, run, chosen.reconstruction(problem), labels, stream, optimization)
+    (logged,) = run.curves["synthesis/loss"]["value"]
+
+    stream = torch.Generator().manual_seed(4)
+    pixels = 0.15 + 0.1 * torch.randn(6, *IMAGE_SHAPE, generator=stream)
+    unfiltered = method(variant="all-layers").reconstruction(problem)
+    targets = [target.double().numpy() for target in unfiltered.draw(labels, stream)]
+    kept_input, kept_conv, kept_fc = (
+        (torch.rand(6, *shape, generator=stream) >= p).double().numpy()
+        for shape, p in ((IMAGE_SHAPE, 0.2), ((5, 6, 6), 0.5), ((12,), 0.4))
+    )
+    weights = {name: value.double() for name, value in teacher.state_dict().items()}
+    images = torch.from_numpy((pixels.double().numpy() - 0.5) / 0.25 * kept_input)
+    conv = F.conv2d(images, weights["conv.weight"], weights["conv.bias"]).numpy()
+    passed = (np.maximum(conv, 0) * kept_conv).reshape(6, -1)
+    fc = passed @ weights["fc.weight"].numpy().T + weights["fc.bias"].numpy()
+    passed = np.maximum(fc, 0) * kept_fc
+    logits = passed @ weights["classifier.weight"].numpy().T + weights["classifier.bias"].numpy()
+    activations = [conv.reshape(6, -1), fc, logits / 8]
+    assert logged == pytest.approx(
+        expected_distance("all-layers", records, targets, activations), rel=1e-4
+    )
+
+
+def test_filters_are_drawn_anew_for_every_batch_and_whole_channels_stay_together() -> None:
+    network = nn.Sequential(
+        nn.Dropout(0.25), nn.Conv2d(1, 64, 3), nn.Dropout2d(0.5), nn.Dropout(0.0)
+    )
+    filters = DropoutFilters(network.eval(), torch.zeros(1, 1, 8, 8))
+    stream = torch.Generator().manual_seed(0)
+    filters.draw(50, stream)
+    first = dict(filters.filters)
+    filters.draw(50, stream)
+    assert first.keys() == {"0", "2"}  # one that drops nothing needs no filter
+    assert not torch.equal(first["0"], filters.filters["0"])
+    assert sorted(first["0"].unique().tolist()) == [0.0, 1.0]
+    assert float((first["0"] == 0).float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert first["2"].shape == (50, 64, 1, 1)
+    images = torch.ones(50, 1, 8, 8)
+    with filters.applied():
+        filtered = network(images)
+    silent = filters.filters["2"][:, :, 0, 0] == 0
+    assert (filtered[silent] == 0).all()
+    assert (filtered[~silent] != 0).any()
+    assert not has_hooks(network)
+
+
+def test_the_images_of_dropout_do_not_depend_on_how_a_batch_is_computed_in_parts(
+    teacher: nn.Module, records: ActivationRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = synthesized(teacher, records, variant="all-layers-dropout", batch=12)
+    monkeypatch.setattr(metadata_module, "PART", 5 * 195)  # five images of 180 + 12 + 3 units
+    parts, _ = synthesized(teacher, records, variant="all-layers-dropout", batch=12)
+    torch.testing.assert_close(parts.images.float(), whole.images.float(), atol=2e-3, rtol=0)
+
+
+def test_a_teacher_without_dropout_layers_is_refused_as_by_the_released_code(
     records: ActivationRecords,
 ) -> None:
-    reconstruction = method(variant="all-layers-dropout", dropout=0.25).reconstruction(records)
-    stream = torch.Generator().manual_seed(0)
-    labels = torch.zeros(3, dtype=torch.long)
-    targets = reconstruction.draw(labels, stream)
-    first = dict(reconstruction.masks)
-    reconstruction.draw(labels, stream)
-    assert first.keys() == {"conv", "fc"}  # the logits are never masked
-    assert not torch.equal(first["conv"], reconstruction.masks["conv"])
-    assert sorted(first["conv"].unique().tolist()) == pytest.approx([0.0, 1 / 0.75])
-    assert float((first["conv"] == 0).float().mean()) == pytest.approx(0.25, abs=0.1)
-    assert (targets[0][:, first["conv"] == 0] == 0).all()
+    network = tiny_network()
+    problem, _ = posed(network, records)
+    assert "this teacher has none" in one_line(
+        method(variant="all-layers-dropout").supports(problem) or ""
+    )
+    assert method(variant="all-layers").supports(problem) is None
+    with pytest.raises(ValueError, match="no dropout layer"):
+        method(variant="all-layers-dropout").reconstruction(problem)
+
+
+def test_only_the_variant_that_changed_has_another_version() -> None:
+    def version(**params: Any) -> int:
+        return Metadata.version_of(Metadata.build_params(params))
+
+    assert version(variant="all-layers-dropout") == 2
+    assert {version(variant=v) for v in VARIANTS} == {1}
+    assert Metadata.versions() == {1, 2}
+
+
+def test_runs_from_before_the_dropout_rate_went_keep_their_identity() -> None:
+    recorded = Metadata.build_params({}).recorded()
+    assert recorded["dropout"] == 0.5
+    assert Metadata.build_params(recorded) == Metadata.build_params({})
+    assert Metadata.Params(**recorded) == Metadata.build_params({})
+    with pytest.raises(ParameterError, match="no parameter 'dropout'"):
+        Metadata.build_params({"dropout": 0.3})
 
 
 # The whole method
@@ -358,13 +443,13 @@ def test_an_image_does_not_depend_on_the_others_of_its_batch(
 
     class Fixed:
         listens_to = records.hidden
-        masks: dict[str, Tensor] = {}
+        filters = None
 
         def draw(self, labels: Tensor, stream: torch.Generator) -> list[Tensor]:
             return [layer.mean[labels].clamp(min=0) for layer in records.layers]
 
-        laid_out = staticmethod(chosen.reconstruction(records).laid_out)
-        distance = staticmethod(chosen.reconstruction(records).distance)
+        laid_out = staticmethod(chosen.reconstruction(problem).laid_out)
+        distance = staticmethod(chosen.reconstruction(problem).distance)
 
     def first_image(labels: list[int]) -> Tensor:
         stream, optimization = torch.Generator().manual_seed(0), PixelOptimization(run, 31, 0.07)
@@ -420,7 +505,7 @@ class KeptInMemory:
         return self.kept
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [*VARIANTS, "all-layers-dropout"])
 @pytest.mark.parametrize("stop_after", [1, 6, 8])
 def test_an_interrupted_synthesis_goes_on_in_the_middle_with_equal_images(
     teacher: nn.Module, records: ActivationRecords, variant: str, stop_after: int

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,15 +9,23 @@ import pytest
 import torch
 from scipy.special import log_softmax
 from torch import Tensor, nn
+from torch.distributions import Dirichlet
 
 import methods
 from methods import zskd as zskd_module
 from methods.base.method import Method
 from methods.base.samples import ImageBank
+from methods.base.states import Stopped
 from methods.base.teacher import Teacher
 from methods.losses.predictions import class_similarity, dirichlet_concentration
 from methods.synthesis.pixels import PixelOptimization, first_turns, shuffled_bank
-from methods.zskd import ZSKD, ImpressionLoss, classifier_weight, rescale, soft_targets
+from methods.zskd import (
+    ZSKD,
+    ImpressionLoss,
+    batches_of_rows,
+    classifier_weight,
+    soft_targets,
+)
 from tests.helpers import (
     IMAGE_SHAPE,
     NUM_CLASSES,
@@ -152,32 +161,103 @@ def test_impressions_make_the_teacher_answer_with_the_targets() -> None:
     assert last < 0.9 * first
 
 
-def test_legacy_rescales_every_batch_to_the_unit_interval() -> None:
-    pixels = torch.tensor([[-3.0, 1.0], [5.0, 0.0]])
-    assert rescale(pixels).tolist() == [[0.0, 0.5], [1.0, 0.375]]
-    problem, _ = tiny_run()
-    made = problem.normalization.denormalize(images_of(zskd(legacy=True)).float())
-    assert made.min() == pytest.approx(0.0, abs=1e-3)
-    assert made.max() == pytest.approx(1.0, abs=1e-3)
+def test_legacy_is_the_released_loop_in_float64() -> None:
+    # Of one class and one β at a time, 20 batches in the released code and here 2: the first from
+    # uniform noise, the second from where the first ended. One Adam from beginning to end. After
+    # every step but the last of a batch, min-max scaling of the whole batch.
+    images, steps, rate, tau = 8 * NUM_CLASSES, 5, 0.05, 20.0
+    budget = {"inversion_images": images, "inversion_steps": steps}
+    made = images_of(zskd(legacy=True, batch=2, learning_rate=rate), **budget)
+
+    problem, run = tiny_run(**budget)
+    network = copy.deepcopy(problem.teacher.network).double()
+    weight = network.get_submodule("classifier").weight.detach()
+    assert isinstance(weight, Tensor)
+    unit = weight / weight.norm(dim=1, keepdim=True)
+    cosine = (unit @ unit.T).numpy()
+    low, high = cosine.min(1, keepdims=True), cosine.max(1, keepdims=True)
+    alpha = (cosine - low) / (high - low) + 1e-4
+    rows = np.concatenate([alpha, alpha])  # β = 0.1 is normalised away
+    per_row = images // len(rows)
+    assert per_row == 4
+    with run.seeded("soft-targets"):
+        targets = [
+            [Dirichlet(torch.from_numpy(row)).sample(torch.Size([2])) for _ in range(2)]
+            for row in rows
+        ]
+    noise = run.stream("impression-noise")
+    first = second = torch.zeros(2, *IMAGE_SHAPE, dtype=torch.float64)
+    taken, expected = 0, []
+    for row in targets:
+        x = torch.rand(2, *IMAGE_SHAPE, generator=noise).double()
+        for target in row:
+            for step in range(steps):
+                x.requires_grad_()
+                logits = network((x - 0.5) / 0.25) / tau
+                loss = -(target * torch.log_softmax(logits, 1)).sum()
+                (gradient,) = torch.autograd.grad(loss, x)
+                taken += 1
+                first = 0.9 * first + 0.1 * gradient
+                second = 0.999 * second + 0.001 * gradient**2
+                update = first / (1 - 0.9**taken) / ((second / (1 - 0.999**taken)).sqrt() + 1e-8)
+                x = (x - rate * update).detach()
+                if step < steps - 1:
+                    x = (x - x.min()) / (x.max() - x.min())
+            expected.append(x)
+    together = torch.cat(expected)
+    together = together[torch.randperm(images, generator=run.stream("bank-order"))]
+    found = problem.normalization.denormalize(made.double())
+    assert together.min() < 0  # the last iterate is not scaled
+    torch.testing.assert_close(found, together, atol=5e-3, rtol=0)  # float16
 
 
-def test_legacy_starts_a_batch_where_the_one_before_ended(monkeypatch: Any) -> None:
-    starts, ends = [], []
+def test_batches_of_rows_share_all_images() -> None:
+    assert batches_of_rows(40_000, 20, 100) == [[100] * 20] * 20
+    assert batches_of_rows(23, 4, 4) == [[3, 3], [3, 3], [3, 3], [3, 2]]
+    assert batches_of_rows(3, 8, 2) == [[1], [1], [1]]
+    for count in range(1, 60):
+        rows = batches_of_rows(count, 8, 3)
+        sizes = [size for row in rows for size in row]
+        assert sum(sizes) == count
+        assert max(sizes) == sizes[0] <= 3
+        assert max(map(sum, rows)) - min(map(sum, rows)) <= 1
 
-    def optimize(self: Any, start: Tensor, loss: Any, project: Any = None) -> Tensor:
-        starts.append(start)
-        ends.append(start + 1)
-        return ends[-1]
 
-    monkeypatch.setattr(PixelOptimization, "optimize", optimize)
-    images_of(zskd(legacy=True, batch=8))
-    assert [len(start) for start in starts] == [8, 8, 4]
-    assert torch.equal(starts[1], ends[0])
-    assert torch.equal(starts[2], ends[1][:4])
-    starts.clear()
-    images_of(zskd(batch=8))
-    assert all(start.min() >= 0 and start.max() < 1 for start in starts)
-    assert not torch.equal(starts[0], starts[1])
+def test_an_interrupted_legacy_synthesis_goes_on_with_equal_images() -> None:
+    settings: dict[str, Any] = {"legacy": True, "batch": 2, "learning_rate": 0.05}
+    numbers = {"inversion_images": 24, "inversion_steps": 3}
+    problem, run = tiny_run(**numbers)
+    whole = zskd(**settings).synthesize(problem, run)
+    kept: list[Any] = []
+
+    class Keeper:
+        def due(self) -> bool:
+            return False
+
+        def save(self, loop: str, step: int, state: dict[str, Any]) -> None:
+            kept.append((step, copy.deepcopy(state)))
+
+        def load(self, loop: str) -> Any:
+            return kept[-1] if kept else None
+
+    problem, run = tiny_run(**numbers)
+    run.keeper = Keeper()  # type: ignore[assignment]
+    seen: list[int] = []
+    run._progress = lambda phase, step, total, loss: seen.append(step)
+    run._stopping = lambda: "enough" if len(seen) >= 8 else ""
+    with pytest.raises(Stopped):  # in the middle of the third batch
+        zskd(**settings).synthesize(problem, run)
+    problem, run = tiny_run(**numbers)
+    run.keeper = Keeper()  # type: ignore[assignment]
+    again = zskd(**settings).synthesize(problem, run)
+    assert isinstance(whole, ImageBank)
+    assert isinstance(again, ImageBank)
+    assert torch.equal(again.images, whole.images)
+
+
+def test_only_legacy_runs_have_another_version() -> None:
+    assert ZSKD.version_of(ZSKD.build_params({})) == 1
+    assert ZSKD.version_of(ZSKD.build_params({"legacy": True})) == 2
 
 
 def test_the_size_of_a_batch_does_not_change_an_impression() -> None:

@@ -52,6 +52,13 @@ def distill(
         str, typer.Option(help="The method; it must be data-free or see proxy images only.")
     ] = ("rdskd"),
     set_: Settings = None,
+    family: Annotated[
+        str,
+        typer.Option(
+            help="The dataset whose published settings the method takes, such as imagenet "
+            "(dfkd show METHOD lists them); none: the method's defaults."
+        ),
+    ] = "",
     budget: Annotated[
         str, typer.Option(help="The budget: smoke (seconds), cpu (32×32 images) or gpu.")
     ] = "cpu",
@@ -102,6 +109,7 @@ def distill(
         student=student,
         method=method,
         settings=tuple(set_ or ()),
+        family=family,
         image_shape=image_shape,
         mean=mean,
         std=std,

@@ -1,4 +1,8 @@
-"""ResNets for 32×32 images: timm's, with the stem the CIFAR literature uses."""
+"""ResNets for 32×32 images: timm's, with the stem the CIFAR literature uses.
+
+Convolutions start as in timm and He et al. 2015: normal, with variance 2 / fan-out. The released
+code of DAFL, RDSKD and DeepInversion keeps torch's default, uniform with variance 1 / (3 fan-in).
+"""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ def table(*results: Result, selection: Any = "last", seeds: int = 1, **pair: Any
         name="table1",
         title="Table 1",
         selection=selection,
+        source="paper",
         seeds=seeds,
         budget="paper",
         pairs=[Pair(**{**usual, "teacher_score": 0.99, **pair}, results=list(results))],

@@ -10,7 +10,15 @@ from benchmark.analysis.leaderboard.markdown import markdown
 from benchmark.analysis.leaderboard.quotes import quote, quoted_cells
 from benchmark.analysis.leaderboard.tables import Table, tables
 from benchmark.errors import UserError
-from benchmark.published.papers import find_table, load_paper, load_published, published_tables
+from benchmark.published.papers import (
+    Paper,
+    Protocol,
+    find_table,
+    load_paper,
+    load_published,
+    protocol,
+    published_tables,
+)
 from benchmark.records.store import Scan
 from benchmark.suites.plan import plan
 from benchmark.suites.suite import load_suite, suite_names
@@ -35,6 +43,7 @@ proposes = ["mine"]
 name = "table1"
 title = "Table 1"
 selection = "last"
+source = "paper"
 budget = "paper"
 
 [[tables.pairs]]
@@ -94,6 +103,15 @@ results = [{ method = "mine", accuracy = 0.9 }]
             *("degan-table2", "CamVid", "DeepLabV3 MobileNetV2, output stride 16", "degan"),
             {"entropy_weight": 10.0, "diversity": "weighted"},
             {"miou": 0.1811},
+        ),
+        (
+            *("degan-table2", "CamVid", "DeepLabV3 MobileNetV2, output stride 16", "dcgan", {}),
+            {"miou": 0.2274, "pixel_accuracy": 0.6691},
+        ),
+        (
+            *("degan-table2", "CamVid", "DeepLabV3 MobileNetV2, output stride 16", "degan"),
+            {"entropy_weight": 0.0, "diversity": "weighted"},
+            {"miou": 0.2595, "pixel_accuracy": 0.7311},
         ),
         ("cmi-cifar10", "CIFAR-10", "WRN-16-1", "dafl", {}, {"accuracy": 0.6571}),
         ("cmi-cifar100", "CIFAR-100", "WRN-40-1", "dfq", {}, {"accuracy": 0.6292}),
@@ -189,6 +207,67 @@ def test_the_papers_schedule_of_a_budget_is_rdskds() -> None:
         budget = get_task(name).budgets["paper"]
         assert (budget.synthesis_steps, budget.epoch_steps) == (2400, 120)
         assert (budget.student_steps, budget.student_batch) == (120_000, 512)
+
+
+# Protocols
+
+
+def protocols(table: str, method: str) -> list[Protocol]:
+    _, found = find_table(table, PAPERS)
+    return [protocol(found, pair, r) for pair, r in found.results() if r.method == method]
+
+
+def test_the_protocol_of_a_number_tells_schedule_checkpoint_and_teacher() -> None:
+    (main, _) = protocols("zskt-main", "zskt")
+    assert main.text == (
+        "80,000 rounds of 1 generator step and 10 student steps of 128; last step; mean of 3 runs; "
+        "teacher 96.50; read in the authors' repository"
+    )
+    mnist, *_ = protocols("dafl-table1", "dafl")
+    assert mnist.text.startswith("released: 200 epochs of 120 steps of 512")
+    assert "best on test; teacher 98.91 (Adam, 10 epochs)" in mnist.text
+
+
+def test_a_row_comes_before_its_pair_and_a_pair_before_its_table(tmp_path: Path) -> None:
+    def loaded(text: str) -> Paper:
+        return load_paper(write_file(tmp_path / "some.toml", text))
+
+    def of(paper: Paper) -> str:
+        ((table, pair, result),) = paper.rows()
+        return protocol(table, pair, result).schedule
+
+    assert of(loaded(FILE)) == ""
+    every = FILE.replace("budget =", 'schedules = { "*" = "all" }\nbudget =')
+    assert of(loaded(every)) == "all"
+    table = FILE.replace("budget =", 'schedules = { "*" = "all", mine = "table" }\nbudget =')
+    assert of(loaded(table)) == "table"
+    pair = table.replace("results =", 'schedules = { mine = "pair" }\nresults =')
+    assert of(loaded(pair)) == "pair"
+    row = pair.replace("accuracy = 0.9", 'accuracy = 0.9, schedule = "row"')
+    assert of(loaded(row)) == "row"
+
+
+def test_a_copied_number_has_no_protocol_of_the_table_that_copies_it() -> None:
+    for copied in protocols("dfnd-main", "dafl"):
+        assert copied.teacher_score is None
+        assert "copied from DAFL" in copied.text
+        assert "teacher" not in copied.text
+    (lopes,) = (p for p in protocols("dafl-table1", "metadata") if p.unlike)
+    assert lopes.schedule == ""
+    assert lopes.selection == "unknown"
+
+
+def test_a_repository_that_prints_its_own_numbers_is_their_source() -> None:
+    assert {p.source for p in protocols("cudfkd-cifar10", "cudfkd")} == {"repository"}
+    assert {p.source for p in protocols("adadfkd-cifar10", "adadfkd")} == {"repository"}
+    assert {p.source for p in protocols("pre-dfkd-cifar10", "pre-dfkd")} == {"later papers"}
+    assert all(p.verified for p in protocols("cudfkd-stability", "dafl"))
+
+
+def test_the_temperature_that_rdskd_released_is_not_said_to_be_the_papers() -> None:
+    _, table = find_table("rdskd-table2", PAPERS)
+    assert "τ" not in table.caption
+    assert any("τ = 10 are the released defaults" in note for note in table.notes)
 
 
 # Files

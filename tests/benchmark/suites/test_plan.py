@@ -130,7 +130,6 @@ def test_the_variants_of_inversion_are_rows_of_the_table() -> None:
         ("deep-inversion", {"adaptive": True}),
         ("metadata", {"variant": "top-layer"}),
         ("metadata", {}),
-        ("metadata", {"variant": "all-layers-dropout"}),
         ("metadata", {"variant": "spectral-all"}),
         ("metadata", {"variant": "spectral-pairs"}),
     ]

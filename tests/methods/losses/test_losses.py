@@ -289,6 +289,22 @@ def test_duplicating_the_batch_leaves_a_mean_loss_unchanged(
     torch.testing.assert_close(PER_SAMPLE[name](twice(a), twice(b)), PER_SAMPLE[name](a, b))
 
 
+@pytest.mark.parametrize("share", [1e-2, 1e-6, 1e-9])
+def test_a_rare_class_weighs_what_the_formula_says_in_loss_and_gradient(share: float) -> None:
+    # All pixels predict the rare class with the same probability, in float32 as in a run.
+    other = [0.5, 0.3, 0.2]
+    p = np.array([share, *((1 - share) * x for x in other)])
+    logits = torch.from_numpy(np.log(p)).float().expand(6, 4).clone().requires_grad_()
+    loss = weighted_diversity_loss(logits)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    w = softmax(logits.detach().double().numpy()[0])
+    assert loss.item() == pytest.approx(np.mean((1 / 4 - w) ** 2 / w), rel=1e-2)
+    # d/dw of (1/K)(1/K − w)²/w is (1/K)(1 − 1/(K²w²)); softmax' = diag(w) − w wᵀ; 6 samples.
+    by_share = (1 - 1 / (16 * w**2)) / 4
+    expected = w * (by_share - w @ by_share) / 6
+    np.testing.assert_allclose(gradient.numpy()[0], expected, rtol=2e-2)
+
+
 def test_void_pixels_do_not_change_what_duplicating_the_batch_does() -> None:
     logits, labels = random(*SEGMENTATION), random(*SEGMENTATION, seed=1).argmax(1)
     labels[0, 0] = IGNORE_INDEX
@@ -602,8 +618,8 @@ def test_weighted_diversity_is_the_distance_from_equal_shares_over_the_share(
     logits = random(*shape)
     probabilities = [softmax(row) for row in samples(logits)]
     shares = [sum(p[c] for p in probabilities) / len(probabilities) for c in range(4)]
-    expected = sum((1 / 4 - w) ** 2 / (w + 1e-5) for w in shares) / 4
-    assert weighted_diversity_loss(logits).item() == pytest.approx(expected, rel=1e-10)
+    expected = sum((1 / 4 - w) ** 2 / w for w in shares) / 4
+    assert weighted_diversity_loss(logits).item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_weighted_diversity_has_the_gradient_of_finite_differences() -> None:

@@ -174,20 +174,3 @@ def test_hooks_are_removed_when_the_network_fails() -> None:
     with pytest.raises(RuntimeError):
         collect_records(network, wrong, torch.tensor([0]), 1)
     assert not has_hooks(network)
-
-
-@pytest.mark.parametrize("name", ["fc", "relu"])
-def test_a_mask_silences_units_for_the_listener_and_the_layers_behind(name: str) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        network = nn.Sequential()
-        network.add_module("fc", nn.Linear(6, 5))
-        network.add_module("relu", nn.ReLU(inplace=True))
-        network.add_module("classifier", nn.Linear(5, 3))
-        x = torch.randn(4, 6)
-    mask = torch.tensor([0.0, 2.0, 0.0, 2.0, 1.0])
-    plain = network.fc(x).detach()
-    with listening(network, [name], {name: mask}) as masked:
-        logits = network(x)
-    torch.testing.assert_close(masked[name], plain * mask)
-    torch.testing.assert_close(logits, network.classifier(F.relu(plain * mask)))

@@ -13,6 +13,7 @@ from methods.base.run import Run
 from methods.base.samples import SampleSource
 from methods.base.states import Diverged
 from methods.baselines import AlternativeData
+from methods.deep_inversion import DeepInversion
 from methods.own_teacher.distill import Distilled, find_method
 from methods.own_teacher.interface import Unsuitable
 from methods.settings.budget import PRESETS, preset
@@ -129,6 +130,25 @@ def test_methods_that_see_the_teachers_data_are_refused(name: str) -> None:
     assert f"method '{name}' sees" in message
     with pytest.raises(Unsuitable):
         find_method(discover()[name])
+
+
+def test_the_published_settings_of_a_dataset_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[Any] = []
+    fit = DeepInversion.fit
+
+    def watched(self: DeepInversion, problem: Problem, run: Run) -> nn.Module:
+        used.append(self.params)
+        return fit(self, problem, run)
+
+    monkeypatch.setattr(DeepInversion, "fit", watched)
+    distilled(method="deep-inversion", family="imagenet", params={"jitter": 1})
+    assert used == [DeepInversion.build_params({"jitter": 1}, "imagenet")]
+    assert (used[0].schedule, used[0].jitter) == ("cosine", 1)
+    said = refusal(method="deep-inversion", family="imagnet")
+    assert "did you mean 'imagenet'?" in said
+    assert "no published settings of its own for 'cifar'" in refusal(method="noise", family="cifar")
 
 
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
