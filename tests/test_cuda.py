@@ -180,6 +180,7 @@ def test_a_recorded_generator_is_the_one_that_was_written(
     monkeypatch.setattr(Replayed, "WARM_UP", 1000)
     written, slow = fitted()
     assert recorded.ledger.counts() == written.ledger.counts()
+    assert recorded.ledger.work == written.ledger.work
     assert recorded.curves.keys() == written.curves.keys()
     for name, curve in recorded.curves.items():
         assert curve["value"] == pytest.approx(written.curves[name]["value"], rel=1e-3, abs=1e-5)

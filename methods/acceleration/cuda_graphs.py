@@ -15,6 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from methods.acceleration.operations import OperationCounter, add_operations
+
 
 class Counters(Protocol):
     """What a function counts while it is called, such as `methods.base.teacher.Ledger`."""
@@ -28,13 +30,17 @@ class Counters(Protocol):
 
 @dataclass(frozen=True)
 class _Recording:
-    """The kernels of one call, the memory they read and write, and what the call counted."""
+    """The kernels of one call, the memory they read and write, and what the call counted.
+
+    ``operations`` are floating-point operations, which no counter sees when they are replayed.
+    """
 
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor | None]
     outputs: dict[str, Tensor]
     gradients: list[Tensor | None]
     counts: dict[str, int]
+    operations: int
 
 
 class Replayed:
@@ -107,15 +113,19 @@ class Replayed:
     def _record(self, inputs: Sequence[Tensor | None]) -> None:
         kept = [None if tensor is None else tensor.clone() for tensor in inputs]
         before = self._counts()
-        captured = _captured(lambda: dict(self._function(*kept)), self._device)
+        with OperationCounter() as operations:
+            captured = _captured(lambda: dict(self._function(*kept)), self._device)
         # Nothing was computed yet: what was counted is taken back, and counted with every replay.
+        add_operations(-operations.operations)
         counts = {name: n - before[name] for name, n in self._counts().items()}
         self._count({name: -n for name, n in counts.items()})
         if captured is None:
             self._replay = False
             return
         gradients = [parameter.grad for parameter in self._parameters]
-        self._recording = _Recording(captured[0], kept, captured[1], gradients, counts)
+        self._recording = _Recording(
+            captured[0], kept, captured[1], gradients, counts, operations.operations
+        )
 
     def _replayed(
         self, recording: _Recording, inputs: Sequence[Tensor | None]
@@ -125,6 +135,7 @@ class Replayed:
                 kept.copy_(given)
         recording.graph.replay()
         self._count(recording.counts)
+        add_operations(recording.operations)
         for parameter, gradient in zip(self._parameters, recording.gradients, strict=True):
             parameter.grad = gradient
         return {name: output.clone() for name, output in recording.outputs.items()}

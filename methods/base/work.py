@@ -1,9 +1,5 @@
 """The work of a run: floating-point operations as written, which no machine makes faster.
 
-Matrix products, convolutions and attention are counted as torch counts them: two operations for a
-multiplication and an addition. Elementwise operations, such as activations, BatchNorm and the
-optimiser's arithmetic, are a small part of a network's work and are left out.
-
 Counting slows every operation down. In a loop only some steps are counted, and each stands for the
 steps around it; the result is exact if all steps of the loop do the same.
 """
@@ -13,11 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
-from torch.utils.flop_counter import flop_registry
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from methods.acceleration.operations import OperationCounter
 from methods.base.ledger import Ledger
 
 SAMPLES = 64
@@ -25,41 +20,6 @@ SAMPLES = 64
 
 NOT_COUNTED = "evaluation"
 """The phase that is the harness's and not the method's."""
-
-_active: list[WorkCounter] = []
-
-
-class WorkCounter(TorchDispatchMode):
-    """While it is on, adds up the operations of everything that torch computes."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        operations = flop_registry.get(func._overloadpacket)
-        if operations is not None:
-            self.operations += int(operations(*args, **kwargs, out_val=out))
-        return out
-
-    def __enter__(self) -> WorkCounter:
-        super().__enter__()  # type: ignore[no-untyped-call]
-        _active.append(self)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        _active.remove(self)
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-
-
-def add_work(operations: int) -> None:
-    """Add operations that torch computes out of sight, such as those of a replayed recording."""
-    for counter in _active:
-        counter.operations += operations
 
 
 class Meter:
@@ -71,7 +31,7 @@ class Meter:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._counter = WorkCounter()
+        self._counter = OperationCounter()
         self._phase = ""
         self._weight = 1
         self._step = object()

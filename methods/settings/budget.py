@@ -92,9 +92,10 @@ class Budget(BaseModel):
         """The most that a run may spend, by the names of a ledger's counts.
 
         Every method has the same: the student's steps; gradients through the teacher for as many
-        images as the budget's synthesis steps make, or its pixel steps; and one look of the
-        teacher at each of these and at each image that the student learns from. An alternating
-        method has them in total, whatever it does in a round.
+        images as the budget's synthesis steps make, or its pixel steps; one look of the teacher at
+        each of these; and two at each image that the student learns from, for its label and, if the
+        objective compares them, its features. An alternating method has them in total, whatever it
+        does in a round.
 
         Args:
             real_images: images that the method was given, each of which the teacher may label.
@@ -105,7 +106,7 @@ class Budget(BaseModel):
         banked = self.images + self.inversion_images + self.validation_images
         return {
             "teacher_backward": made,
-            "teacher_forward": made + learnt + banked + real_images,
+            "teacher_forward": made + 2 * learnt + banked + real_images,
             "synthetic_images": made + learnt + banked,
             "student_steps": self.student_steps,
             "student_images": made + learnt,

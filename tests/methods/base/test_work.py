@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from methods.acceleration.operations import OperationCounter, add_operations
 from methods.base.ledger import Ledger
 from methods.base.run import Run
-from methods.base.work import WorkCounter, _weight, add_work
+from methods.base.work import _weight
 from tests.helpers import tiny_budget
 
 
@@ -23,14 +24,14 @@ def run_of() -> Run:
 
 def test_a_step_of_a_linear_layer_has_the_work_of_its_products() -> None:
     layer, images = nn.Linear(7, 3), torch.ones(5, 7, requires_grad=True)
-    with WorkCounter() as counter:
+    with OperationCounter() as counter:
         layer(images).sum().backward()
     # Forward; the gradient of the weights; the gradient of the input.
     assert counter.operations == 3 * of_linear(5, 7, 3)
 
 
 def test_a_convolution_has_the_work_of_its_products() -> None:
-    with WorkCounter() as counter:
+    with OperationCounter() as counter:
         nn.Conv2d(2, 4, 3, padding=1)(torch.ones(5, 2, 8, 8))
     assert counter.operations == 2 * 5 * 4 * 8 * 8 * (2 * 3 * 3)
 
@@ -88,7 +89,7 @@ def test_a_loop_that_an_error_ends_leaves_nothing_switched() -> None:
     with run.phase("distillation"):
         layer(torch.ones(1, 7))
     steps.close()  # type: ignore[attr-defined]
-    with WorkCounter() as counter:
+    with OperationCounter() as counter:
         layer(torch.ones(1, 7))
     assert run.ledger.work == {"distillation": counter.operations}
 
@@ -98,13 +99,13 @@ def test_counting_changes_no_bit() -> None:
     layer = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
     images = torch.randn(4, 1, 8, 8)
     plain = layer(images)
-    with WorkCounter():
+    with OperationCounter():
         counted = layer(images)
     assert torch.equal(plain, counted)
 
 
 def test_work_out_of_sight_can_be_added() -> None:
-    with WorkCounter() as counter:
-        add_work(5)
-    add_work(7)
+    with OperationCounter() as counter:
+        add_operations(5)
+    add_operations(7)
     assert counter.operations == 5
