@@ -56,6 +56,11 @@ def test_show_prints_every_parameter_with_its_default_and_source(name: str) -> N
         assert format_value(field.default) in output
 
 
+def test_show_tells_which_values_have_a_version_of_their_own() -> None:
+    assert "version 2 with legacy=true" in " ".join(dfkd("show", "zskd").output.split())
+    assert "version 2" not in dfkd("show", "rdskd").output
+
+
 def test_show_prints_a_task_with_its_budgets() -> None:
     output = dfkd("show", "mnist").output
     for word in ("LeNet-5-Half", "synthesis_steps", "paper", "student_lr"):
