@@ -35,6 +35,16 @@ def label(task: str, method: str, changed: Mapping[str, object], budget: Budget,
     return f"{task} {method}{shown} seed {seed}"
 
 
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s`` or ``1 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def job_label(job: Job) -> str:
     """`label` of a job."""
     spec = job.spec

@@ -106,6 +106,10 @@ def _method(cls: type[Method], console: Console) -> None:
     console.print(f"source: {escape(cls.paper)}", highlight=False)
     console.print(f"access: {cls.access.describe()}", highlight=False)
     _parameters(cls.Params, "--set", console)
+    for name, versions in cls.revised.items():
+        for value, version in versions.items():
+            text = f"version {version} with {name}={format_value(value)}, which meant another thing"
+            console.print(text, highlight=False)
     for family, settings in cls.settings.items():
         text = ", ".join(f"{key}={format_value(value)}" for key, value in settings.items())
         usual, own = cls.Params.tuning_ranges(), cls.Params.tuning_ranges(settings)

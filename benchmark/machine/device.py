@@ -37,20 +37,28 @@ def pick_precision(device: torch.device) -> Precision:
         with torch.cuda.device(device):
             native = torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16" if native else "fp32"
-    flags = _cpu_flags()
-    return "bf16" if flags & {"avx512_bf16", "amx_bf16", "bf16"} else "fp32"
+    return "bf16" if _cpu_flags().intersection(MATRIX_INSTRUCTIONS) else "fp32"
+
+
+MATRIX_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+"""The instructions that multiply bfloat16, as Linux names them; torch's sums depend on which."""
+
+
+def _cpu_flags() -> frozenset[str]:
+    return frozenset(_cpu_line("flags", "Features").split())
 
 
 @cache
-def _cpu_flags() -> frozenset[str]:
+def _cpu_line(*names: str) -> str:
+    """The value of the first line of these names in what Linux tells of the CPU; else empty."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return frozenset()
+        return ""
     for line in lines:
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
+        if line.startswith(names):
+            return line.partition(":")[2].strip()
+    return ""
 
 
 def keep_freed_memory() -> None:
@@ -101,10 +109,16 @@ def what_bits_depend_on(device: str, precision: str) -> list[str | int]:
 
 
 def processor(device: torch.device) -> str:
-    """The name of a GPU, or a CPU's architecture and the instructions torch uses of it."""
+    """The name of a GPU, or what a CPU's bits depend on.
+
+    That is its architecture, the instructions torch uses of it, its maker, by whom libraries choose
+    their kernels, and its instructions for bfloat16; the last two on Linux only.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    own = [flag for flag in MATRIX_INSTRUCTIONS if flag in _cpu_flags()]
+    parts = [torch.backends.cpu.get_cpu_capability(), _cpu_line("vendor_id"), *own]
+    return " ".join([platform.machine(), *filter(None, parts)])
 
 
 def environment(device: torch.device, precision: Precision, fingerprint: str = "") -> Environment:

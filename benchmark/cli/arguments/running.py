@@ -377,15 +377,31 @@ def replay(
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
     tasks_dir: TasksDir = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what differs here and how long the run took; run nothing."
+        ),
+    ] = False,
 ) -> None:
     """Execute the run of a record again and say whether the result is the same; write nothing.
 
-    The same bits are expected on a CPU of the same kind with the same number of threads.
+    What differs (processor, torch, precision, code) and how long the run took is said first.
+    Exit codes: 0, same bits; 3, within what another processor does: the scores differ by less than
+    those of two seeds of the same row do in 95 of 100 cases (t·s·√2 over the row's seeds in the
+    results folder), and the processor or torch is another one; 1, differs; 2, it cannot be run.
     """
     from benchmark.cli import replay as replaying
 
     raise typer.Exit(
         replaying.replay(
-            run_id, results, data_dir, methods_dir or [], console, proxy_dir, tasks_dir or []
+            run_id,
+            results,
+            data_dir,
+            methods_dir or [],
+            console,
+            proxy_dir,
+            tasks_dir or [],
+            dry_run,
         )
     )

@@ -157,7 +157,7 @@ def test_a_replay_matches_the_record_and_tells_a_difference(tmp_path: Path) -> N
     (record,) = Store(results).scan().records
     match = dfkd("replay", record.run_id[:8], "--results", results)
     assert match.exit_code == 0, match.output
-    assert "match" in match.output
+    assert "same bits" in match.output
     Store(results).put(record.model_copy(update={"metrics": {**record.metrics, "accuracy": 0.5}}))
     different = dfkd("replay", record.run_id, "--results", results)
     assert different.exit_code == 1

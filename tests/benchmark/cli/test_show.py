@@ -56,6 +56,11 @@ def test_show_prints_every_parameter_with_its_default_and_source(name: str) -> N
         assert format_value(field.default) in output
 
 
+def test_show_tells_which_values_have_a_version_of_their_own() -> None:
+    assert "version 2 with legacy=true" in " ".join(dfkd("show", "zskd").output.split())
+    assert "version 2" not in dfkd("show", "rdskd").output
+
+
 def test_show_prints_a_task_with_its_budgets() -> None:
     output = dfkd("show", "mnist").output
     for word in ("LeNet-5-Half", "synthesis_steps", "paper", "student_lr"):
@@ -98,7 +103,7 @@ def test_replay_reports_a_match(finished) -> None:
     before = path.read_text()
     result = dfkd("replay", path.stem, "--results", str(results))
     assert result.exit_code == 0, result.output
-    assert "match" in result.output
+    assert "same bits" in result.output
     assert path.read_text() == before
 
 
@@ -133,3 +138,32 @@ def test_dry_run_lists_what_is_there_and_what_would_run_and_changes_nothing(fini
     output = dfkd("run", *arguments, "--results", str(results), "--dry-run").output
     assert "1 there, 1 to run" in output
     assert sorted(results.rglob("*")) == before
+
+
+def test_replay_says_what_differs_before_it_runs_and_a_dry_run_stops_there(finished) -> None:
+    results, path = finished
+    record = json.loads(path.read_text())
+    record["environment"]["torch"] = "1.0"
+    path.write_text(json.dumps(record))
+    result = dfkd("replay", path.stem, "--results", str(results), "--dry-run")
+    assert result.exit_code == 0
+    output = " ".join(result.output.split())
+    assert "torch: 1.0 then" in output
+    assert "it took" in output
+    assert "same bits:" not in output
+    assert output.index("torch: 1.0 then") < output.index("it took")
+
+
+def test_a_replay_on_another_machine_has_a_verdict_and_an_exit_code_of_its_own(finished) -> None:
+    results, path = finished
+    arguments = ("--task", "tiny", "--method", "noise", "--budget", "smoke", "--seeds", "1-3")
+    assert dfkd("run", *arguments, "--results", str(results)).exit_code == 0
+    record = json.loads(path.read_text())
+    record["environment"]["torch"] = "1.0"
+    record["metrics"]["accuracy"] += 1e-6
+    path.write_text(json.dumps(record))
+    result = dfkd("replay", path.stem, "--results", str(results))
+    assert result.exit_code == 3, result.output
+    assert "within what another processor does: the score differs by 0.00 points" in " ".join(
+        result.output.split()
+    )

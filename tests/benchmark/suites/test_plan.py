@@ -425,3 +425,20 @@ def test_robustness_suites_have_all_their_runs(name: str, runs: int, purpose: st
     planned = plan(load_suite(name), discover())
     assert len({run.spec("data").run_id("teacher") for run in planned}) == runs
     assert {run.purpose for run in planned} == {purpose}
+
+
+def test_a_value_that_was_revised_has_its_own_version_and_no_other_run_does(tmp_path: Path) -> None:
+    text = """
+title = "mine"
+budget = "smoke"
+tasks = ["digits"]
+seeds = "0"
+[[methods]]
+name = "zskd"
+axes = { legacy = [false, true] }
+"""
+    suite = load_suite(str(write_file(tmp_path / "mine.toml", text)))
+    usual, legacy = (run.spec("d" * 16) for run in plan(suite, discover()))
+    assert (usual.method_version, legacy.method_version) == (1, 2)
+    before = legacy.model_copy(update={"method_version": 1})
+    assert legacy.run_id("t") != before.run_id("t")  # a record of version 1 is not taken for it

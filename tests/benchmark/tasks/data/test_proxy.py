@@ -351,7 +351,7 @@ def test_runs_keep_proxies_apart_and_replay_wants_the_same(tmp_path: Path) -> No
 
     replayed = dfkd("replay", mine.run_id, "--results", results, "--proxy-dir", folder)
     assert replayed.exit_code == 0, replayed.output
-    assert "match" in replayed.output
+    assert "same bits" in replayed.output
     refused = dfkd("replay", mine.run_id, "--results", results)
     assert refused.exit_code == 2
     assert f"photos {mine.spec.proxy}" in one_line(refused.output)
