@@ -12,6 +12,7 @@ import time
 import numpy as np
 import torch
 
+from benchmark.tasks.digits import Digits
 from methods.baselines import Noise
 
 
@@ -332,4 +333,21 @@ class NoOptimizer(Fine):
         with torch.no_grad():
             for parameter in student.parameters():
                 parameter.mul_(0.9)
+        return student
+
+
+class TrainsAside(Fine):
+    name = "trains-aside"
+    title = "Trains a network of its own, and copies its weights at the end"
+
+    def fit(self, problem, run):
+        aside = Digits().make_student().train()
+        optimizer = torch.optim.Adam(aside.parameters(), lr=1e-3)
+        for _ in range(100 * run.budget.student_steps):
+            images = torch.randn(run.budget.student_batch, *problem.image_shape)
+            optimizer.zero_grad()
+            aside(images).square().mean().backward()
+            optimizer.step()
+        student = problem.make_student()
+        student.load_state_dict(aside.state_dict())
         return student

@@ -134,6 +134,8 @@ class Trial:
             objective = discover_objectives()[spec.objective.name]
             self.method.transfer = objective(objective.Params(**spec.objective.params))
         run.ledger.limits = spec.budget.limits(self.problem.images_given)
+        # Networks of the student's shapes are counted from now on, whoever builds them.
+        self.problem.make_student()
         self.note = self.method.note(self.problem)
         self.checkpoints = Checkpoints(network, run)
         run.on_checkpoint = self.checkpoints.take

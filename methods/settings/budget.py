@@ -94,8 +94,9 @@ class Budget(BaseModel):
         Every method has the same: the student's steps; gradients through the teacher for as many
         images as the budget's synthesis steps make, or its pixel steps; one look of the teacher at
         each of these; and two at each image that the student learns from, for its label and, if the
-        objective compares them, its features. An alternating method has them in total, whatever it
-        does in a round.
+        objective compares them, its features. As many images may pass through the student with
+        gradients as it learns from and as are made against it. An alternating method has all of
+        them in total, whatever it does in a round.
 
         Args:
             real_images: images that the method was given, each of which the teacher may label.

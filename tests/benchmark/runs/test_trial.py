@@ -327,6 +327,7 @@ def test_only_declared_data_is_handed_over(
         ("declines", "skipped", "it wants bigger images"),
         ("forgets", "error", "fit returned NoneType, not the trained student"),
         ("overtrains", "over_budget", "it spent 9 of 8 student steps"),
+        ("trains-aside", "over_budget", "it spent 9 of 8 student steps"),
         ("large-batches", "over_budget", " student images"),
         ("asks-around", "over_budget", " teacher forward"),
         ("returns-the-teacher", "error", "another network than the task's student: '"),
