@@ -119,11 +119,15 @@ def make_record(
     data_note: str = "",
     note: str = "",
     purpose: str = "table",
+    tuned: str = "",
+    work: float | None = None,
+    fingerprint: str = "",
+    created: str = "2026-01-01T00:00:00+00:00",
     curves: Mapping[str, Mapping[str, list[float]]] | None = None,
 ) -> Record:
     """A record whose run id agrees with its spec; ``accuracy=None`` leaves the metrics empty.
 
-    Accuracies are mean IoUs where ``metric`` is ``"miou"``.
+    Accuracies are mean IoUs where ``metric`` is ``"miou"``. ``work=None`` is that of an old record.
     """
     spec = Spec(
         suite=suite,
@@ -136,6 +140,7 @@ def make_record(
         budget=budget or tiny_budget(),
         seed=seed,
         purpose=purpose,  # type: ignore[arg-type]
+        tuned=tuned,
     )
     scores = {} if accuracy is None else {metric: accuracy}
     return Record(
@@ -151,7 +156,11 @@ def make_record(
             note=note,
         ),
         metrics={**scores, **(metrics or {})},
-        ledger=LedgerInfo(teacher_forward=100, seconds={"synthesis": seconds}),
+        ledger=LedgerInfo(
+            teacher_forward=100,
+            seconds={"synthesis": seconds},
+            work={} if work is None else {"synthesis": work},
+        ),
         curves=curves or {"distillation/loss": {"step": [0.0, 1.0], "value": [1.0, 0.5]}},  # type: ignore[arg-type]
         teacher=TeacherInfo(
             checksum=teacher, chance=chance, recipe={"epochs": 1}, **{metric: teacher_accuracy}
@@ -165,8 +174,9 @@ def make_record(
             threads=1,
             precision="fp32",
             code_version="abc",
+            fingerprint=fingerprint,
         ),
-        created="2026-01-01T00:00:00+00:00",
+        created=created,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import fsum
 from pathlib import Path
@@ -121,15 +121,28 @@ def row(record: Record) -> dict[str, Any]:
         "teacher_backward": ledger.teacher_backward,
         "synthetic_images": ledger.synthetic_images,
         "student_steps": ledger.student_steps,
-        "seconds": sum(ledger.seconds.get(phase, 0.0) for phase in TIMED_PHASES),
+        "seconds": _own_phases(ledger.seconds) or 0.0,
+        "processor_seconds": _own_phases(ledger.processor_seconds),
+        "work": work_of(record),
         "peak_memory_mib": ledger.peak_memory_mib,
         "threads": record.environment.threads,
+        "tuned": record.spec.tuned,
         "code_version": record.environment.code_version,
         "fingerprint": record.environment.fingerprint,
         "kd_loss_variance": kd_loss_variance(record),
         **record.metrics,
         **image_metrics(record),
     }
+
+
+def _own_phases(spent: Mapping[str, float]) -> float | None:
+    """The sum over the phases that belong to the method; None where nothing was recorded."""
+    return sum(spent.get(phase, 0.0) for phase in TIMED_PHASES) if spent else None
+
+
+def work_of(record: Record) -> float | None:
+    """Floating-point operations of the method's own phases; None for records that lack them."""
+    return _own_phases(record.ledger.work)
 
 
 @lru_cache(1024)

@@ -18,7 +18,7 @@ from scipy import special
 from benchmark.analysis.frame import OWN_OBJECTIVE
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
 from benchmark.published.papers import SCORES, Pair, PublishedTable, Result
-from benchmark.records.record import FAILED, SCORED
+from benchmark.records.record import FAILED, OVER_BUDGET, SCORED
 
 Verdict = Literal[
     "agrees", "differs", "budgets differ", "not comparable", "insufficient seeds", "not run"
@@ -37,8 +37,9 @@ class Ours:
         task: name of the task they ran on.
         extra: settings that are neither the method's usual ones nor named by the row.
         scores: scores of the finished runs, by column of the frame.
-        runs: number of all runs.
-        failed: number of runs that ended without a student.
+        runs: number of runs that count: they ended with a student, or failed.
+        failed: number of those that failed.
+        over_budget: number of runs that spent more than their budget, and do not count.
         teacher: score of their teacher.
     """
 
@@ -47,6 +48,7 @@ class Ours:
     scores: dict[str, list[float]]
     runs: int
     failed: int
+    over_budget: int
     teacher: float
 
 
@@ -179,8 +181,9 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
                 task=str(group["task"].iloc[0]),
                 extra=extra,
                 scores=scores,
-                runs=len(group),
+                runs=int(group["status"].isin(SCORED | FAILED).sum()),
                 failed=int(group["status"].isin(FAILED).sum()),
+                over_budget=int((group["status"] == OVER_BUDGET).sum()),
                 teacher=float(group["teacher_score"].iloc[0]),
             )
         )
@@ -215,12 +218,12 @@ def _compare(
     if ours is None:
         return ScoreComparison(result, metric, published, "not run")
     if not scores:
-        reason = f"none of {ours.runs} runs has {column}"
+        lacking = f"none of {ours.runs} runs has {column}" if ours.runs else ""
+        reason = _lost(ours) or lacking
         missing: Verdict = "not comparable" if ours.scores.get(metric) else "not run"
         return ScoreComparison(result, metric, published, missing, reason)
     verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
-    failed = f"{ours.failed} of {ours.runs} failed" if ours.failed else ""
-    reasons = [*_departures(pair, result, ours), failed, why]
+    reasons = [*_departures(pair, result, ours), _lost(ours), why]
     return ScoreComparison(
         result,
         metric,
@@ -232,6 +235,13 @@ def _compare(
         n=len(scores),
         runs=ours.runs,
     )
+
+
+def _lost(ours: Ours) -> str:
+    """How many runs have no score to compare, and why."""
+    failed = f"{ours.failed} of {ours.runs} failed" if ours.failed else ""
+    spent = f"{ours.over_budget} over budget, not counted" if ours.over_budget else ""
+    return "; ".join(filter(None, [failed, spent]))
 
 
 def _departures(pair: Pair, result: Result, ours: Ours) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 
 NO_VALUE = "–"
 """What a cell shows that has no value."""
 
-WORD_COLUMNS = frozenset({"method", "access", "group", "images of"})
+WORD_COLUMNS = frozenset({"method", "setting", "access", "group", "images of"})
 """Headings of columns that hold words and are aligned left; the others hold numbers."""
 
 
@@ -25,6 +26,11 @@ def escape_cell(text: str) -> str:
     """A text that stays within its cell, and is no HTML, wherever the Markdown is shown."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(escaped.replace("|", "\\|").split())
+
+
+def plain(text: str) -> str:
+    """Markdown without its marks for bold, italics and code."""
+    return re.sub("[*`]", "", text)
 
 
 def markdown_grid(

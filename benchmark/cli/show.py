@@ -205,6 +205,7 @@ def _record(record: Record, results: Path, console: Console) -> None:
         "task": f"{spec.task} (version {spec.task_version}, data {spec.data})",
         "method": f"{spec.method} (version {spec.method_version}, {record.method.access})",
         "parameters": _assignments(spec.params),
+        **({"tuned": spec.tuned} if spec.tuned else {}),
         **(
             {"objective": f"{spec.objective.name}: {_assignments(spec.objective.params)}"}
             if spec.objective
@@ -226,6 +227,7 @@ def _record(record: Record, results: Path, console: Console) -> None:
             for name, quality in record.quality.items()
         },
         "seconds": ", ".join(f"{k} {v:.1f}" for k, v in record.ledger.seconds.items()),
+        **_work(record),
         "teacher queries": f"{record.ledger.teacher_forward:,} forward, "
         f"{record.ledger.teacher_backward:,} backward",
         "synthetic images": f"{record.ledger.synthetic_images:,}",
@@ -249,6 +251,19 @@ def _loss_variance(record: Record) -> dict[str, str]:
     variance = kd_loss_variance(record)
     over = "over the second half of the student's steps"
     return {} if variance is None else {"loss variance": f"{variance:.3g} {over}"}
+
+
+def _work(record: Record) -> dict[str, str]:
+    """Processor seconds and floating-point operations by phase, which older records lack."""
+    ledger = record.ledger
+    return {
+        name: ", ".join(f"{phase} {value:{form}}" for phase, value in spent.items())
+        for name, spent, form in (
+            ("processor seconds", ledger.processor_seconds, ".1f"),
+            ("work, FLOP", ledger.work, ".3g"),
+        )
+        if spent
+    }
 
 
 def _assignments(params: Mapping[str, Any]) -> str:

@@ -80,11 +80,12 @@ def view(scan: Scan, suite: str | None) -> RenderableType:
     own = Scan(records, planned=planned)
     # Trials are not ranked: nobody is to see test scores while settings are chosen.
     purposes = [purpose for purpose in get_args(Purpose) if purpose != "tune"]
-    found = [table for purpose in purposes for table in tables(own, purpose, provisional=True)]
+    found = [table for purpose in purposes for table in tables(own, purpose)]
     found.sort(
         key=lambda table: max(r.created for row in table.rows for r in row.records), reverse=True
     )
-    note = [Text("ranked by the runs that have ended", style="dim")] if missing(own) else []
+    waiting = "a row has its rank when all its runs have ended"
+    note = [Text(waiting, style="dim")] if missing(own) else []
     if scan.unreadable:
         note.append(Text(f"{len(scan.unreadable)} unreadable file(s) left out", style="yellow"))
     return Group(Text(progress(own)), *note, *(drawn_table(table) for table in found))

@@ -131,11 +131,14 @@ def arms(scores: Sequence[float]) -> tuple[float, float]:
 
 
 class CostPoint(NamedTuple):
-    """A row of a table: mean cost in seconds, mean score and its interval's `arms`, fractions."""
+    """A row of a table: mean work in floating-point operations, mean score and its `arms`.
+
+    Scores are fractions.
+    """
 
     method: str
     title: str
-    seconds: float
+    work: float
     score: float
     arms: tuple[float, float]
     data_free: bool
@@ -150,7 +153,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
     for method in dict.fromkeys(point.method for point in points):
         own = [point for point in points if point.method == method]
         bars = axes.errorbar(
-            [point.seconds for point in own],
+            [point.work for point in own],
             [100 * point.score for point in own],
             yerr=[[100 * point.arms[side] for point in own] for side in (0, 1)],
             label=_literal(own[0].title),
@@ -161,7 +164,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
         drawn.append(bars)
     front = pareto_front([point for point in points if point.data_free])
     if front:
-        x = [*(point.seconds for point in front), max(point.seconds for point in points)]
+        x = [*(point.work for point in front), max(point.work for point in points)]
         y = [*(point.score for point in front), front[-1].score]
         y = [100 * score for score in y]
         axes.step(x, y, where="post", color="#5D5D5D", linestyle="--", linewidth=1, zorder=0)
@@ -171,7 +174,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
     axes.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis_formatter("{x:g}")  # powers of ten would be set as formulas, which takes long
-    axes.set_xlabel("seconds a run, log scale")
+    axes.set_xlabel("floating-point operations a run, log scale")
     axes.set_ylabel(f"{metric}, %")
     # Markers alone: with their intervals a legend takes as long to draw as the points.
     figure.legend(
@@ -188,7 +191,7 @@ def cost_figure(points: Sequence[CostPoint], metric: str, size: Size = PAGE) -> 
 def pareto_front(points: Sequence[CostPoint]) -> list[CostPoint]:
     """The points that no other point of at most their cost beats in score, the cheapest first."""
     front: list[CostPoint] = []
-    for point in sorted(points, key=lambda p: (p.seconds, -p.score)):
+    for point in sorted(points, key=lambda p: (p.work, -p.score)):
         if not front or point.score > front[-1].score:
             front.append(point)
     return front

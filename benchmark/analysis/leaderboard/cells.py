@@ -2,81 +2,175 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
 from benchmark.analysis.comparison.robustness import ROBUSTNESS, robustness_cell
 from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.leaderboard.headline import headline_setting
 from benchmark.analysis.leaderboard.quotes import published
 from benchmark.analysis.leaderboard.ranking import groups, ranks
+from benchmark.analysis.leaderboard.rows import Row
 from benchmark.analysis.leaderboard.tables import Table
+from benchmark.analysis.leaderboard.work import work_unit
+from benchmark.analysis.statistics.intervals import collapse_bound
 from benchmark.analysis.text import NO_VALUE, percent
 
-COLUMNS = (
-    "rank",
-    "method",
-    "access",
-    "accuracy, %",
-    "published, %",
-    "group",
-    "n ok/planned",
-    "failures at chance, %",
-    "of teacher, %",
-    "oracle, %",
-    "agreement, %",
-    "seconds",
-    "teacher queries",
-)
 PIXEL_ACCURACY = "pixel accuracy, %"
 
 
-def column_names(table: Table) -> tuple[str, ...]:
-    """`COLUMNS`, changed to what a table has.
+class Column(NamedTuple):
+    """A heading, and what a row shows below it."""
 
-    In segmentation mIoU replaces accuracy, and pixel accuracy is added. Scores and sizes of
-    quantised students, and robustness, are added where there are any.
-    """
-    names = list(COLUMNS)
-    if table.metric != "accuracy":
-        at = names.index("accuracy, %")
-        names[at : at + 1] = [f"{METRIC_NAMES[table.metric]}, %", PIXEL_ACCURACY]
-    return (*names, *table.variants, *([ROBUSTNESS] if table.robustness else []))
+    heading: str
+    cell: Callable[[Row], str]
 
 
-def cells(table: Table) -> list[list[str]]:
-    """The table's body as text, one list a row, in the order of the table's columns."""
-    body = []
-    variants = table.variants
-    quoted, _ = published(table)
-    ranked = zip(ranks(table), groups(table), table.rows, quoted, strict=True)
-    for rank, group, row, number in ranked:
-        score, interval = row.mean(table.metric), row.interval
-        mean = percent(score)
-        spread = "" if interval is None else interval.plus_minus
-        share = None if score is None else score / table.teacher_score
-        done, seconds, queries = row.scored, row.seconds, row.queries
-        body.append(
-            [
-                rank,
-                row.label + (f" [{row.note}]" if row.note else ""),
-                row.access,
-                mean + spread,
-                *([percent(row.mean("pixel_accuracy"))] if table.metric == "miou" else []),
-                number,
-                group,
-                f"{len(done)}/{len(row.planned)}",
-                percent(row.score),
-                percent(share),
-                percent(row.mean(f"{table.metric}_oracle")),
-                percent(row.mean(f"{table.metric}_agreement")),
-                NO_VALUE if seconds is None else f"{seconds:.0f}",
-                NO_VALUE if queries is None else f"{round(queries):,}",
-                *(
-                    (percent if name.endswith("%") else _kib)(row.mean(metric))
-                    for name, metric in variants.items()
-                ),
-                *([robustness_cell(table.robustness.get(row.method))] if table.robustness else []),
-            ]
-        )
-    return body
+@dataclass(frozen=True)
+class Grid:
+    """Rows with their cells as text."""
+
+    names: tuple[str, ...]
+    rows: list[Row]
+    body: list[list[str]]
+
+    @classmethod
+    def of(cls, columns: Sequence[Column], rows: Sequence[Row]) -> Grid:
+        """Every column's cell of every row."""
+        body = [[column.cell(row) for column in columns] for row in rows]
+        return cls(tuple(column.heading for column in columns), list(rows), body)
+
+    def where(self, wanted: Callable[[Row], bool]) -> Grid:
+        """The rows that are wanted."""
+        kept = [i for i, row in enumerate(self.rows) if wanted(row)]
+        return Grid(self.names, [self.rows[i] for i in kept], [self.body[i] for i in kept])
+
+    def columns(self, wanted: Callable[[str], bool]) -> Grid:
+        """The columns whose headings are wanted."""
+        kept = [i for i, name in enumerate(self.names) if wanted(name)]
+        body = [[cells[i] for i in kept] for cells in self.body]
+        return Grid(tuple(self.names[i] for i in kept), self.rows, body)
+
+    def column(self, name: str) -> list[str]:
+        """The cells of one column."""
+        return [cells[self.names.index(name)] for cells in self.body]
 
 
-def _kib(value: float | None) -> str:
-    return NO_VALUE if value is None else f"{value:,.1f}"
+def headline_grid(table: Table) -> Grid:
+    """The rows that are compared, with ranks and groups."""
+    rank, group, quoted = ranks(table), groups(table), published(table)[0]
+    columns = [
+        Column("rank", rank.__getitem__),
+        Column("method", _method),
+        Column("setting", headline_setting),
+        Column("access", lambda row: row.access),
+        *_scores(table),
+        Column("published, %", quoted.__getitem__),
+        Column("group", group.__getitem__),
+        *_runs(table),
+        *_checkpoints(table),
+        *_costs(table),
+        *_forms(table),
+        *_robustness(table),
+    ]
+    return Grid.of(columns, table.headline)
+
+
+def variants_grid(table: Table) -> Grid:
+    """Ablations and other variants, which have no rank."""
+    columns = [
+        Column("method", _method),
+        Column("setting", lambda row: row.setting),
+        Column("access", lambda row: row.access),
+        *_scores(table),
+        Column("published, %", published(table)[0].__getitem__),
+        *_runs(table),
+        *_checkpoints(table),
+        *_costs(table),
+        *_forms(table),
+    ]
+    return Grid.of(columns, table.variants)
+
+
+def _method(row: Row) -> str:
+    return row.name + (f" [{row.note}]" if row.note else "")
+
+
+def _mean(metric: str) -> Callable[[Row], str]:
+    return lambda row: percent(row.mean(metric))
+
+
+def _scores(table: Table) -> Iterator[Column]:
+    """The headline score; in segmentation mIoU replaces accuracy, and pixel accuracy is added."""
+    yield Column(f"{METRIC_NAMES[table.metric]}, %", _score)
+    if table.metric == "miou":
+        yield Column(PIXEL_ACCURACY, _mean("pixel_accuracy"))
+
+
+def _score(row: Row) -> str:
+    spread = "" if row.interval is None else row.interval.plus_minus
+    return percent(row.mean(row.metric)) + spread
+
+
+def _runs(table: Table) -> Iterator[Column]:
+    yield Column("n ok/planned", lambda row: f"{len(row.scored)}/{len(row.planned)}")
+    yield Column("collapsed", _collapsed)
+    yield Column("failures at chance, %", lambda row: percent(row.score))
+    yield Column("of teacher, %", lambda row: percent(_share(row, table.teacher_score)))
+
+
+def _collapsed(row: Row) -> str:
+    """``1/10 (≤ 40 %)``: collapsed of finished students, and the rate's upper bound."""
+    runs = len(row.scored)
+    if not runs:
+        return NO_VALUE
+    return f"{row.collapsed}/{runs} (≤ {math.ceil(100 * collapse_bound(row.collapsed, runs))} %)"
+
+
+def _share(row: Row, teacher_score: float) -> float | None:
+    score = row.mean(row.metric)
+    return None if score is None else score / teacher_score
+
+
+def _checkpoints(table: Table) -> Iterator[Column]:
+    """Scores beside the headline's; on the development split, if every compared run has one."""
+    dev = f"{table.metric}_dev"
+    finished = [record for row in table.headline for record in row.scored]
+    if finished and all(dev in record.metrics for record in finished):
+        yield Column("dev, %", _mean(dev))
+    yield Column("oracle, %", _mean(f"{table.metric}_oracle"))
+    yield Column("agreement, %", _mean(f"{table.metric}_agreement"))
+
+
+def _costs(table: Table) -> Iterator[Column]:
+    unit = work_unit(row.work for row in table.rows)
+    if unit is None:
+        yield Column("work", lambda row: NO_VALUE)
+    else:
+        yield Column(f"work, {unit.name}", lambda row: unit.cell(row.work))
+    yield Column("teacher queries", _queries)
+
+
+def _queries(row: Row) -> str:
+    return NO_VALUE if row.queries is None else f"{round(row.queries):,}"
+
+
+def _forms(table: Table) -> Iterator[Column]:
+    """Scores and sizes of quantised students, where there are any."""
+    for heading, metric in table.forms.items():
+        yield Column(heading, _mean(metric) if heading.endswith("%") else _kib(metric))
+
+
+def _kib(metric: str) -> Callable[[Row], str]:
+    def cell(row: Row) -> str:
+        value = row.mean(metric)
+        return NO_VALUE if value is None else f"{value:,.1f}"
+
+    return cell
+
+
+def _robustness(table: Table) -> Iterator[Column]:
+    if table.robustness:
+        yield Column(ROBUSTNESS, lambda row: robustness_cell(table.robustness.get(row.method)))

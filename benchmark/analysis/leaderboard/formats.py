@@ -10,15 +10,23 @@ from statistics import fmean
 from typing import Any
 
 from benchmark.analysis.leaderboard.appendix import subtables
-from benchmark.analysis.leaderboard.cells import cells, column_names
-from benchmark.analysis.leaderboard.overall import Overall, overall_cells, overalls
+from benchmark.analysis.leaderboard.captions import SMALL_SAMPLES, caption
+from benchmark.analysis.leaderboard.cells import Grid, headline_grid, variants_grid
+from benchmark.analysis.leaderboard.headline import headline_setting
+from benchmark.analysis.leaderboard.legend import VARIANTS
+from benchmark.analysis.leaderboard.overall import (
+    Overall,
+    OverallClass,
+    overall_cells,
+    overalls,
+)
 from benchmark.analysis.leaderboard.quality import METRICS, Measurement, measurement
 from benchmark.analysis.leaderboard.quotes import published
 from benchmark.analysis.leaderboard.ranking import groups, ranks
 from benchmark.analysis.leaderboard.rows import Row
-from benchmark.analysis.leaderboard.tables import DATA_FREE, SIZES, VARIANTS, Table, tables
-from benchmark.analysis.statistics.intervals import t_interval
-from benchmark.analysis.text import NO_VALUE, WORD_COLUMNS
+from benchmark.analysis.leaderboard.tables import DATA_FREE, QUANTISED, SIZES, Table, tables
+from benchmark.analysis.statistics.intervals import Interval, t_interval
+from benchmark.analysis.text import NO_VALUE, WORD_COLUMNS, plain
 from benchmark.records.record import ImageQuality
 from benchmark.records.store import Scan
 
@@ -35,19 +43,25 @@ CSV_COLUMNS = (
     "method",
     "title",
     "version",
+    "headline",
+    "setting",
+    "tuned",
     "settings",
     "mean",
     "half_width",
     "low",
     "high",
     "mean_failures_at_chance",
+    "dev",
     "oracle",
     "agreement",
     "published",
     "group",
     "n_ok",
     "n_planned",
-    "seconds",
+    "n_missing",
+    "programs",
+    "work",
     "teacher_queries",
     "robustness",
     "robustness_half_width",
@@ -62,18 +76,20 @@ CSV_COLUMNS = (
             f"fid_{extractor}_half_width",
         )
     ),
-    *(f"mean_{form}" for form in VARIANTS),
+    *(f"mean_{form}" for form in QUANTISED),
     *(f"kib_{form}" for form in SIZES),
 )
 IN_LATEX = (
     "rank",
     "method",
+    "setting",
     "access",
     "accuracy, %",
     "mIoU, %",
     "published, %",
     "group",
     "n ok/planned",
+    "collapsed",
     "of teacher, %",
     "int8 accuracy, %",
     "int8 mIoU, %",
@@ -88,6 +104,7 @@ SPECIAL = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "–": "--",
+    "≤": r"$\leq$",
     "−": "$-$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
@@ -97,92 +114,117 @@ SPECIAL = {
 def csv_text(scan: Scan) -> str:
     """One line per row of every table; scores are fractions, and missing values are empty.
 
-    The lines over all tasks of a budget come first: their task is ``overall``, their ranks and
-    scores are mean ranks and mean normalised scores. Where images were measured in several ways,
-    the way that most runs share is given.
+    The lines over several tasks of a budget come first: their task is ``overall``, their ranks and
+    scores are mean ranks and mean normalised scores. ``work`` is in floating-point operations.
+    Where images were measured in several ways, the way that most runs share is given.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
     found = tables(scan)
-    over_all = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
-    over_all.writerows(line for overall in overalls(found) for line in _overall_lines(overall))
+    for overall in overalls(found):
+        for own in overall.classes:
+            writer.writerows(_overall_lines(overall, own))
     for table in found:
-        ranked = zip(table.rows, ranks(table), groups(table), published(table)[0], strict=True)
-        for row, rank, group, quoted in ranked:
-            draws, interval = table.robustness.get(row.method), row.interval
-            writer.writerow(
-                [
-                    table.task,
-                    table.budget.title,
-                    table.teacher,
-                    table.metric,
-                    table.teacher_score,
-                    row.chance,
-                    row.access,
-                    _or_empty(rank),
-                    row.method,
-                    row.title,
-                    row.version,
-                    row.settings,
-                    row.mean(row.metric),
-                    (interval.high - interval.low) / 2 if interval else None,
-                    interval.low if interval else None,
-                    interval.high if interval else None,
-                    row.score,
-                    row.mean(f"{row.metric}_oracle"),
-                    row.mean(f"{row.metric}_agreement"),
-                    _fraction(quoted),
-                    _or_empty(group),
-                    len(row.scored),
-                    len(row.planned),
-                    row.seconds,
-                    row.queries,
-                    fmean(draws) if draws else None,
-                    t_interval(draws) if draws else None,
-                    len(draws) if draws else None,
-                    sum(record.status == "collapsed" for record in row.records),
-                    *(cell for extractor in EXTRACTORS for cell in _images(row, extractor)),
-                    *(row.mean(f"{row.metric}_{form}") for form in VARIANTS),
-                    *(row.mean(f"kib_{form}") for form in SIZES),
-                ]
-            )
+        writer.writerows(_lines(table))
     return text.getvalue()
 
 
-def _overall_lines(overall: Overall) -> Iterable[dict[str, Any]]:
-    for own in overall.standings:
-        runs = [record for row in own.rows.values() for record in row.records]
+def _lines(table: Table) -> Iterable[dict[str, Any]]:
+    rank, group, quoted = ranks(table), groups(table), published(table)[0]
+    for row in table.rows:
+        headline, interval = row in rank, row.interval
+        draws = table.robustness.get(row.method) if headline else None
+        yield {
+            "task": table.task,
+            "budget": table.budget.title,
+            "teacher": table.teacher,
+            "metric": table.metric,
+            "teacher_score": table.teacher_score,
+            "chance": row.chance,
+            "access": row.access,
+            "rank": _or_empty(rank.get(row, "")),
+            "method": row.method,
+            "title": row.title,
+            "version": row.version,
+            "headline": "yes" if headline else "no",
+            "setting": headline_setting(row) if headline else row.setting,
+            "tuned": row.choice,
+            "settings": row.settings,
+            "mean": row.mean(row.metric),
+            **_ends(interval),
+            "mean_failures_at_chance": row.score,
+            "dev": row.mean(f"{row.metric}_dev"),
+            "oracle": row.mean(f"{row.metric}_oracle"),
+            "agreement": row.mean(f"{row.metric}_agreement"),
+            "published": _fraction(quoted[row]),
+            "group": _or_empty(group.get(row, "")),
+            "n_ok": len(row.scored),
+            "n_planned": len(row.planned),
+            "n_missing": row.missing,
+            "programs": len(row.programs - {""}) or None,
+            "work": row.work,
+            "teacher_queries": row.queries,
+            "robustness": fmean(draws) if draws else None,
+            "robustness_half_width": t_interval(draws) if draws else None,
+            "robustness_draws": len(draws) if draws else None,
+            "collapsed": row.collapsed,
+            **{name: value for kind in EXTRACTORS for name, value in _images(row, kind).items()},
+            **{f"mean_{form}": row.mean(f"{row.metric}_{form}") for form in QUANTISED},
+            **{f"kib_{form}": row.mean(f"kib_{form}") for form in SIZES},
+        }
+
+
+def _ends(interval: Interval | None) -> dict[str, float]:
+    """Half-width and ends of an interval; none without one."""
+    if interval is None:
+        return {}
+    half = (interval.high - interval.low) / 2
+    return {"half_width": half, "low": interval.low, "high": interval.high}
+
+
+def _overall_lines(overall: Overall, own: OverallClass) -> Iterable[dict[str, Any]]:
+    for standing in own.standings:
+        rows = standing.rows.values()
         yield {
             "task": "overall",
             "budget": overall.budget,
             "metric": "normalised score",
             "access": own.access,
-            "rank": own.rank[0],
-            "method": own.method,
-            "title": own.title,
-            "mean_failures_at_chance": own.score,
-            "half_width": own.interval,
-            "n_ok": sum(len(row.scored) for row in own.rows.values()),
-            "n_planned": sum(len(row.planned) for row in own.rows.values()),
-            "collapsed": sum(record.status == "collapsed" for record in runs),
+            "rank": standing.rank.mean if standing.rank else standing.unranked,
+            "method": standing.method,
+            "title": standing.title,
+            "headline": "yes",
+            "setting": overall.settings,
+            "mean_failures_at_chance": standing.score,
+            **_ends(standing.interval),
+            "n_ok": sum(len(row.scored) for row in rows),
+            "n_planned": sum(len(row.planned) for row in rows),
+            "n_missing": sum(row.missing for row in rows),
+            "collapsed": sum(row.collapsed for row in rows),
         }
 
 
-def _images(row: Row, extractor: str) -> list[Any]:
+def _images(row: Row, extractor: str) -> dict[str, Any]:
+    """The cells of an extractor's columns; none without measured images."""
     ways: dict[Measurement, list[ImageQuality]] = defaultdict(list)
     for quality in (r.quality[extractor] for r in row.records if extractor in r.quality):
         ways[measurement(extractor, quality)].append(quality)
     if not ways:
-        return [None] * (len(METRICS) + 4)
+        return {}
     runs = max((ways[way] for way in sorted(ways)), key=len)
     values = {
         metric: [q.samples.metrics[metric] for q in runs if metric in q.samples.metrics]
         for metric in METRICS
     }
-    means = [fmean(own) if own else None for own in values.values()]
     first = runs[0]
-    return [first.checksum, first.samples.images, len(runs), *means, t_interval(values["fid"])]
+    return {
+        f"{extractor}_extractor": first.checksum,
+        f"{extractor}_samples": first.samples.images,
+        f"{extractor}_n": len(runs),
+        **{f"{name}_{extractor}": fmean(own) if own else None for name, own in values.items()},
+        f"fid_{extractor}_half_width": t_interval(values["fid"]),
+    }
 
 
 def _fraction(quoted: str) -> float | None:
@@ -195,16 +237,14 @@ def _or_empty(cell: str) -> str:
 
 
 def latex(scan: Scan) -> str:
-    """LaTeX tables for booktabs: first those over all tasks of a budget, then one for each task."""
+    """LaTeX tables for booktabs: first those over several tasks, then those of each task."""
     found = tables(scan)
     parts = ["% Made by: dfkd leaderboard --format latex. Needs \\usepackage{booktabs}.\n"]
     parts += [
-        _overall_latex(overall, access)
-        for overall in overalls(found)
-        for access in overall.access_classes
+        _overall_latex(overall, own) for overall in overalls(found) for own in overall.classes
     ]
     for table in found:
-        parts.append(_table_latex(table))
+        parts += _table_latex(table)
         parts += [
             _environment(below.headings, [below.body], below.caption, f"{_label(table)}-{number}")
             for number, below in enumerate(subtables(table), start=1)
@@ -212,27 +252,32 @@ def latex(scan: Scan) -> str:
     return "\n".join(parts)
 
 
-def _overall_latex(overall: Overall, access: str) -> str:
-    names, body, settings = overall_cells(overall, access)
-    caption = f"{overall.caption()} Access: {access}."
-    caption += f" Settings: {settings}." if settings else ""
-    return _environment(names, [body], caption, f"overall-{overall.budget}-{access}")
+def _overall_latex(overall: Overall, own: OverallClass) -> str:
+    names, body, settings = overall_cells(own)
+    text = f"{overall.caption()} {own.caption()} Access: {own.access}."
+    text += f" Settings: {settings}." if settings else ""
+    label = f"overall-{overall.budget}-{overall.settings}-{own.access}"
+    return _environment(names, [body], text, label)
 
 
-def _table_latex(table: Table) -> str:
-    names = column_names(table)
-    kept = [i for i, name in enumerate(names) if name in IN_LATEX]
-    access = names.index("access")
-    body = cells(table)
+def _table_latex(table: Table) -> Iterable[str]:
+    """The ranked table, and its variants if there are any."""
+    headline, variants = _fitting(headline_grid(table)), _fitting(variants_grid(table))
     classes = [
-        [[row[i] for i in kept] for row in body if (row[access] == DATA_FREE) == free]
-        for free in (True, False)
+        headline.where(lambda row: row.access == DATA_FREE).body,
+        headline.where(lambda row: row.access != DATA_FREE).body,
     ]
+    where = f"{table.task}, budget {table.budget.title}"
     _, sources = published(table)
-    caption = " ".join(
-        [f"{table.task}, budget {table.budget.title}.", table.caption(), *filter(None, [sources])]
-    )
-    return _environment([names[i] for i in kept], classes, caption, _label(table))
+    text = " ".join([f"{where}.", caption(table), SMALL_SAMPLES, *filter(None, [sources])])
+    yield _environment(headline.names, classes, text, _label(table))
+    if variants.rows:
+        text = f"{where}: {VARIANTS}"
+        yield _environment(variants.names, [variants.body], text, f"{_label(table)}-variants")
+
+
+def _fitting(grid: Grid) -> Grid:
+    return grid.columns(lambda name: name in IN_LATEX)
 
 
 def _label(table: Table) -> str:
@@ -246,7 +291,7 @@ def _environment(
     parts = ["".join(f"{_line(row)}\n" for row in body) for body in classes if body]
     return (
         "\\begin{table}\n\\centering\n"
-        f"\\caption{{{escaped(caption.replace('`', ''))}}}\n"
+        f"\\caption{{{escaped(plain(caption))}}}\n"
         f"\\label{{tab:{''.join(c if c.isalnum() else '-' for c in label)}}}\n"
         f"\\begin{{tabular}}{{{''.join('l' if name in WORD_COLUMNS else 'r' for name in names)}}}\n"
         f"\\toprule\n{_line(names)}\n\\midrule\n"

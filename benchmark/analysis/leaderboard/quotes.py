@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from benchmark.analysis.leaderboard.rows import Row
 from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.text import NO_VALUE, percent
 from benchmark.published.papers import (
-    SELECTIONS,
     Pair,
     Paper,
     PublishedTable,
     Result,
     load_published,
+    protocol,
 )
 
 
@@ -25,41 +26,45 @@ class Quote(NamedTuple):
 
 
 def quote(
-    papers: Iterable[Paper], task: str, method: str, params: Mapping[str, Any]
+    papers: Iterable[Paper],
+    task: str,
+    method: str,
+    params: Mapping[str, Any],
+    changed: Collection[str] = (),
 ) -> Quote | None:
-    """The published number to show in a row.
+    """The published number that belongs to a row: it is of the row's method and setting.
 
-    A result wins whose named settings are all settings of the row; of several, the one that names
-    the most. Otherwise the headline of the task and method is quoted. Ties go to the headline, then
-    to the method's own paper. Results of another length of generator training are never quoted.
+    A result belongs to a row that has all settings which the result names, and departs from the
+    published settings in nothing else. Of several, the one that names the most wins, then the
+    headline of the task and method, then the method's own paper. A result that names no settings
+    is quoted if it is the headline. Results of another length of generator training never are.
 
     Args:
         papers: where to look.
         task: name of the task.
         method: name of the method.
         params: every parameter of the row's runs.
+        changed: names of those that differ from the published settings.
     """
     best, found = (0, False, False), None
     for paper in papers:
         for table, pair, result in paper.rows_of.get((task, method), []):
-            if result.generator_epochs is not None:
+            if result.score is None or not _belongs(result, params, changed):
                 continue
-            shared = len(result.params) if result.settings_match(params) else 0
-            order = (shared, result.headline, method in paper.proposes)
-            if result.score is not None and order[:2] > (0, False) and order > best:
+            order = (len(result.params), result.headline, method in paper.proposes)
+            if order[:2] > (0, False) and order > best:
                 best, found = order, Quote(result.score[1], _source(paper, table, pair, result))
     return found
 
 
+def _belongs(result: Result, params: Mapping[str, Any], changed: Collection[str]) -> bool:
+    explained = set(changed) <= result.params.keys()
+    return explained and result.settings_match(params) and result.generator_epochs is None
+
+
 def _source(paper: Paper, table: PublishedTable, pair: Pair, result: Result) -> str:
-    remarks = (
-        SELECTIONS[table.selection],
-        f"mean of {table.seeds} seeds" if table.seeds > 1 else "",
-        result.unlike or pair.unlike,
-        f"teacher {100 * pair.teacher_score:.2f}" if pair.teacher_score is not None else "",
-        "" if result.verified else "unverified",
-    )
-    return f"{paper.short}, {table.title} ({', '.join(filter(None, remarks))})"
+    """Where a number comes from, and its protocol."""
+    return f"{paper.short}, {table.title} ({protocol(table, pair, result).text})"
 
 
 def quoted_cells(quotes: Sequence[Quote | None]) -> tuple[list[str], str]:
@@ -72,19 +77,23 @@ def quoted_cells(quotes: Sequence[Quote | None]) -> tuple[list[str], str]:
         f"{percent(found.value)} [{sources.index(found.source) + 1}]" if found else NO_VALUE
         for found in quotes
     ]
-    notes = "; ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
+    notes = ". ".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
     return cells, f"Published: {notes}." if notes else ""
 
 
-def published(table: Table) -> tuple[list[str], str]:
-    """The published number of every row as a cell, and the line that names their sources.
+def published(table: Table) -> tuple[dict[Row, str], str]:
+    """The published number of every row as a cell, and the line that names their protocols.
 
     A row whose student minimises another objective than its method's own has none.
     """
     papers = load_published()
-    quotes = []
-    for row in table.rows:
-        spec = row.records[0].spec
-        settings = {**spec.params, **row.changed}
-        quotes.append(None if spec.objective else quote(papers, table.task, row.method, settings))
-    return quoted_cells(quotes)
+    quotes = [_quote_of(row, table.task, papers) for row in table.rows]
+    cells, sources = quoted_cells(quotes)
+    return dict(zip(table.rows, cells, strict=True)), sources
+
+
+def _quote_of(row: Row, task: str, papers: Iterable[Paper]) -> Quote | None:
+    if not row.own_objective:
+        return None
+    settings = {**row.records[0].spec.params, **row.changed}
+    return quote(papers, task, row.method, settings, row.changed)

@@ -1,74 +1,77 @@
-"""Rank and significance group of every row, within its access class."""
+"""Rank and significance group of the rows that are compared, within their access class."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
 from benchmark.analysis.leaderboard.rows import Row
-from benchmark.analysis.leaderboard.tables import Table
+from benchmark.analysis.leaderboard.tables import Table, access_classes
 from benchmark.analysis.statistics.paired import questions_of_all_pairs, verdicts
 from benchmark.analysis.statistics.ranks import letters, rank_intervals
 from benchmark.analysis.statistics.sign_flips import seeds_to_decide
 from benchmark.analysis.text import NO_VALUE
-from benchmark.records.record import FAILED, SCORED
 
 
-def ranks(table: Table) -> list[str]:
-    """Every row's rank within its access class, as the interval of a bootstrap over seeds."""
-    shown = {id(row): NO_VALUE for row in table.rows}
-    for peers in filter(None, map(_tried, access_classes(table))):
+def ranks(table: Table) -> dict[Row, str]:
+    """Rank of every row of the headline within its access class, or why it has none.
+
+    A rank is the interval of a bootstrap over seeds.
+    """
+    shown = {
+        row: NO_VALUE if row.standing in ("ranked", "untried") else row.standing
+        for row in table.headline
+    }
+    for peers in access_classes(row for row in table.headline if row.standing == "ranked"):
         intervals = rank_intervals([row.by_seed for row in peers], np.random.default_rng(0))
-        scores = [row.score for row in peers]
+        scores = [_score(row) for row in peers]
         for row, score, (best, last) in zip(peers, scores, intervals, strict=True):
             position = 1 + sum(other > score for other in scores)
             if not row.scored:
                 continue
             if len(row.scored) < 2:
-                shown[id(row)] = f"{position} (insufficient)"
+                shown[row] = f"{position} (insufficient)"
             else:
-                shown[id(row)] = str(best) if best == last else f"{best}–{last}"
-    return [shown[id(row)] for row in table.rows]
+                shown[row] = str(best) if best == last else f"{best}–{last}"
+    return shown
 
 
-def groups(table: Table) -> list[str]:
-    """Every row's letters; rows that were not told apart share a letter."""
-    shown = {id(row): NO_VALUE for row in table.rows}
-    for peers in map(_tried, access_classes(table)):
-        if len(peers) < 2:
-            continue
-        names = [str(i) for i in range(len(peers))]
-        scores = {name: row.by_seed for name, row in zip(names, peers, strict=True)}
-        pairs = questions_of_all_pairs(scores)
-        answers = verdicts(pairs, np.random.default_rng(0))
-        told = {
-            frozenset((pair.first, pair.second))
-            for pair, answer in zip(pairs, answers, strict=True)
-            if answer == "shown"
-        }
-        decided = {
-            name
-            for pair, answer in zip(pairs, answers, strict=True)
-            if answer != "insufficient"
-            for name in (pair.first, pair.second)
-        }
-        able = [name for name in names if name in decided]
-        found = letters(able, told)
-        needed = seeds_to_decide()
-        for name, row in zip(names, peers, strict=True):
-            shown[id(row)] = found.get(name, f"insufficient ({needed})")
-    return [shown[id(row)] for row in table.rows]
+def _score(row: Row) -> float:
+    assert row.score is not None, "a ranked row has a run that ended"
+    return row.score
 
 
-def _tried(peers: list[Row]) -> list[Row]:
-    """Rows with a run that ended, well or not; a method that could not run is not compared."""
-    return [row for row in peers if any(r.status in SCORED | FAILED for r in row.records)]
+def groups(table: Table) -> dict[Row, str]:
+    """Letters of every row of the headline; rows that were not told apart share a letter.
+
+    Controls take part, because a method should be told from them.
+    """
+    shown = dict.fromkeys(table.headline, NO_VALUE)
+    complete = [row for row in table.headline if row.standing in ("ranked", "reference")]
+    for peers in access_classes(complete):
+        if len(peers) > 1:
+            shown |= zip(peers, _letters(peers), strict=True)
+    return shown
 
 
-def access_classes(table: Table) -> list[list[Row]]:
-    """The rows of each access class, in the table's order."""
-    classes: dict[str, list[Row]] = defaultdict(list)
-    for row in table.rows:
-        classes[row.access].append(row)
-    return list(classes.values())
+def _letters(peers: Sequence[Row]) -> list[str]:
+    names = [str(i) for i in range(len(peers))]
+    scores = {name: row.by_seed for name, row in zip(names, peers, strict=True)}
+    pairs = questions_of_all_pairs(scores)
+    answers = verdicts(pairs, np.random.default_rng(0))
+    told = {
+        frozenset((pair.first, pair.second))
+        for pair, answer in zip(pairs, answers, strict=True)
+        if answer == "shown"
+    }
+    decided = {
+        name
+        for pair, answer in zip(pairs, answers, strict=True)
+        if answer != "insufficient"
+        for name in (pair.first, pair.second)
+    }
+    able = [name for name in names if name in decided]
+    found = letters(able, told)
+    needed = seeds_to_decide()
+    return [found.get(name, f"insufficient ({needed})") for name in names]

@@ -6,15 +6,26 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
-from benchmark.analysis.frame import TIMED_PHASES
+from benchmark.analysis.frame import work_of
+from benchmark.analysis.scores import counted_score
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
-from benchmark.records.record import FAILED, SCORED, Metric, Record
+from benchmark.records.record import OVER_BUDGET, SCORED, Metric, Record
 from methods.settings.params import format_value
 
+CONTROLS = frozenset({"noise", "untrained-generator"})
+"""Methods that learn nothing of the teacher to make their images. They show what a score is worth,
+and have no rank. A set of names, because records tell nothing of it."""
 
-@dataclass
+AS_PUBLISHED = "as published"
+
+Standing = Literal["ranked", "reference", "provisional", "over budget", "untried"]
+"""Whether a row has a rank, and if not, why: it is a control; some of its planned runs are missing;
+some spent more than their budget; none of its runs could be tried."""
+
+
+@dataclass(eq=False)
 class Row:
     """One method with one set of parameters, over its seeds.
 
@@ -30,18 +41,58 @@ class Row:
     metric: Metric = "accuracy"
     proxy: str = ""
     records: list[Record] = field(default_factory=list)
-    planned: dict[str, int] = field(default_factory=dict)
-    """Seed of every planned run, by the run's id."""
-    provisional: bool = False
-    """Whether other runs may still be going, so that a missing run is not counted as a failure."""
+    planned: set[str] = field(default_factory=set)
+    """The id of every planned run."""
+    choices: set[str] = field(default_factory=set)
+    """How the setting was chosen, if it was tuned (`benchmark.records.spec.Spec.tuned`)."""
 
     @cached_property
     def scored(self) -> list[Record]:
         """Runs that ended with a student."""
         return [record for record in self.records if record.status in SCORED]
 
+    @cached_property
+    def counted(self) -> dict[str, float]:
+        """What every run counts for, by run id; runs that are missing or over budget are not there.
+
+        See `benchmark.analysis.scores.counted_score`.
+        """
+        found = {}
+        for record in sorted(self.records, key=lambda record: record.run_id):
+            score = counted_score(record.status, record.score, self.chance)
+            if score is not None:
+                found[record.run_id] = score
+        return found
+
+    @property
+    def collapsed(self) -> int:
+        """The number of students that ended at chance level."""
+        return sum(record.status == "collapsed" for record in self.records)
+
+    @cached_property
+    def missing(self) -> int:
+        """The number of planned runs that never started, or were interrupted."""
+        settled = {record.run_id for record in self.records if record.status != "interrupted"}
+        return len(self.planned - settled)
+
+    @property
+    def own_objective(self) -> bool:
+        """Whether the student minimises its method's own objective."""
+        return not any(record.spec.objective for record in self.records)
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Whether the row has a rank among others, and why not."""
+        if any(record.status == OVER_BUDGET for record in self.records):
+            return "over budget"
+        if self.missing:
+            return "provisional"
+        if not self.counted:
+            return "untried"
+        return "reference" if self.method in CONTROLS else "ranked"
+
     def mean(self, metric: str) -> float | None:
-        """Mean of a metric over the finished runs."""
+        """Mean of a metric over the finished runs that have it."""
         values = [r.metrics[metric] for r in self.scored if metric in r.metrics]
         return fmean(values) if values else None
 
@@ -51,40 +102,28 @@ class Row:
         return mean_interval([record.metrics[self.metric] for record in self.scored])
 
     @cached_property
-    def judged(self) -> dict[str, int]:
-        """Seeds of the planned runs that count, by run id.
-
-        While a grid is running, only those that have ended count.
-        """
-        ended = {r.run_id for r in self.records if r.status in SCORED | FAILED}
-        waiting = self.provisional and ended
-        return {
-            run_id: seed
-            for run_id, seed in sorted(self.planned.items())
-            if not waiting or run_id in ended
-        }
-
-    @cached_property
-    def score(self) -> float:
-        """Mean of the metric with every failed or missing run at chance level."""
-        got = [record.metrics[self.metric] for record in self.scored]
-        values = got + [self.chance] * (len(self.judged) - len(got))
-        return fmean(values) if values else 0.0
-
-    @cached_property
     def by_seed(self) -> dict[int, float]:
-        """The metric by seed, every failed or missing run at chance level."""
-        got = {record.run_id: record.metrics[self.metric] for record in self.scored}
+        """What the runs count for, by seed."""
         runs: dict[int, list[float]] = defaultdict(list)
-        for run_id, seed in self.judged.items():
-            runs[seed].append(got.get(run_id, self.chance))
+        seeds = {record.run_id: record.spec.seed for record in self.records}
+        for run_id, score in self.counted.items():
+            runs[seeds[run_id]].append(score)
         return {seed: fmean(values) for seed, values in sorted(runs.items())}
 
-    @property
-    def seconds(self) -> float | None:
-        """Mean seconds of the method's own phases, of the finished runs."""
-        own = [sum(r.ledger.seconds.get(p, 0.0) for p in TIMED_PHASES) for r in self.scored]
-        return fmean(own) if own else None
+    @cached_property
+    def score(self) -> float | None:
+        """Mean of what the runs count for; None if none counts."""
+        return fmean(self.by_seed.values()) if self.by_seed else None
+
+    @cached_property
+    def work(self) -> float | None:
+        """Mean floating-point operations of the method's own phases, of the finished runs.
+
+        None if any of them was made before work was counted.
+        """
+        own = [work_of(record) for record in self.scored]
+        known = [work for work in own if work is not None]
+        return fmean(known) if known and len(known) == len(own) else None
 
     @property
     def queries(self) -> float | None:
@@ -92,26 +131,68 @@ class Row:
         own = [r.ledger.teacher_forward + r.ledger.teacher_backward for r in self.scored]
         return fmean(own) if own else None
 
+    @cached_property
+    def programs(self) -> set[str]:
+        """Fingerprints of the code that made the runs; "" stands for code that is not recorded."""
+        return {r.environment.fingerprint for r in self.records if r.run_id in self.counted}
+
+    @property
+    def choice(self) -> str:
+        """How the setting was tuned; empty if it was not."""
+        return "; ".join(sorted(self.choices))
+
     @property
     def settings(self) -> str:
         """The parameters that differ from the paper's and the proxy data, if any."""
-        settings = {**self.changed, **({"proxy": self.proxy} if self.proxy else {})}
-        return ", ".join(f"{name}={format_value(value)}" for name, value in settings.items())
+        return ", ".join(filter(None, [self.changes, self._proxy_setting]))
+
+    @property
+    def changes(self) -> str:
+        """The parameters that differ from the paper's, if any."""
+        return ", ".join(f"{name}={format_value(value)}" for name, value in self.changed.items())
+
+    @property
+    def _proxy_setting(self) -> str:
+        return f"proxy={self.proxy}" if self.proxy else ""
+
+    @property
+    def setting(self) -> str:
+        """Whether the parameters are the published or tuned ones, those that differ, the proxy."""
+        how = [f"tuned, {self.choice}"] if self.choice else []
+        how = how if self.changed else [AS_PUBLISHED, *how]
+        return "; ".join(filter(None, [*how, self.changes, self._proxy_setting]))
+
+    @property
+    def name(self) -> str:
+        """Title and version."""
+        return self.title + (f" v{self.version}" if self.version != 1 else "")
 
     @property
     def label(self) -> str:
         """Title, version and settings."""
-        version = f" v{self.version}" if self.version != 1 else ""
-        return self.title + version + (f" ({self.settings})" if self.settings else "")
+        return self.name + (f" ({self.settings})" if self.settings else "")
 
     @property
     def note(self) -> str:
-        """The method's remarks on this task, and how often each status other than ok occurred."""
+        """The method's remarks on this task, and what else a reader must know of the runs.
+
+        How many failed, were skipped or are missing; why some were over budget; and whether several
+        programs made them. Collapsed students have a column.
+        """
         counts: dict[str, int] = defaultdict(int)
         for record in self.records:
-            if record.status != "ok":
-                counts[record.status.replace("_", " ")] += 1
+            if record.status not in ("ok", "collapsed", "interrupted"):
+                why = f": {record.reason}" if record.status == OVER_BUDGET else ""
+                counts[record.status.replace("_", " ") + why] += 1
         remarks = sorted({record.method.note for record in self.records} - {""})
-        return ", ".join(
-            [*remarks, *(f"{count} {status}" for status, count in sorted(counts.items()))]
-        )
+        statuses = [f"{count} {status}" for status, count in sorted(counts.items())]
+        missing = [f"{self.missing} missing"] if self.missing else []
+        return ", ".join([*remarks, *statuses, *missing, *self._mixture])
+
+    @property
+    def _mixture(self) -> list[str]:
+        if len(self.programs) < 2:
+            return []
+        known = len(self.programs - {""})
+        unknown = " and unrecorded ones" if "" in self.programs else ""
+        return [f"made by {known} program{'s' if known > 1 else ''}{unknown}"]

@@ -6,31 +6,26 @@ Everything here is a pure function of the records; the same records give the sam
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.analysis.comparison.robustness import robustness_scores
 from benchmark.analysis.frame import METRIC_NAMES
+from benchmark.analysis.leaderboard.headline import headline_rows
 from benchmark.analysis.leaderboard.rows import Row
 from benchmark.records.canonical import canonical
-from benchmark.records.record import FAILED, SCORED, Metric, Record, one_a_run
+from benchmark.records.record import SCORED, Metric, Record, one_a_run
 from benchmark.records.spec import PlannedEntry, Purpose, Spec
 from benchmark.records.store import Scan
 from methods.settings.budget import Budget
 
 DATA_FREE = "data-free"
-VARIANTS = ("full_precision", "int8")
+QUANTISED = ("full_precision", "int8")
 """Forms of a quantised student that have scores of their own."""
-SIZES = (*VARIANTS, "int4")
+SIZES = (*QUANTISED, "int4")
 """Forms of a quantised student whose size is known."""
-SCHEDULES = {
-    "cosine": "cosine decay",
-    "constant": "constant rate",
-    "step": "divided by ten after four fifths",
-    "thirds": "divided by ten after each third",
-}
 
 
 @dataclass
@@ -38,24 +33,35 @@ class Table:
     """All rows of one task, budget and teacher.
 
     Values are computed once and kept, so all rows must be given when it is made.
+
+    Attributes:
+        headline: the rows that are compared, the best of each access class first.
+        variants: other settings of the same methods, and students with another objective.
+        missing: the number of planned runs of methods without any record, by method.
+        robustness: normalised scores of the random draws, by method.
     """
 
     task: str
     budget: Budget
     teacher: str
     teacher_score: float
-    rows: list[Row]
+    headline: list[Row]
+    variants: list[Row]
     missing: dict[str, int] = field(default_factory=dict)
     data_note: str = ""
     metric: Metric = "accuracy"
     robustness: dict[str, list[float]] = field(default_factory=dict)
-    """Normalised scores of the random draws, by method."""
 
     @cached_property
-    def variants(self) -> dict[str, str]:
+    def rows(self) -> list[Row]:
+        """Every row, the headline first."""
+        return [*self.headline, *self.variants]
+
+    @cached_property
+    def forms(self) -> dict[str, str]:
         """Metrics of the student's other forms that any run has, by the heading of their column."""
         scores = {
-            f"{form} {METRIC_NAMES[self.metric]}, %": f"{self.metric}_{form}" for form in VARIANTS
+            f"{form} {METRIC_NAMES[self.metric]}, %": f"{self.metric}_{form}" for form in QUANTISED
         }
         sizes = {f"{form} KiB": f"kib_{form}" for form in SIZES}
         present = {metric for row in self.rows for r in row.scored for metric in r.metrics}
@@ -65,74 +71,77 @@ class Table:
             if metric in present
         }
 
-    def caption(self) -> str:
-        """Budget, teacher, data and machines behind the numbers, in a few sentences."""
-        b = self.budget
-        images = (
-            f"a bank of {b.images:,} images" if b.images else "fresh images at every student step"
-        )
-        schedule = SCHEDULES[b.student_schedule]
-        threads = sorted({r.environment.threads for row in self.rows for r in row.records})
-        devices = sorted({r.environment.device for row in self.rows for r in row.records})
-        absent = ", ".join(f"{name} ({count} runs)" for name, count in sorted(self.missing.items()))
-        where = " and ".join(devices) + ", " + "/".join(str(n) for n in threads) + " threads a run"
-        inverting = [
-            record.spec.budget
-            for row in self.rows
-            for record in row.records
-            if record.spec.budget.inversion_images
-        ]
-        pixels = "".join(
-            f"; methods that optimise pixels: {i.inversion_images:,} images, "
-            f"{i.inversion_steps:,} steps each"
-            for i in inverting[:1]
-        )
-        proxies = sorted(
-            {(r.method.proxy, r.spec.proxy) for row in self.rows for r in row.records} - {("", "")}
-        )
-        proxy = ", ".join(f"{name} `{checksum}`" for name, checksum in proxies)
-        return (
-            f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
-            f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} "
-            f"images ({b.student_optimizer.capitalize()} {b.student_lr:g}, {schedule}). "
-            f"Teacher `{self.teacher}`, {METRIC_NAMES[self.metric]} "
-            f"{100 * self.teacher_score:.2f} %. "
-            + (f"Data: {self.data_note}. " if self.data_note else "")
-            + (f"Proxy images: {proxy}. " if proxy else "")
-            + f"Run on: {where}."
-            + (f" Planned, but without any record: {absent}." if absent else "")
-        )
+
+class TableKey(NamedTuple):
+    """What all runs of a table share; the budget is canonical."""
+
+    task: str
+    task_version: int
+    data: str
+    budget: str
+    teacher: str
 
 
-TableKey = tuple[str, int, str, str, str]
-"""Task, its version, data, budget (canonical) and teacher; a table never mixes two of them."""
-RowKey = tuple[str, int, str, str, str]
-"""Method, its version, parameters (canonical), proxy images and objective (canonical)."""
+class RowKey(NamedTuple):
+    """What all runs of a row share; parameters and objective are canonical."""
+
+    method: str
+    version: int
+    params: str
+    proxy: str
+    objective: str
 
 
-def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) -> list[Table]:
+def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
     """Group a scan's records of one purpose into tables, rows in order of rank.
 
     Args:
         scan: the records and the plans.
-        purpose: the purpose of the runs that are shown.
-        provisional: rank by the runs that have ended, because others still run.
+        purpose: the purpose of the runs that are shown. A table of sweeps, draws or trials has
+            every setting in its headline.
+    """
+    planned = list(_planned(scan, purpose))
+    groups, first = _rows(scan, purpose, {run_id for run_id, *_ in planned})
+    missing: dict[TableKey, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for run_id, table, key, entry in planned:
+        if row := groups.get(table, {}).get(key):
+            row.planned.add(run_id)
+            row.choices.update({entry.tuned} - {""})
+        else:
+            missing[table][key.method] += 1
+    robustness = _robustness(scan)
+    found = []
+    for table, rows in sorted(groups.items()):
+        chosen = headline_rows(rows.values()) if purpose == "table" else list(rows.values())
+        own = first[table]
+        found.append(
+            Table(
+                own.spec.task,
+                own.spec.budget,
+                own.teacher.checksum,
+                own.teacher.score,
+                sorted(chosen, key=_by_score),
+                sorted(set(rows.values()).difference(chosen), key=_by_method),
+                dict(missing[table]),
+                own.data_note,
+                own.teacher.metric,
+                robustness.get(table, {}),
+            )
+        )
+    return found
+
+
+def _rows(
+    scan: Scan, purpose: Purpose, wanted: set[str]
+) -> tuple[dict[TableKey, dict[RowKey, Row]], dict[TableKey, Record]]:
+    """The rows of every table with their records, and the first record of every table.
+
+    A run that another suite has made, for a purpose of its own, is not made again: it counts here
+    if it is ``wanted``.
     """
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
-    draws: dict[TableKey, list[Record]] = defaultdict(list)
     measured = {record.run_id: record.quality for record in scan.records if record.quality}
-    draws_planned: dict[TableKey, list[tuple[str, str, str]]] = defaultdict(list)
-    ended = {r.run_id for r in scan.records if r.status in SCORED | FAILED}
-    for run_id, _, table, (method, _, params, _, objective) in _planned(scan, "draw"):
-        if not objective and (run_id in ended or not provisional):
-            draws_planned[table].append((run_id, method, params))
-    drawn = {run_id for own in draws_planned.values() for run_id, _, _ in own}
-    for record in scan.records:
-        if record.spec.purpose == "draw" or record.run_id in drawn:
-            draws[_keys(record)[0]].append(record)
-    # A run that another suite has made, for a purpose of its own, is not made again.
-    wanted = {run_id for run_id, *_ in _planned(scan, purpose)}
     mine = [r for r in scan.records if r.spec.purpose == purpose or r.run_id in wanted]
     for record in one_a_run(mine):
         if not record.quality and record.run_id in measured and record.status in SCORED:
@@ -150,44 +159,41 @@ def tables(scan: Scan, purpose: Purpose = "table", provisional: bool = False) ->
                 record.teacher.chance,
                 record.teacher.metric,
                 record.method.proxy,
-                provisional=provisional,
             ),
         )
         row.records.append(record)
-        row.planned[record.run_id] = record.spec.seed
-    missing: dict[TableKey, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for run_id, seed, table, key in _planned(scan, purpose):
-        if key in groups.get(table, {}):
-            groups[table][key].planned[run_id] = seed
-        else:
-            missing[table][key[0]] += 1
-    return [
-        Table(
-            first[table].spec.task,
-            first[table].spec.budget,
-            first[table].teacher.checksum,
-            first[table].teacher.score,
-            sorted(rows.values(), key=_order),
-            dict(missing[table]),
-            first[table].data_note,
-            first[table].teacher.metric,
-            robustness_scores(draws[table], draws_planned[table]),
-        )
-        for table, rows in sorted(groups.items())
-    ]
+        row.planned.add(record.run_id)
+        row.choices.update({record.spec.tuned} - {""})
+    return groups, first
+
+
+def _robustness(scan: Scan) -> dict[TableKey, dict[str, list[float]]]:
+    """The scores of every table's random draws, by method."""
+    planned: dict[TableKey, list[tuple[str, str, str]]] = defaultdict(list)
+    for run_id, table, key, _ in _planned(scan, "draw"):
+        if not key.objective:
+            planned[table].append((run_id, key.method, key.params))
+    drawn = {run_id for own in planned.values() for run_id, _, _ in own}
+    records: dict[TableKey, list[Record]] = defaultdict(list)
+    for record in scan.records:
+        if record.spec.purpose == "draw" or record.run_id in drawn:
+            records[_keys(record)[0]].append(record)
+    return {table: robustness_scores(own, planned[table]) for table, own in records.items()}
 
 
 def _keys(record: Record) -> tuple[TableKey, RowKey]:
     spec = record.spec
-    budget = _common(spec.budget)
-    table = (spec.task, spec.task_version, spec.data, budget, record.teacher.checksum)
-    params, objective = canonical(spec.params), _canonical_objective(spec)
-    return table, (spec.method, spec.method_version, params, spec.proxy, objective)
+    return (
+        TableKey(
+            spec.task, spec.task_version, spec.data, _common(spec.budget), record.teacher.checksum
+        ),
+        _row_key(spec, spec.method_version),
+    )
 
 
-def _canonical_objective(run: Spec | PlannedEntry) -> str:
-    """The objective put on a run's method; empty for the method's own."""
-    return canonical(run.objective.model_dump(mode="json")) if run.objective else ""
+def _row_key(run: Spec | PlannedEntry, version: int) -> RowKey:
+    objective = canonical(run.objective.model_dump(mode="json")) if run.objective else ""
+    return RowKey(run.method, version, canonical(run.params), run.proxy, objective)
 
 
 @lru_cache(1024)
@@ -196,18 +202,39 @@ def _common(budget: Budget) -> str:
     return canonical(budget.of_method(inverts_pixels=False).identity())
 
 
-def _planned(scan: Scan, purpose: Purpose) -> Iterable[tuple[str, int, TableKey, RowKey]]:
-    """Every planned run with its seed, and the table and the row it belongs to."""
+def _planned(scan: Scan, purpose: Purpose) -> Iterator[tuple[str, TableKey, RowKey, PlannedEntry]]:
+    """Every planned run of a purpose, with the table and the row it belongs to."""
     for suite in sorted(scan.planned):
         for run_id, entry in sorted(scan.planned[suite].items()):
-            if entry.purpose != purpose:
-                continue
-            budget = _common(entry.budget)
-            table = (entry.task, entry.task_version, entry.data, budget, entry.teacher)
-            params, objective = canonical(entry.params), _canonical_objective(entry)
-            row = (entry.method, entry.version, params, entry.proxy, objective)
-            yield run_id, entry.seed, table, row
+            if entry.purpose == purpose:
+                table = TableKey(
+                    entry.task,
+                    entry.task_version,
+                    entry.data,
+                    _common(entry.budget),
+                    entry.teacher,
+                )
+                yield run_id, table, _row_key(entry, entry.version), entry
 
 
-def _order(row: Row) -> tuple[Any, ...]:
-    return (row.access != DATA_FREE, row.access, -row.score, row.label)
+def _by_score(row: Row) -> tuple[Any, ...]:
+    """Complete rows of an access class by score; then those that have no rank yet, or lost it."""
+    complete = row.standing in ("ranked", "reference")
+    score = -1.0 if row.score is None else row.score
+    return (*_access(row), not complete, -score, row.label)
+
+
+def _by_method(row: Row) -> tuple[Any, ...]:
+    return (*_access(row), row.title, row.version, row.label)
+
+
+def _access(row: Row) -> tuple[bool, str]:
+    return (row.access != DATA_FREE, row.access)
+
+
+def access_classes(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of each access class, in the given order."""
+    classes: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        classes[row.access].append(row)
+    return list(classes.values())

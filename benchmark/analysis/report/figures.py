@@ -121,50 +121,48 @@ def size_with_legend(lines: int) -> Size:
 
 
 def cost_plot(table: Table) -> Plot | None:
-    """Score against seconds, one point per row of the table."""
+    """Score against work, one point per row of the headline that has both."""
+    shown = [row for row in table.headline if row.work and row.score is not None]
     points = [
         CostPoint(
             row.method,
             row.title,
-            row.seconds,
+            row.work,
             row.score,
             arms(list(row.by_seed.values())),
             row.access == DATA_FREE,
         )
-        for row in table.rows
-        if row.seconds
+        for row in shown
+        if row.work and row.score is not None
     ]
     if len(points) < 2:
         return None
-    counts = [len(row.by_seed) for row in table.rows if row.seconds]
+    counts = [len(row.by_seed) for row in shown]
     lines = -(-len({point.method for point in points}) // LEGEND_COLUMNS)
     figure = cost_figure(points, METRIC_NAMES[table.metric], size_with_legend(lines))
     return Plot(
         svg(figure, f"cost {table.task} {table.budget.title} {table.teacher}"),
-        "Score, with failures at chance, against the seconds of a method's own phases. Means with "
+        "Score, with failures at chance, against the work of a method's own phases. Means with "
         f"{INTERVALS}, n = {_span(counts)} seeds per point. The dashed line is the Pareto front of "
         "the data-free rows; hollow points are rows that saw more than the teacher.",
     )
 
 
 def overall_profiles(overall: Overall) -> Plot | None:
-    """Performance profiles of the data-free methods that lack no task of a budget."""
-    free = [standing for standing in overall.standings if standing.access == DATA_FREE]
-    own = [standing for standing in free if standing.complete]
+    """Performance profiles of the ranked data-free methods of a budget."""
+    free = next((own for own in overall.classes if own.access == DATA_FREE), None)
+    ranked = [standing for standing in free.standings if standing.rank] if free else []
     scores = {
         standing.method: (standing.title, list(standing.scores.values()))
-        for standing in own[:MOST_LINES]
+        for standing in ranked[:MOST_LINES]
     }
     if not scores:
         return None
-    left = f" The best {MOST_LINES} of {len(own)} are shown." if len(own) > MOST_LINES else ""
-    if len(own) < len(free):
-        lacking = ", ".join(standing.title for standing in free if not standing.complete)
-        left += f" Left out, because they lack a task: {lacking}."
+    left = f" The best {MOST_LINES} of {len(ranked)} are shown." * (len(ranked) > MOST_LINES)
     return Plot(
         svg(
             profiles_figure(scores, "runs", size_with_legend(len(scores))),
-            f"profiles {overall.budget}",
+            f"profiles {overall.budget} {overall.settings}",
         ),
         "Performance profiles of the data-free methods: the share of runs above each normalised "
         "score, mean over tasks. Failures count as 0, bands are 95 % bootstrap bands over the "

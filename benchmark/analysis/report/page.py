@@ -22,16 +22,18 @@ from rich.console import Console
 from benchmark.analysis.comparison.robustness import planned_draws
 from benchmark.analysis.comparison.series import AddedDefaults, no_added_defaults
 from benchmark.analysis.leaderboard.appendix import subtables
-from benchmark.analysis.leaderboard.cells import cells, column_names
-from benchmark.analysis.leaderboard.markdown import HEADER, OTHERS
-from benchmark.analysis.leaderboard.overall import headline_rows, overall_cells, overalls
+from benchmark.analysis.leaderboard.captions import SMALL_SAMPLES, caption
+from benchmark.analysis.leaderboard.cells import Grid as RankedGrid
+from benchmark.analysis.leaderboard.cells import headline_grid, variants_grid
+from benchmark.analysis.leaderboard.legend import HEADER, OTHERS, VARIANTS
+from benchmark.analysis.leaderboard.overall import overall_cells, overalls
 from benchmark.analysis.leaderboard.publish import scanned
 from benchmark.analysis.leaderboard.quotes import published
 from benchmark.analysis.leaderboard.rows import Row
 from benchmark.analysis.leaderboard.tables import DATA_FREE, Table, tables
 from benchmark.analysis.report.figures import Plot, cost_plot, overall_profiles, robustness_plots
 from benchmark.analysis.report.runs import runs_json
-from benchmark.analysis.text import WORD_COLUMNS
+from benchmark.analysis.text import WORD_COLUMNS, plain
 from benchmark.machine.cache import cache_dir, picture_path, sheet_path
 from benchmark.records.files import write_atomic
 from benchmark.records.record import Record, one_a_run
@@ -147,23 +149,20 @@ def render(
     )
 
 
-def plain(text: str) -> str:
-    """Markdown without its marks for bold and code."""
-    return text.replace("**", "").replace("`", "")
-
-
 def _data_free_first(access: str) -> tuple[bool, str]:
     return (access != DATA_FREE, access)
 
 
 def _overall_sections(found: Sequence[Table], anchors: Iterator[str]) -> Iterable[Section]:
     for overall in overalls(found):
-        section = Section(next(anchors), f"Overall, budget {overall.budget}", overall.caption())
-        for access in overall.access_classes:
-            names, body, settings = overall_cells(overall, access)
+        section = Section(next(anchors), overall.title, overall.caption())
+        for own in overall.classes:
+            names, body, settings = overall_cells(own)
             unlinked = [[Cell(text) for text in row] for row in body]
-            caption = f"Settings: {settings}." if settings else ""
-            section.grids.append(Grid(access, names, unlinked, [access] * len(unlinked), caption))
+            text = own.caption() + (f" Settings: {settings}." if settings else "")
+            section.grids.append(
+                Grid(own.access, names, unlinked, [own.access] * len(unlinked), text)
+            )
         profiles = overall_profiles(overall)
         section.plots.extend([profiles] if profiles else [])
         yield section
@@ -172,31 +171,36 @@ def _overall_sections(found: Sequence[Table], anchors: Iterator[str]) -> Iterabl
 def _table_section(
     table: Table, numbers: dict[int, int], pictures: list[Picture], anchor: str
 ) -> Section:
-    names, body = column_names(table), cells(table)
-    method = names.index("method")
-    linked = [
-        [Cell(text, numbers[id(row)] if i == method else None) for i, text in enumerate(line)]
-        for row, line in zip(table.rows, body, strict=True)
-    ]
-    grids = []
-    for title, free in ((DATA_FREE, True), (plain(OTHERS), False)):
-        places = [i for i, row in enumerate(table.rows) if (row.access == DATA_FREE) == free]
-        own = [linked[i] for i in places]
-        if own:
-            grids.append(Grid(title, names, own, [table.rows[i].access for i in places]))
+    headline, variants = headline_grid(table), variants_grid(table)
+    titled = (
+        (DATA_FREE, headline.where(lambda row: row.access == DATA_FREE)),
+        (plain(OTHERS), headline.where(lambda row: row.access != DATA_FREE)),
+        (plain(VARIANTS), variants),
+    )
+    grids = [_linked(title, grid, numbers) for title, grid in titled if grid.rows]
     for below in subtables(table):
         unlinked = [[Cell(text) for text in row] for row in below.body]
         grids.append(Grid("", below.headings, unlinked, [""] * len(unlinked), below.caption))
     plot = cost_plot(table)
     title = f"{table.task}, budget {table.budget.title}"
-    caption, plots = table.caption(), [plot] if plot else []
-    return Section(anchor, title, caption, grids, plots, pictures, published(table)[1])
+    text, plots = f"{caption(table)} {SMALL_SAMPLES}", [plot] if plot else []
+    return Section(anchor, title, text, grids, plots, pictures, published(table)[1])
+
+
+def _linked(title: str, grid: RankedGrid, numbers: dict[int, int]) -> Grid:
+    """The table with every method's cell linked to the row's runs."""
+    method = grid.names.index("method")
+    body = [
+        [Cell(text, numbers[id(row)] if i == method else None) for i, text in enumerate(line)]
+        for row, line in zip(grid.rows, grid.body, strict=True)
+    ]
+    return Grid(title, grid.names, body, [row.access for row in grid.rows])
 
 
 def _pictures(table: Table, cache: Path, budget: int) -> list[Picture]:
     """One picture of each kind for every method that has one in the cache."""
     pictures = []
-    for row in headline_rows(table):
+    for row in table.headline:
         for kind in (picture_path, sheet_path):
             path = _first(row, kind, cache)
             if path is None or 4 * path.stat().st_size // 3 > budget:

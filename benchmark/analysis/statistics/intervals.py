@@ -158,6 +158,7 @@ def mean_interval(
     return score_interval(mean, float(found.low), float(found.high), "BCa", within)
 
 
+@cache
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval | None:
     """Wilson's score interval of a proportion, such as a collapse rate; None without trials.
 

@@ -95,8 +95,22 @@ def test_an_interval_that_holds_almost_anything_is_insufficient() -> None:
 def test_failed_runs_are_named_beside_the_verdict() -> None:
     failed = [failed_record("diverged", budget=PAPER, seed=9), *runs(*CLOSE)]
     assert verdict(0.91, failed) == ("agrees", "1 of 4 failed")
+
+
+def test_interrupted_runs_are_missing_and_no_part_of_the_count() -> None:
     interrupted = [failed_record("interrupted", budget=PAPER, seed=9), *runs(*CLOSE)]
-    assert verdict(0.91, interrupted) == ("agrees", "")
+    (row,) = rows(table(Result(method="rdskd", accuracy=0.91)), interrupted)
+    assert (row.verdict, row.reason, row.n, row.runs) == ("agrees", "", 3, 3)
+
+
+def test_runs_over_their_budget_are_named_and_not_compared() -> None:
+    spent = make_record(budget=PAPER, seed=9, accuracy=0.99, status="over_budget")
+    assert verdict(0.91, [spent, *runs(*CLOSE)]) == ("agrees", "1 over budget, not counted")
+    assert verdict(0.91, [spent]) == ("not run", "1 over budget, not counted")
+
+
+def test_trials_of_tuning_are_never_compared_with_a_paper() -> None:
+    assert verdict(0.91, runs(*CLOSE, purpose="tune")) == ("not run", "")
 
 
 def test_runs_far_apart_may_still_differ() -> None:
@@ -131,7 +145,7 @@ def test_what_has_no_record_or_no_student_was_not_run() -> None:
     assert verdict(0.9, []) == ("not run", "")
     assert verdict(0.9, runs(*CLOSE, method="dafl")) == ("not run", "")
     failed = [failed_record(budget=PAPER), failed_record(budget=PAPER, seed=1)]
-    assert verdict(0.9, failed) == ("not run", "none of 2 runs has accuracy")
+    assert verdict(0.9, failed) == ("not run", "2 of 2 failed")
 
 
 def test_a_checkpoint_that_the_records_lack_is_not_replaced_by_another() -> None:

@@ -69,12 +69,13 @@ const COLUMNS = [
   ["seed", false, (run) => String(run.seed)],
   ["status", true, (run) => run.status + (run.reason ? `: ${run.reason}` : "")],
   ["score, %", false, (run) => percent(run.score)],
-  ["seconds", false, (run) => seconds(run).toFixed(0)],
+  ["work, GFLOP", false, (run) => work(run)],
 ];
 
-function seconds(run) {
+function work(run) {
   const own = ["synthesis", "distillation", "joint"];
-  return own.reduce((sum, phase) => sum + (run.ledger.seconds[phase] || 0), 0);
+  const sum = own.reduce((total, phase) => total + (run.ledger.work[phase] || 0), 0);
+  return sum ? (sum / 1e9).toFixed(1) : "–";
 }
 
 const list = { order: runs, shown: PAGE, row: null };

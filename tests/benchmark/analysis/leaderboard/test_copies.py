@@ -11,7 +11,7 @@ import pytest
 from benchmark.analysis.comparison.robustness import robustness_scores
 from benchmark.analysis.comparison.series import select
 from benchmark.analysis.frame import runs_of
-from benchmark.analysis.leaderboard.cells import COLUMNS, cells
+from benchmark.analysis.leaderboard.cells import headline_grid
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.page import render
 from benchmark.records.record import Record, one_a_run
@@ -38,8 +38,8 @@ def scanned(records: Sequence[Record], folder: Path, planned: Sequence[Record] =
 
 def cell(scan: Scan, name: str) -> str:
     (table,) = tables(scan)
-    (row,) = cells(table)
-    return row[COLUMNS.index(name)]
+    (shown,) = headline_grid(table).column(name)
+    return shown
 
 
 def test_what_a_sweep_had_run_already_counts_in_the_table_that_plans_it(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark import load_results
-from benchmark.analysis.leaderboard.cells import COLUMNS, cells
+from benchmark.analysis.leaderboard.captions import caption
+from benchmark.analysis.leaderboard.cells import headline_grid
 from benchmark.analysis.leaderboard.markdown import fill_blocks, markdown
-from benchmark.analysis.leaderboard.ranking import ranks
 from benchmark.analysis.leaderboard.tables import Table, tables
 from benchmark.analysis.leaderboard.terminal import print_table
 from benchmark.cli.program import app
@@ -37,7 +37,7 @@ def only_table(records: Sequence[Record], planned: Any = None) -> Table:
 
 
 def column(table: Table, name: str) -> list[str]:
-    return [row[COLUMNS.index(name)] for row in cells(table)]
+    return headline_grid(table).column(name)
 
 
 def plan_of(records: Sequence[Record], folder: Path) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_methods_compete_within_their_access_class_only() -> None:
         ]
     )
     assert [row.method for row in table.rows] == ["good", "poor", "best-with-data"]
-    assert ranks(table) == ["1", "2", "1"]
+    assert column(table, "rank") == ["1", "2", "1"]
 
 
 def test_overlapping_intervals_share_a_range_of_ranks() -> None:
@@ -94,20 +94,20 @@ def test_overlapping_intervals_share_a_range_of_ranks() -> None:
             *seeds_of("c", 0.30, 0.301, 0.302),
         ]
     )
-    assert ranks(table) == ["1–2", "1–2", "3"]
+    assert column(table, "rank") == ["1–2", "1–2", "3"]
 
 
 def test_one_wide_interval_is_enough_for_an_overlap() -> None:
     # 0.92 ± 0.05 beside 0.90 ± 0.0025: the second's interval does not reach the first's mean.
     table = only_table([*seeds_of("a", 0.9, 0.92, 0.94), *seeds_of("b", 0.899, 0.9, 0.901)])
-    assert ranks(table) == ["1–2", "1–2"]
+    assert column(table, "rank") == ["1–2", "1–2"]
     swapped = only_table([*seeds_of("a", 0.86, 0.88, 0.9), *seeds_of("b", 0.899, 0.9, 0.901)])
-    assert ranks(swapped) == ["1–2", "1–2"]
+    assert column(swapped, "rank") == ["1–2", "1–2"]
 
 
 def test_one_seed_is_insufficient_for_a_claim() -> None:
     table = only_table([*seeds_of("a", 0.9), *seeds_of("b", 0.8)])
-    assert ranks(table) == ["1 (insufficient)", "2 (insufficient)"]
+    assert column(table, "rank") == ["1 (insufficient)", "2 (insufficient)"]
     assert column(table, "accuracy, %") == ["90.00", "80.00"]
 
 
@@ -148,7 +148,7 @@ def test_methods_that_cannot_run_ask_no_questions_of_the_others() -> None:
     assert column(only_table(skipped), "rank") == ["–"] * 3
 
 
-def test_failures_count_where_methods_are_told_apart(tmp_path: Path) -> None:
+def test_failures_count_where_methods_are_told_apart() -> None:
     good, bad = ([0.9 + i / 1000 for i in range(8)] for _ in range(2))
     alike = [*seeds_of("a", *good), *seeds_of("b", *bad)]
     assert column(only_table(alike), "group") == ["a", "a"]
@@ -157,9 +157,6 @@ def test_failures_count_where_methods_are_told_apart(tmp_path: Path) -> None:
         *[failed_record("diverged", method="b", seed=seed) for seed in range(8)],
     ]
     assert column(only_table(failing), "group") == ["a", "b"]
-    wanted = [*alike[:9], *seeds_of("b", *bad)[1:]]
-    missing = only_table(alike[:9], plan_of(wanted, tmp_path))
-    assert column(missing, "group") == ["a", "b"]
 
 
 def test_a_method_that_often_fails_ranks_below_one_that_does_not() -> None:
@@ -173,12 +170,38 @@ def test_a_method_that_often_fails_ranks_below_one_that_does_not() -> None:
     assert [row.method for row in table.rows] == ["steady", "brilliant"]
 
 
-def test_runs_that_were_planned_but_have_no_record_are_counted(tmp_path: Path) -> None:
+def test_missing_runs_score_nothing_and_make_their_row_provisional(tmp_path: Path) -> None:
     wanted = seeds_of("a", 0.9, 0.9, 0.9, 0.9)
-    planned = plan_of(wanted, tmp_path)
-    table = only_table(wanted[:3], planned)
-    assert column(table, "n ok/planned") == ["3/4"]
-    assert column(table, "failures at chance, %") == [f"{100 * (3 * 0.9 + 0.1) / 4:.2f}"]
+    complete = seeds_of("b", 0.5, 0.5)
+    table = only_table([*wanted[:3], *complete], plan_of(wanted, tmp_path))
+    assert column(table, "method") == ["B", "A [1 missing]"], "below the complete rows"
+    assert column(table, "rank") == ["1", "provisional"]
+    assert column(table, "n ok/planned") == ["2/2", "3/4"]
+    assert column(table, "failures at chance, %") == ["50.00", "90.00"]
+    assert column(table, "group") == ["–", "–"]
+    assert table.rows[1].by_seed == {0: 0.9, 1: 0.9, 2: 0.9}
+
+
+def test_interrupted_runs_are_missing_too(tmp_path: Path) -> None:
+    stopped = failed_record("interrupted", method="a", seed=2)
+    table = only_table([*seeds_of("a", 0.9, 0.9), stopped])
+    assert column(table, "method") == ["A [1 missing]"]
+    assert column(table, "rank") == ["provisional"]
+    assert column(table, "failures at chance, %") == ["90.00"]
+    alone = only_table([failed_record("interrupted", method="a")])
+    assert column(alone, "failures at chance, %") == ["–"]
+
+
+def test_runs_over_their_budget_are_shown_and_count_in_no_mean() -> None:
+    reason = "9,000 student steps of 4,000"
+    spent = make_record(method="a", seed=2, accuracy=0.99, status="over_budget", reason=reason)
+    table = only_table([*seeds_of("a", 0.6, 0.6), spent, *seeds_of("b", 0.5, 0.5)])
+    assert column(table, "method") == ["B", f"A [1 over budget: {reason}]"]
+    assert column(table, "rank") == ["1", "over budget"]
+    assert column(table, "accuracy, %")[1].startswith("60.00")
+    assert column(table, "failures at chance, %")[1] == "60.00"
+    assert column(table, "n ok/planned")[1] == "2/3"
+    assert column(table, "group") == ["–", "–"]
 
 
 def test_plans_of_other_methods_teachers_and_budgets_are_not_counted(tmp_path: Path) -> None:
@@ -201,14 +224,16 @@ def test_plans_of_a_budget_whose_numbers_changed_are_not_counted(tmp_path: Path)
     assert column(table, "n ok/planned") == ["2/2"]
 
 
-def test_a_collapsed_student_is_a_result_and_is_noted() -> None:
+def test_a_collapsed_student_is_a_result_and_is_counted() -> None:
     table = only_table(
         [*seeds_of("a", 0.9), make_record(method="a", seed=1, accuracy=0.1, status="collapsed")]
     )
     assert column(table, "n ok/planned") == ["2/2"]
     assert column(table, "accuracy, %")[0].startswith("50.00")
     assert column(table, "failures at chance, %") == ["50.00"]
-    assert column(table, "method") == ["A [1 collapsed]"]
+    # Wilson: (1/2 + z²/4 + z √(1/8 + z²/16)) / (1 + z²/2) with z = 1.96, n = 2.
+    assert column(table, "collapsed") == ["1/2 (≤ 91 %)"]
+    assert column(only_table(seeds_of("a", *[0.9] * 10)), "collapsed") == ["0/10 (≤ 28 %)"]
 
 
 def test_a_methods_note_stands_beside_its_title_before_the_statuses() -> None:
@@ -224,12 +249,12 @@ def test_a_methods_note_stands_beside_its_title_before_the_statuses() -> None:
 
 def test_a_method_without_a_single_student_has_no_numbers() -> None:
     table = only_table([failed_record("out_of_memory", method="a"), *seeds_of("b", 0.9, 0.8)])
-    row = cells(table)[-1]
-    assert row[COLUMNS.index("method")] == "A [1 out of memory]"
-    assert row[COLUMNS.index("rank")] == "–"
-    assert row[COLUMNS.index("accuracy, %")] == "–"
-    assert row[COLUMNS.index("n ok/planned")] == "0/1"
-    assert row[COLUMNS.index("failures at chance, %")] == "10.00"
+    grid = headline_grid(table)
+    row = dict(zip(grid.names, grid.body[-1], strict=True))
+    assert row["method"] == "A [1 out of memory]"
+    assert row["rank"] == row["accuracy, %"] == row["collapsed"] == "–"
+    assert row["n ok/planned"] == "0/1"
+    assert row["failures at chance, %"] == "10.00"
 
 
 # What belongs together
@@ -276,7 +301,8 @@ def test_different_parameters_and_versions_are_different_rows() -> None:
             ),
         ]
     )
-    assert column(table, "method") == ["RDSKD", "RDSKD (temperature=4.0)", "RDSKD v2"]
+    assert column(table, "method") == ["RDSKD v2"]
+    assert [row.label for row in table.variants] == ["RDSKD", "RDSKD (temperature=4.0)"]
 
 
 def test_one_experiment_of_two_suites_counts_once() -> None:
@@ -285,15 +311,15 @@ def test_one_experiment_of_two_suites_counts_once() -> None:
 
 
 def test_caption_says_what_the_numbers_were_obtained_with() -> None:
-    caption = only_table([make_record()]).caption()
+    text = caption(only_table([make_record()]))
     for part in ("`tiny`", "4 synthesis steps of 8", "bank of 24", "6 student steps", "99.00 %"):
-        assert part in caption
-    fresh = only_table([make_record(budget=tiny_budget(images=0))]).caption()
+        assert part in text
+    fresh = caption(only_table([make_record(budget=tiny_budget(images=0))]))
     assert "fresh images" in fresh
-    assert "Data:" not in caption
-    lossy = only_table([make_record(data_note="CIFAR-10 (JPEG)")]).caption()
+    assert "Data:" not in text
+    lossy = caption(only_table([make_record(data_note="CIFAR-10 (JPEG)")]))
     assert "Data: CIFAR-10 (JPEG)." in lossy
-    step = only_table([make_record(budget=tiny_budget(student_schedule="step"))]).caption()
+    step = caption(only_table([make_record(budget=tiny_budget(student_schedule="step"))]))
     assert "divided by ten after four fifths" in step
 
 
@@ -307,8 +333,24 @@ def test_the_terminal_shows_the_same_ranks() -> None:
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     print_table(table, console)
     text = console.export_text()
-    for part in (*ranks(table), *column(table, "accuracy, %"), *column(table, "n ok/planned")):
+    for part in (
+        *column(table, "rank"),
+        *column(table, "accuracy, %"),
+        *column(table, "n ok/planned"),
+    ):
         assert part in text
+
+
+def test_a_narrow_terminal_keeps_names_and_numbers_readable() -> None:
+    collapsed = make_record(method="a", seed=2, accuracy=0.1, status="collapsed")
+    variant = make_record(method="a", params={"x": 1}, changed={"x": 1}, accuracy=0.7)
+    table = only_table([*seeds_of("a", 0.9, 0.91), collapsed, *seeds_of("noise", 0.5), variant])
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_table(table, console)
+    text = console.export_text()
+    for part in ("A [1", "collapsed]", "reference", "NOISE", "3/3", "x=1", "70.00"):
+        assert part in text
+    assert not set("…*`") & set(text), "no cell is cut, and no mark of Markdown is left"
 
 
 # Files

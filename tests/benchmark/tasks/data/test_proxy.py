@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmark.analysis.leaderboard.cells import COLUMNS, cells
+from benchmark.analysis.leaderboard.captions import caption
+from benchmark.analysis.leaderboard.cells import headline_grid
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.cli.program import app
 from benchmark.machine.cache import cache_dir
@@ -298,12 +299,12 @@ def test_other_proxy_images_are_another_row_and_the_caption_names_them(tmp_path:
     store = Store(tmp_path)
     store.add_plan("suite", [(record.spec, record.teacher.checksum) for record in records])
     (table,) = tables(Scan(records=records, planned=store.scan().planned))
-    assert [row[1] for row in cells(table)] == ["DEGAN (proxy=usps)", "DEGAN (proxy=photos)"]
-    done = COLUMNS.index("n ok/planned")
-    assert [row[done] for row in cells(table)] == ["2/2", "1/1"]
-    assert f"Proxy images: photos `{'b' * 16}`, usps `{'a' * 16}`." in table.caption()
+    grid = headline_grid(table)
+    assert grid.column("setting") == ["as published; proxy=usps", "as published; proxy=photos"]
+    assert grid.column("n ok/planned") == ["2/2", "1/1"]
+    assert f"Proxy images: photos `{'b' * 16}`, usps `{'a' * 16}`." in caption(table)
     (plain,) = tables(Scan(records=[make_record()]))
-    assert "Proxy" not in plain.caption()
+    assert "Proxy" not in caption(plain)
 
 
 # The command line
