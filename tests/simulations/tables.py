@@ -127,7 +127,7 @@ def further_rows(count: int) -> Section:
 def letters(count: int) -> Section:
     """How often a method that collapses now and then is told apart from one of equal mean."""
     names = ["collapses, %", "seeds", "none met", "told, two", "told, seven", "Holm, seven"]
-    body = []
+    body: list[list[str]] = []
     worst, at_issue = 0.0, None
     for share in RARE:
         for n in RARE_SEEDS:
@@ -160,7 +160,8 @@ def coverages(count: int) -> Section:
     """How often intervals hold the mean where some runs collapse."""
     names = ["collapses, %", *(f"interval, n = {n}" for n in COVERED_SEEDS)]
     names += [f"bound, n = {n}" for n in COVERED_SEEDS]
-    body, at = [], []
+    body: list[list[str]] = []
+    at = []
     for share in COVERED:
         found = [studies.coverage(share, n, count, 100 * len(body) + n) for n in COVERED_SEEDS]
         if share == worlds.COLLAPSE:
@@ -189,7 +190,7 @@ def draws(count: int) -> Section:
     broken: list[float] = []
     for world in studies.DRAWS:
         for methods in DRAWING:
-            shares = []
+            shares: list[float] = []
             for n in DRAWN:
                 seed = len(kept) + len(broken) + len(shares)
                 shares.append(studies.draws(world, methods, n, count, seed, ORDERS))
@@ -197,9 +198,9 @@ def draws(count: int) -> Section:
             body.append([world, str(methods), *map(percent, shares)])
     says = (
         "The table has the share of tables in which methods of equal mean robustness are told "
-        "apart. Where methods of equal mean have one distribution, the largest of "
-        f"{len(kept)} shares is {percent(max(kept))} % (two standard errors at {rate(ALPHA)} %: {noise(count)} "
-        f"points). Where only their means are equal, it is {percent(max(broken))} %: such a claim "
+        f"apart. Where methods of equal mean have one distribution, the largest of {len(kept)} "
+        f"shares is {percent(max(kept))} % (two standard errors at {rate(ALPHA)} %: "
+        f"{noise(count)} points). Where only their means are equal, it is {percent(max(broken))} %: such a claim "
         "is one of distributions, as letters are."
     )
     return Section(markdown_grid(names, body, {names[0]}), says)
