@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from methods.acceleration.operations import counts_as, of_convolution
+
 
 def to_batch_last(images: Tensor) -> Tensor:
     """B×C×H×W to contiguous C×H×W×B, in autocast's dtype."""
@@ -99,6 +101,10 @@ class _ScatteredConv(torch.autograd.Function):
     """Convolution as one product whose outputs are shifted and summed; for few outputs."""
 
     @staticmethod
+    @once_differentiable
+    @counts_as(
+        lambda ctx, x, weight, padding: of_convolution(weight.shape, _places(x, weight, padding))
+    )
     def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor:
         outputs, channels, size, _ = weight.shape
         _, height, width, batch = x.shape
@@ -120,7 +126,11 @@ class _ScatteredConv(torch.autograd.Function):
         return out.to(x.dtype)
 
     @staticmethod
-    @once_differentiable
+    @counts_as(
+        lambda ctx, gradient: of_convolution(
+            ctx.saved_tensors[1].shape, gradient[0].numel(), ctx.needs_input_grad
+        )
+    )
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, kernel = ctx.saved_tensors
         size, padding, outputs = ctx.geometry
@@ -144,6 +154,13 @@ class _ScatteredConv(torch.autograd.Function):
         return grad_x, grad_weight, None
 
 
+def _places(x: Tensor, weight: Tensor, padding: int) -> int:
+    """How often the kernel of a convolution of stride 1 is applied to C×H×W×B."""
+    _, height, width, batch = x.shape
+    shrinks = weight.shape[-1] - 1 - 2 * padding
+    return int((height - shrinks) * (width - shrinks) * batch)
+
+
 def _overlap(shift: int, outputs: int, inputs: int) -> tuple[slice, slice]:
     """Where output i and input i + shift both exist: the slices of outputs and of inputs."""
     start, stop = max(0, -shift), min(outputs, inputs - shift)
@@ -158,8 +175,10 @@ class _UpsampledConv(torch.autograd.Function):
     """
 
     @staticmethod
+    @counts_as(lambda ctx, x, weight, bias: of_convolution(weight.shape, 4 * x[0].numel()))
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         channels, height, width, batch = x.shape
+        ctx.weight_shape = weight.shape
         outputs = len(weight)
         x = x.contiguous()
         kernels = [kernel.to(x.dtype) for kernel in _products(weight)]
@@ -187,6 +206,11 @@ class _UpsampledConv(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @counts_as(
+        lambda ctx, gradient: of_convolution(
+            ctx.weight_shape, gradient[0].numel(), ctx.needs_input_grad
+        )
+    )
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, ss, sd, ds, dd = ctx.saved_tensors
         channels, height, width, batch = x.shape

@@ -7,10 +7,16 @@ arithmetic of optimisers, are a small part of a network's work and are left out.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _active: list[OperationCounter] = []
 
@@ -46,3 +52,42 @@ def add_operations(count: int) -> None:
     """Add operations that no counter can see, such as those of a replayed recording."""
     for counter in _active:
         counter.operations += count
+
+
+def counts_as(operations: Callable[P, int]) -> Callable[[Callable[P, Result]], Callable[P, Result]]:
+    """Count a function as the operations that it stands for, whatever it takes to compute them.
+
+    So the work of a run is the same on machines that compute a layer in different ways.
+
+    Args:
+        operations: the operations as written, of the function's arguments.
+    """
+
+    def decorated(function: Callable[P, Result]) -> Callable[P, Result]:
+        @wraps(function)
+        def counted(*args: P.args, **kwargs: P.kwargs) -> Result:
+            before = [counter.operations for counter in _active]
+            result = function(*args, **kwargs)
+            if _active:
+                written = operations(*args, **kwargs)
+                for counter, so_far in zip(_active, before, strict=True):
+                    counter.operations = so_far + written
+            return result
+
+        return counted
+
+    return decorated
+
+
+def of_convolution(
+    weight: torch.Size, positions: int, needs_input_grad: tuple[bool, ...] = (True, False)
+) -> int:
+    """The operations of a convolution, or of the gradients of its input and its weights.
+
+    Args:
+        weight: O×C×k×k.
+        positions: places where the kernel is applied, B·H'·W'.
+        needs_input_grad: backwards, which of the two gradients are computed; one of them is as much
+            work as the convolution itself.
+    """
+    return 2 * weight.numel() * positions * sum(needs_input_grad[:2])

@@ -91,12 +91,12 @@ class Budget(BaseModel):
     def limits(self, real_images: int = 0) -> dict[str, int]:
         """The most that a run may spend, by the names of a ledger's counts.
 
-        Every method has the same: the student's steps; gradients through the teacher for as many
-        images as the budget's synthesis steps make, or its pixel steps; one look of the teacher at
-        each of these; and two at each image that the student learns from, for its label and, if the
-        objective compares them, its features. As many images may pass through the student with
-        gradients as it learns from and as are made against it. An alternating method has all of
-        them in total, whatever it does in a round.
+        Every method has the same: the student's steps; gradients through the teacher for two views
+        of each image that the budget's synthesis steps make, or its pixel steps; as many looks of
+        the teacher at these; and two at each image that the student learns from, for its label and,
+        if the objective compares them, its features. As many images may pass through the student
+        with gradients as it learns from and as are made against it. An alternating method has all
+        of them in total, whatever it does in a round.
 
         Args:
             real_images: images that the method was given, each of which the teacher may label.
@@ -106,8 +106,8 @@ class Budget(BaseModel):
         learnt = self.student_steps * self.student_batch
         banked = self.images + self.inversion_images + self.validation_images
         return {
-            "teacher_backward": made,
-            "teacher_forward": made + 2 * learnt + banked + real_images,
+            "teacher_backward": 2 * made,
+            "teacher_forward": 2 * (made + learnt) + banked + real_images,
             "synthetic_images": made + learnt + banked,
             "student_steps": self.student_steps,
             "student_images": made + learnt,

@@ -23,6 +23,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from methods.acceleration.batch_last import as_autocast, or_zeros
+from methods.acceleration.operations import counts_as, of_convolution
 
 
 def conv_max_pool2(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -92,6 +93,10 @@ class _ConvMaxPool(Function):
     """The function `conv_max_pool2`. The first of equal outputs, row by row, gets the gradient."""
 
     @staticmethod
+    @once_differentiable
+    @counts_as(
+        lambda x, weight, bias: of_convolution(weight.shape, _positions(x.shape, weight.shape))
+    )
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
         windows, band = _windows(x, weight.shape[-1]), _band(weight, x.shape[3])
         corners = _corners(windows, band, weight)
@@ -110,7 +115,11 @@ class _ConvMaxPool(Function):
         ctx.shapes = inputs[0].shape, inputs[1].shape
 
     @staticmethod
-    @once_differentiable
+    @counts_as(
+        lambda ctx, gradient, *of_kept: of_convolution(
+            ctx.shapes[1], _positions(*ctx.shapes), ctx.needs_input_grad
+        )
+    )
     def backward(ctx: Any, gradient: Tensor, *of_kept: None) -> tuple[Tensor | None, ...]:
         pooled, windows, band, is_left, is_upper = ctx.saved_tensors
         networks, _, outputs, block, high, blocks, batch = is_left.shape
@@ -126,6 +135,10 @@ class _Conv(Function):
     """The function `conv2d`."""
 
     @staticmethod
+    @once_differentiable
+    @counts_as(
+        lambda x, weight, bias: of_convolution(weight.shape, _positions(x.shape, weight.shape))
+    )
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
         windows, band = _windows(x, weight.shape[-1]), _band(weight, x.shape[3])
         corners = _corners(windows, band, weight)
@@ -141,7 +154,11 @@ class _Conv(Function):
         ctx.shapes = inputs[0].shape, inputs[1].shape
 
     @staticmethod
-    @once_differentiable
+    @counts_as(
+        lambda ctx, gradient, *of_kept: of_convolution(
+            ctx.shapes[1], _positions(*ctx.shapes), ctx.needs_input_grad
+        )
+    )
     def backward(ctx: Any, gradient: Tensor, *of_kept: None) -> tuple[Tensor | None, ...]:
         windows, band = ctx.saved_tensors
         grad_bias = gradient.sum((2, 3, 4)) if ctx.needs_input_grad[2] else None
@@ -173,6 +190,12 @@ class _MaxPool(Function):
         out = gradient.new_empty(ctx.shape)
         _spread(gradient.unsqueeze(2), is_left, is_upper, _cornered(out, 1))
         return out
+
+
+def _positions(images: torch.Size, weight: torch.Size) -> int:
+    """How often one network's kernel is applied, without padding, to S×C×H×W×B images."""
+    _, _, height, width, batch = images
+    return (height - weight[-1] + 1) * (width - weight[-1] + 1) * batch
 
 
 def _keep(ctx: Any, output: tuple[Tensor, ...]) -> None:
