@@ -27,7 +27,7 @@ CONCENTRATION_FLOOR = 1e-4
 """Keeps the least similar class's Dirichlet concentration positive."""
 
 
-def _samples_by_class(logits: Tensor) -> Tensor:
+def samples_by_class(logits: Tensor) -> Tensor:
     """View logits as N×K: every pixel of a segmentation map is a sample of its own."""
     return logits.movedim(1, -1).reshape(-1, logits.shape[1])
 
@@ -53,8 +53,8 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float =
             f"the student's logits are {tuple(student_logits.shape)}, the teacher's "
             f"{tuple(teacher_logits.shape)}; they need one shape"
         )
-    student = F.log_softmax(_samples_by_class(student_logits) / temperature, dim=1)
-    teacher = F.log_softmax(_samples_by_class(teacher_logits) / temperature, dim=1)
+    student = F.log_softmax(samples_by_class(student_logits) / temperature, dim=1)
+    teacher = F.log_softmax(samples_by_class(teacher_logits) / temperature, dim=1)
     # Written out, because `F.kl_div` would round otherwise than the committed records.
     divergence = (teacher.exp() * (teacher - student)).sum() / len(teacher)
     return divergence * temperature**2
@@ -115,7 +115,7 @@ def one_hot_loss(logits: Tensor) -> Tensor:
     Returns:
         A scalar in [0, log K].
     """
-    samples = _samples_by_class(logits)
+    samples = samples_by_class(logits)
     return F.cross_entropy(samples, samples.detach().argmax(dim=1))
 
 
@@ -133,7 +133,7 @@ def information_entropy_loss(logits: Tensor, log_base: float = math.e) -> Tensor
     Returns:
         A scalar in [−log K, 0].
     """
-    mean = F.softmax(_samples_by_class(logits), dim=1).mean(dim=0)
+    mean = F.softmax(samples_by_class(logits), dim=1).mean(dim=0)
     # xlogy's own derivative at exactly 0 is −inf; the clamp keeps an underflowed class from
     # turning the whole gradient into NaN.
     mean = mean.clamp_min(torch.finfo(mean.dtype).tiny)
@@ -153,7 +153,7 @@ def entropy_loss(logits: Tensor) -> Tensor:
     Returns:
         A scalar in [0, log K].
     """
-    log_probs = F.log_softmax(_samples_by_class(logits), dim=1)
+    log_probs = F.log_softmax(samples_by_class(logits), dim=1)
     return -(log_probs.exp() * log_probs).sum(dim=1).mean()
 
 
@@ -174,7 +174,7 @@ def weighted_diversity_loss(logits: Tensor, epsilon: float = 1e-12) -> Tensor:
     Returns:
         A scalar in [0, ∞).
     """
-    share = F.softmax(_samples_by_class(logits), dim=1).mean(dim=0)
+    share = F.softmax(samples_by_class(logits), dim=1).mean(dim=0)
     return ((1 / len(share) - share).square() / (share + epsilon)).mean()
 
 
@@ -214,8 +214,8 @@ def competition_loss(
     Returns:
         A scalar, mean over samples: in [1 − log 2, 1], or in [0, 1] as released.
     """
-    p = F.softmax(_samples_by_class(teacher_logits) / temperature, dim=1)
-    q = F.softmax(_samples_by_class(student_logits) / temperature, dim=1)
+    p = F.softmax(samples_by_class(teacher_logits) / temperature, dim=1)
+    q = F.softmax(samples_by_class(student_logits) / temperature, dim=1)
     middle = (p + q) / 2
     if form == "released":
         p, q, middle = (x.clamp(0.01, 0.99) for x in (p, q, middle))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -16,23 +19,38 @@ every published number of these methods was obtained with it.
 """
 
 
+Head = Literal["tanh-normalized", "normalized", "pixels"]
+"""How a generator's last features become an input of the teacher.
+
+``tanh-normalized``: Tanh, then BatchNorm without affine, as in DAFL, RDSKD and DFAD. It makes every
+channel zero-mean and unit-variance, which is the range a teacher trained on normalised images
+expects. ``normalized``: BatchNorm with affine alone, as in ZSKT. ``pixels``: a sigmoid gives pixels
+in [0, 1], which are normalised as real ones are, as in CMI and what followed it.
+"""
+
+
 class UpsamplingGenerator(nn.Module):
-    """The generator of DAFL and RDSKD: two nearest-neighbour upsamplings between convolutions.
+    """The generator of most methods: two nearest-neighbour upsamplings between convolutions.
 
     Linear Z → width·(s/4)², BN, ×2, conv3×3 width, BN, LeakyReLU 0.2, ×2, conv3×3 width/2, BN,
-    LeakyReLU 0.2, conv3×3 C, Tanh, BN without affine. That last BatchNorm makes every output
-    channel zero-mean and unit-variance, which is the range a teacher trained on normalised
-    images expects, so no data normalisation follows it.
+    LeakyReLU 0.2, conv3×3 C, and a head.
 
     Args:
         latent_dim: Z, the length of a latent vector.
         image_shape: (C, H, W); H and W divisible by 4.
         width: channels of the first convolution (128 in the papers).
         batch_norm_eps: eps of the two middle BatchNorms.
+        head: how the last features become images.
+        bias: whether the convolutions before a BatchNorm have a bias.
+        normalization: mean and standard deviation of the teacher's input, by channel, for the
+            head ``pixels``.
 
     Raises:
         ValueError: when H or W is not divisible by 4.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -40,6 +58,10 @@ class UpsamplingGenerator(nn.Module):
         image_shape: tuple[int, int, int],
         width: int = 128,
         batch_norm_eps: float = LEGACY_BATCH_NORM_EPS,
+        *,
+        head: Head = "tanh-normalized",
+        bias: bool = True,
+        normalization: tuple[Sequence[float], Sequence[float]] = ((0.0,), (1.0,)),
     ) -> None:
         super().__init__()
         channels, height, image_width = image_shape
@@ -54,13 +76,19 @@ class UpsamplingGenerator(nn.Module):
         self.project = nn.Linear(latent_dim, width * self.grid[1] * self.grid[2])
         self.norm_in = nn.BatchNorm2d(width)
         self.upsample = nn.Upsample(scale_factor=2)
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
         self.norm1 = nn.BatchNorm2d(width, eps=batch_norm_eps)
-        self.conv2 = nn.Conv2d(width, half, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, half, 3, padding=1, bias=bias)
         self.norm2 = nn.BatchNorm2d(half, eps=batch_norm_eps)
         self.activation = nn.LeakyReLU(0.2, inplace=True)
         self.conv_out = nn.Conv2d(half, channels, 3, padding=1)
-        self.norm_out = nn.BatchNorm2d(channels, affine=False)
+        self.head = head
+        if head == "pixels":
+            mean, std = (torch.tensor(values).view(-1, 1, 1, 1) for values in normalization)
+            self.register_buffer("mean", mean, persistent=False)
+            self.register_buffer("std", std, persistent=False)
+        else:
+            self.norm_out = nn.BatchNorm2d(channels, affine=head == "normalized")
 
     def forward(self, latents: Tensor) -> Tensor:
         """Map latents (B×Z) to images (B×C×H×W) in the teacher's normalised input space.
@@ -77,7 +105,10 @@ class UpsamplingGenerator(nn.Module):
         x = self.upsample(self.norm_in(x))
         x = self.upsample(self.activation(self.norm1(self.conv1(x))))
         x = self.activation(self.norm2(self.conv2(x)))
-        images: Tensor = self.norm_out(torch.tanh(self.conv_out(x)))
+        out = self.conv_out(x)
+        if self.head == "pixels":
+            return (torch.sigmoid(out) - self.mean[:, 0]) / self.std[:, 0]
+        images: Tensor = self.norm_out(torch.tanh(out) if self.head == "tanh-normalized" else out)
         return images
 
     def batch_last(self, latents: Tensor) -> Tensor:
@@ -92,7 +123,11 @@ class UpsamplingGenerator(nn.Module):
         x = batch_last.upsampled_conv2d(x, self.conv2.weight, self.conv2.bias)
         x = batch_last.batch_norm(self.norm2, x, self.activation)
         x = batch_last.conv2d(x, self.conv_out.weight, self.conv_out.bias, padding=1)
-        return batch_last.to_batch_first(batch_last.batch_norm(self.norm_out, torch.tanh(x)))
+        if self.head == "pixels":
+            return batch_last.to_batch_first((torch.sigmoid(x) - self.mean) / self.std)
+        if self.head == "tanh-normalized":
+            x = torch.tanh(x)
+        return batch_last.to_batch_first(batch_last.batch_norm(self.norm_out, x))
 
 
 DCGAN_BASE = 4

@@ -119,6 +119,30 @@ def unsuitable(augmentation: Augmentation, problem: Problem) -> str | None:
     return f"augmentation={augmentation} is not for {problem.task_type}; set {suitable} or none"
 
 
+def changed(
+    images: Tensor,
+    augmentation: Augmentation,
+    normalization: Normalization,
+    stream: torch.Generator,
+) -> Tensor:
+    """Images changed at random, each in its own way, with gradients to the images.
+
+    Args:
+        images: B×C×H×W in the teacher's input space; pixels beyond an image are black.
+        augmentation: how; ``none`` gives the images back.
+        normalization: that of the teacher's input.
+        stream: a CPU generator.
+    """
+    if augmentation == "none":
+        return images
+    pixels = normalization.denormalize(images)
+    if augmentation == "crop-flip":
+        pixels = crop_flip(pixels, stream)
+    else:
+        pixels = _seen_through(_windows(pixels, stream), pixels)
+    return normalization.normalize(pixels)
+
+
 class Augmented(SampleSource):
     """A source whose batches are changed at random; its validation images stay as they are.
 

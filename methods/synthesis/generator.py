@@ -17,6 +17,9 @@ from methods.base.states import Part
 from methods.networks.generators import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
 from methods.settings.params import MethodParams, param
 
+BATCH_NORM_EPS = 1e-5
+"""eps of BatchNorm as torch has it."""
+
 
 class GeneratedBatch(NamedTuple):
     """A generator's batch, with the teacher's features and logits; all in float32."""
@@ -50,6 +53,22 @@ def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> Upsa
     with run.seeded("generator"):
         generator = UpsamplingGenerator(
             params.latent_dim, problem.image_shape, params.generator_width, params.batch_norm_eps
+        )
+    return generator.to(run.device).to(memory_format=torch.channels_last)
+
+
+def pixel_generator(problem: Problem, run: Run, latent_dim: int, width: int) -> UpsamplingGenerator:
+    """The generator of CMI and what followed it: its output are pixels, normalised as real ones."""
+    normalization = problem.normalization
+    with run.seeded("generator"):
+        generator = UpsamplingGenerator(
+            latent_dim,
+            problem.image_shape,
+            width,
+            BATCH_NORM_EPS,
+            head="pixels",
+            bias=False,
+            normalization=(normalization.mean, normalization.std),
         )
     return generator.to(run.device).to(memory_format=torch.channels_last)
 
