@@ -97,7 +97,6 @@ def test_it_is_described_and_so_are_its_parameters(cls: type[TransferObjective])
         info = cls.Params.info(name)
         assert field.description
         assert info.source
-        assert info.tune
         assert info.phase == "distillation"
 
 
