@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids bench-faults simulations leaderboard report clean
+.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids bench-faults simulations pages report clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -19,10 +19,10 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-quickstart: setup ## set up, run seven methods on digits (3 minutes), print the ranked table
+quickstart: setup ## set up, run seven methods on digits, print the ranked table
 	$(BIN)/dfkd run quickstart --results runs/quickstart
 
-quickstart-segmentation: setup ## the same for segmentation, on drawn street scenes (2 minutes)
+quickstart-segmentation: setup ## the same for segmentation, on drawn street scenes
 	$(BIN)/dfkd run quickstart-segmentation --results runs/quickstart-segmentation
 
 test: setup lint types check ## set up, then lint, types and tests
@@ -47,14 +47,14 @@ bench-tables: setup ## time the leaderboard and the report of 10,000 made-up rec
 bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do nothing on Ray
 	$(BIN)/python -m tests.speed.scaling
 
-bench-faults: setup ## kill a grid at random moments, 70 times, and see what is lost (half an hour)
+bench-faults: setup ## kill a grid at random moments, 70 times, and see what is lost
 	$(BIN)/python -m tests.faults
 
-simulations: setup ## count how often the statistics err, and write docs/statistics.md (six minutes)
+simulations: setup ## count how often the statistics err, and write docs/statistics.md
 	$(BIN)/python -m tests.simulations
 
-leaderboard: setup ## render leaderboard.md and the README's table from results/
-	$(BIN)/dfkd leaderboard
+pages: setup ## write every page of results, the README's part too, from results/
+	$(BIN)/dfkd pages
 
 report: setup ## write report.html from results/
 	$(BIN)/dfkd report

@@ -15,7 +15,7 @@ __all__ = ["distill"]
 
 
 def __getattr__(name: str) -> Any:
-    # Importing torch takes two seconds, which `methods.settings` alone does not need.
+    # Importing torch takes long, and `methods.settings` alone does not need it.
     if name == "distill":
         from methods.own_teacher.distill import distill
 

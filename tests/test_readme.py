@@ -60,3 +60,43 @@ def test_ci_calls_the_readme_s_test_command() -> None:
 def test_its_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+GENERATED = re.compile(
+    r"<!-- (?:results:begin|leaderboard) .*?(?:results:end|end leaderboard) -->", re.S
+)
+TYPED_RESULT = re.compile(
+    r"± ?\d|\bp [=<] ?0?\.\d|\d\.\d+ ?%|\d[\d.]* (?:of|to|and) [\d.]+ %"
+    r"|\b(?:[\d.]+|an?|half an|two|three|four|five|six|ten|fifty) (?:minute|hour)s?\b"
+    r"|\b(?:faster|slower) than\b|\btimes (?:as|faster|slower)\b|\bsettles\b"
+)
+"""Scores with intervals, p values, durations and verdicts, which only commands may write."""
+
+WRITTEN_BY_HAND = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "Makefile")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("images", "segmentation")),
+    *sorted((ROOT / "benchmark" / "suites").glob("*.toml")),
+]
+
+
+@pytest.mark.parametrize("path", WRITTEN_BY_HAND, ids=lambda path: path.name)
+def test_no_result_is_typed_by_hand(path: Path) -> None:
+    text = GENERATED.sub("", path.read_text(encoding="utf-8"))
+    assert TYPED_RESULT.findall(text) == []
+
+
+def test_the_marks_of_typed_results_are_noticed() -> None:
+    typed = (
+        "MSKD has 95.6 ± 0.6",
+        "better (p = 0.035)",
+        "97.0 and 96.6 %",
+        "runs in two minutes",
+        "takes an hour",
+        "the rate at which it settles",
+    )
+    assert [text for text in typed if not TYPED_RESULT.search(text)] == []
+
+
+def test_every_page_of_results_is_checked_in_ci() -> None:
+    assert "dfkd pages --check" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "<!-- results:begin mnist cpu -->" in README

@@ -14,13 +14,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from benchmark.analysis import page_files
 from benchmark.analysis.comparison.plots import style
 from benchmark.analysis.frame import METRIC_NAMES, OWN_OBJECTIVE, load_results
 from benchmark.analysis.leaderboard.quality import FEW, METRICS
+from benchmark.analysis.page_files import Files
 from benchmark.analysis.statistics.correlation import RankCorrelation, rank_correlation
 from benchmark.analysis.text import NO_VALUE, markdown_grid
 from benchmark.errors import UserError
-from benchmark.records.files import write_atomic
 from benchmark.records.record import FEW_IMAGES, SCORED, Metric
 
 EXTRACTORS = ("task", "inception")
@@ -49,6 +50,9 @@ its domain its numbers mislead (Barratt & Sharma, *A Note on the Inception Score
 authors of KID judge MNIST with a LeNet instead (Bińkowski et al., *Demystifying MMD GANs*, 2018).
 FID falls with the number of images, so only equal numbers are compared.
 """
+
+
+NOT_MEASURED = "No run's images have been measured yet: `dfkd measure SUITE` does it.\n"
 
 
 @dataclass(frozen=True)
@@ -106,24 +110,39 @@ def write(results: Path, output: Path, extractor: str, console: Console) -> None
         raise UserError(
             f"there is no extractor '{extractor}'; choose from: {', '.join(EXTRACTORS)}"
         )
-    found = list(comparisons(load_results(results), extractor))
-    if not found:
+    files = quality_files(load_results(results), output, extractor)
+    count = len(files) - 1
+    if not count:
         raise UserError(
             f"no record in '{results}' has image metrics of the extractor '{extractor}'; "
             f"add them with: dfkd measure SUITE --extractor {extractor}"
         )
+    page_files.write(files)
+    console.print(f"{output}: {count} comparison(s)", highlight=False, soft_wrap=True)
+
+
+def quality_files(frame: pd.DataFrame, output: Path, extractor: str = "task") -> Files:
+    """The page and, in the same folder, one plot per comparison.
+
+    Args:
+        frame: the records, one row per run.
+        output: the page.
+        extractor: the extractor that measured the images.
+    """
     parts = [INTRODUCTION]
+    drawn: Files = {}
     names: list[str] = []
-    for comparison in found:
+    for comparison in comparisons(frame, extractor):
         names.append(comparison.name)
         # The same experiments, measured in yet another way, have the same name.
         again = names.count(comparison.name)
         number = f"-{again}" if again > 1 else ""
         plot = output.parent / f"{output.stem}-{comparison.name}{number}.svg"
-        write_atomic(plot, scatter(comparison))
+        drawn[plot] = scatter(comparison)
         parts.append(section(comparison, plot.name))
-    write_atomic(output, "\n".join(parts).encode())
-    console.print(f"{output}: {len(found)} comparison(s)", highlight=False, soft_wrap=True)
+    if not drawn:
+        parts.append(NOT_MEASURED)
+    return {output: "\n".join(parts).encode(), **drawn}
 
 
 def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[MeasuredRuns]:

@@ -19,10 +19,21 @@ from benchmark.analysis.frame import OWN_OBJECTIVE
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
 from benchmark.published.papers import SCORES, Pair, PublishedTable, Result
 from benchmark.records.record import FAILED, OVER_BUDGET, SCORED
+from methods.settings.params import format_value
 
 Verdict = Literal[
     "agrees", "differs", "budgets differ", "not comparable", "insufficient seeds", "not run"
 ]
+LEGEND: dict[Verdict, str] = {
+    "agrees": "the published number lies in the 95 % prediction interval for the mean of as many "
+    "further runs of ours as it is a mean of",
+    "differs": "the published number lies outside that interval",
+    "budgets differ": "our runs do not follow the paper's schedule, so they are not comparable",
+    "not comparable": "something else differs, as said below",
+    "insufficient seeds": "there are too few runs to tell",
+    "not run": "there is no such record at this budget",
+}
+"""What every verdict means."""
 RESOLUTION = 0.05
 """Half-width, as a fraction, above which an interval would agree with almost any number."""
 TEACHER_GAP = 0.01
@@ -300,3 +311,17 @@ def further_mean_interval(
     spread = float(pd.Series(scores, dtype=float).std(ddof=1))
     quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2))
     return quantile * spread * math.sqrt(1 / n + 1 / runs)
+
+
+def label(pair: Pair, result: Result) -> str:
+    """The method and the settings that tell its results apart."""
+    alike = [other for other in pair.results if other.method == result.method]
+    varied = {
+        name: format_value(value)
+        for name, value in result.params.items()
+        if any(other.params.get(name) != value for other in alike)
+    }
+    if result.generator_epochs is not None:
+        varied["generator epochs"] = str(result.generator_epochs)
+    settings = result.label or ", ".join(f"{name}={value}" for name, value in varied.items())
+    return f"{result.method} ({settings})" if settings else result.method

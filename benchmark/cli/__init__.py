@@ -1,7 +1,7 @@
 """The ``dfkd`` command: a file a command, and `arguments` for what is typed.
 
-The files of `arguments` declare the commands and their options. torch takes two seconds to import,
-so these files import nothing that needs it: a command imports its own file when it is called.
+The files of `arguments` declare the commands and their options. torch takes long to import, so
+these files import nothing that needs it: a command imports its own file when it is called.
 """
 
 from __future__ import annotations

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmark.analysis.comparison.robustness_page import SweepContext
 
 
 def added_defaults(name: str) -> Mapping[tuple[str, int], Any]:
@@ -25,6 +28,13 @@ def added_defaults(name: str) -> Mapping[tuple[str, int], Any]:
         for version in cls.versions()
         if name in cls.Params.model_fields and cls.Params.info(name).added
     }
+
+
+def sweep_context(task: str) -> SweepContext:
+    """What the page on robustness needs to know for a task."""
+    from benchmark.analysis.comparison.robustness_page import SweepContext
+
+    return SweepContext(added_defaults, sweep_suites(task), draw_suites(task))
 
 
 def sweep_suites(task: str) -> list[str]:

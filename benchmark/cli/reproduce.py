@@ -12,10 +12,12 @@ from rich.table import Table as RichTable
 
 from benchmark.analysis.frame import readable, to_frame
 from benchmark.analysis.reproduction import (
+    LEGEND,
     PairComparison,
     ScoreComparison,
     available_budget,
     compare,
+    label,
 )
 from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
@@ -34,7 +36,7 @@ from benchmark.published.papers import (
 from benchmark.records.store import Store
 from benchmark.suites.suite import load_suite, suite_names
 from benchmark.tasks.registry import all_tasks, get_task
-from methods.settings.params import format_value, nearest
+from methods.settings.params import nearest
 
 STYLES = {"agrees": "green", "differs": "bold red", "not run": "dim"}
 COSTS_AND_QUALITY = {
@@ -47,15 +49,6 @@ COSTS_AND_QUALITY = {
 """The heading and format of numbers that are shown as published, without a number of ours."""
 WIDE = 110
 """The columns that a terminal must have to show them."""
-LEGEND = {
-    "agrees": "the published number lies in the 95 % prediction interval for the mean of as many "
-    "further runs of ours as it is a mean of",
-    "differs": "the published number lies outside that interval",
-    "budgets differ": "our runs do not follow the paper's schedule, so they are not comparable",
-    "not comparable": "something else differs, as said below",
-    "insufficient seeds": "there are too few runs to tell",
-    "not run": "there is no such record at this budget",
-}
 
 
 @dataclass(frozen=True)
@@ -218,7 +211,7 @@ def _drawn(compared: PairComparison, reasons: dict[str, int], width: int) -> Ric
     ours = ", ".join(_percent(score) for score in compared.teachers) or "–"
     drawn.add_row("teacher", ours, "", _percent(pair.teacher_score))
     for result in pair.results:
-        name = _label(pair, result)
+        name = label(pair, result)
         also = [_other(result, metric) for metric in others]
         rows = [row for row in compared.rows if row.result is result]
         for row in rows:
@@ -246,20 +239,6 @@ def _cells(row: ScoreComparison, reasons: dict[str, int]) -> list[str]:
 def _other(result: Result, metric: str) -> str:
     _, form = COSTS_AND_QUALITY[metric]
     return form.format(result.numbers[metric]) if metric in result.numbers else ""
-
-
-def _label(pair: Pair, result: Result) -> str:
-    """The method and the settings that tell its results apart."""
-    alike = [other for other in pair.results if other.method == result.method]
-    varied = {
-        name: format_value(value)
-        for name, value in result.params.items()
-        if any(other.params.get(name) != value for other in alike)
-    }
-    if result.generator_epochs is not None:
-        varied["generator epochs"] = str(result.generator_epochs)
-    settings = result.label or ", ".join(f"{name}={value}" for name, value in varied.items())
-    return f"{result.method} ({settings})" if settings else result.method
 
 
 def _notes(

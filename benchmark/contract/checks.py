@@ -140,13 +140,24 @@ def every_parameter_acts(cls: type[Method]) -> None:
 
 
 def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Iterator[Any]:
-    """Other values of a parameter than its current one: of its type, or small and near numbers.
+    """Other values of a parameter than its current one.
 
     Values that are out of bounds, or switch off what ``setting`` switches on, are left out.
     """
     params = cls.build_params(setting, get_task(TASK).family)
+    for value in other_values(params, name):
+        try:
+            changed = cls.build_params({**setting, name: value}, get_task(TASK).family)
+        except ParameterError:
+            continue
+        if not any(changed.inactive(other) for other in setting):
+            yield value
+
+
+def other_values(params: MethodParams, name: str) -> list[Any]:
+    """Values to try in the place of a parameter's: of its type, or small and near numbers."""
     current = getattr(params, name)
-    annotation = cls.Params.model_fields[name].annotation
+    annotation = type(params).model_fields[name].annotation
     if get_origin(annotation) is Literal:
         values: tuple[Any, ...] = get_args(annotation)
     elif isinstance(current, bool):
@@ -157,15 +168,7 @@ def alternatives(cls: type[Method], name: str, setting: dict[str, Any]) -> Itera
         values = (2 * current, current / 2, 1.0, 0.0)
     else:
         values = ()
-    for value in values:
-        if value == current:
-            continue
-        try:
-            changed = cls.build_params({**setting, name: value}, get_task(TASK).family)
-        except ParameterError:
-            continue
-        if not any(changed.inactive(other) for other in setting):
-            yield value
+    return [value for value in values if value != current]
 
 
 def asks_only_for_what_it_declares(cls: type[Method]) -> None:

@@ -62,7 +62,7 @@ def _cpu_line(*names: str) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep large freed blocks; giving them back and forth costs a fifth of the time.
+    """Let glibc keep large freed blocks; giving them back and forth costs time.
 
     With other C libraries this does nothing.
     """

@@ -38,7 +38,7 @@ CPU_SAMPLE = Budget(
     student_lr=2e-3,
     evaluations=2,
 )
-"""A budget for large networks on a CPU: enough to see a method work, not to rank methods."""
+"""A budget for large networks on a CPU: it shows that everything fits together."""
 
 GPU = Budget(
     name="gpu",
@@ -55,7 +55,7 @@ GPU = Budget(
     student_lr=2e-3,
     evaluations=5,
 )
-"""Ten of RDSKD's epochs and thirty of the student: a minute a run, and a table in an hour."""
+"""Ten of RDSKD's epochs and thirty of the student."""
 
 RDSKD_SCHEDULE = PRESETS["gpu"].model_copy(
     update={

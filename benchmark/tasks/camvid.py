@@ -108,7 +108,7 @@ class CamVidWithVoid(CamVid):
 
 
 class CamVidLite(CamVid):
-    """CamVid at 64×64 with small networks: runs take minutes on two cores."""
+    """CamVid at 64×64 with small networks, for a CPU."""
 
     name = "camvid-lite"
     title = "CamVid, 64×64"

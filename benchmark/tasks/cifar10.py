@@ -37,7 +37,7 @@ CPU_RECIPE = PAPER_RECIPE.model_copy(
     update={"name": "cpu", "epochs": 2, "schedule": "one-cycle", "learning_rate": 0.1}
 )
 
-# CPU_RECIPE with as many epochs as a GPU trains in a minute.
+# CPU_RECIPE with more epochs, for a GPU.
 GPU_RECIPE = PAPER_RECIPE.model_copy(
     update={
         "name": "gpu",
@@ -48,7 +48,7 @@ GPU_RECIPE = PAPER_RECIPE.model_copy(
     }
 )
 
-# The smoke budget needs any teacher, within a minute.
+# The smoke budget needs any teacher, and soon.
 SMOKE_RECIPE = CPU_RECIPE.model_copy(update={"name": "smoke", "epochs": 1, "images": 512})
 
 
@@ -116,7 +116,7 @@ class CIFAR10WideResNets(CIFAR10):
 
 
 class CIFAR10Lite(CIFAR10):
-    """WRN-16-2 teaches WRN-16-1: a colour task whose runs take minutes on two cores."""
+    """WRN-16-2 teaches WRN-16-1: a colour task for a CPU."""
 
     name = "cifar10-lite"
     pair = "WRN-16-2 → WRN-16-1"

@@ -83,5 +83,5 @@ CPU_RECIPE = TeacherRecipe(
     mixed_precision=True,
 )
 
-# The smoke budget needs any teacher, within a minute.
+# The smoke budget needs any teacher, and soon.
 SMOKE_RECIPE = CPU_RECIPE.model_copy(update={"name": "smoke", "epochs": 1, "images": 32})

@@ -1,9 +1,8 @@
 """torch's Adam and SGD, without the compiler they would load with their first step.
 
 torch marks parts of every optimiser as not to be compiled, and the first call of such a part
-imports the whole of ``torch._dynamo``: more than a second, at the start of every process that
-trains anything. Nothing here compiles an optimiser, so the marks are taken off; the arithmetic is
-torch's, to the bit.
+imports the whole of ``torch._dynamo``, at the start of every process that trains anything. Nothing
+here compiles an optimiser, so the marks are taken off; the arithmetic is torch's, to the bit.
 """
 
 from __future__ import annotations

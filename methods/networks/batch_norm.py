@@ -50,7 +50,7 @@ def channel_moments(activations: Tensor) -> tuple[Tensor, Tensor]:
     """Biased variance and mean of every channel, in float32 or wider.
 
     A CPU computes them by the kernel of BatchNorm in train mode: `torch.var_mean` of tensors whose
-    channels are innermost takes seven times as long, forward and backward.
+    channels are innermost takes longer, forward and backward.
 
     Args:
         activations: B×C×H×W.

@@ -1,7 +1,7 @@
 """Quantisation-aware distillation: converge first, then distil with quantised weights.
 
-The student learns in full precision for a share of its steps, because distilling into a quantised
-student that never converged fails. Then its BatchNorms are folded, weights and activations pass
+The student learns in full precision for a share of its steps, so that what is quantised is a
+student that has converged. Then its BatchNorms are folded, weights and activations pass
 through fake quantisers (Polino et al. 2018; the last phase of QKD, Kim et al. 2019), and it goes on
 at a lower rate (see `methods.networks.quantization`).
 """

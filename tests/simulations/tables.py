@@ -200,8 +200,8 @@ def draws(count: int) -> Section:
         "The table has the share of tables in which methods of equal mean robustness are told "
         f"apart. Where methods of equal mean have one distribution, the largest of {len(kept)} "
         f"shares is {percent(max(kept))} % (two standard errors at {rate(ALPHA)} %: "
-        f"{noise(count)} points). Where only their means are equal, it is {percent(max(broken))} %: such a claim "
-        "is one of distributions, as letters are."
+        f"{noise(count)} points). Where only their means are equal, it is "
+        f"{percent(max(broken))} %: such a claim is one of distributions, as letters are."
     )
     return Section(markdown_grid(names, body, {names[0]}), says)
 

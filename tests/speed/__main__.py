@@ -26,11 +26,11 @@ MORE = {"cpu": 1, "cuda": 10}
 
 
 def main(page: Path = PAGE, paper_run: bool = True) -> None:
-    """Run every measurement; this takes six minutes on two cores and ten on a GPU.
+    """Run every measurement.
 
     Args:
         page: the file to write.
-        paper_run: whether a whole run at the paper's budget is made on a GPU (five minutes).
+        paper_run: whether a whole run at the paper's budget is made on a GPU.
     """
     console = Console()
     device = pick_device()
@@ -39,7 +39,8 @@ def main(page: Path = PAGE, paper_run: bool = True) -> None:
     peak = clock.matrix_peak(device, dtype)
     name = (
         f"{machine.processor}, {machine.threads} threads, {machine.precision} "
-        f"({peak / 1e9:,.0f} GFLOP/s in a matrix product), torch {machine.torch}"
+        f"({peak / 1e9:,.0f} GFLOP/s in a matrix product), torch {machine.torch}, "
+        f"code {machine.code_version}"
     )
     console.print(name)
     published = steps.mnist(BATCH, device)
@@ -265,6 +266,6 @@ if __name__ == "__main__":
         "--no-paper-run",
         dest="paper_run",
         action="store_false",
-        help="on a GPU, leave out the run at the paper's budget (five minutes)",
+        help="on a GPU, leave out the run at the paper's budget",
     )
     main(**vars(parser.parse_args()))

@@ -22,7 +22,7 @@ DIFFERENCES = (-1.0, 1.0)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods at every value of a swept setting, or at their headline settings.
+    """Methods at every value of a swept setting, or at one setting each.
 
     Attributes:
         better: whether the mean scores of two methods differ, by value; only methods with runs at

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
@@ -15,7 +14,6 @@ from benchmark.analysis.comparison.series import Place, Series
 from benchmark.analysis.statistics.intervals import BCA_FROM, mean_interval
 from benchmark.analysis.statistics.profiles import performance_profile
 from benchmark.analysis.statistics.ranks import Agreement
-from benchmark.records.files import write_atomic
 from methods.settings.params import format_value
 
 if TYPE_CHECKING:
@@ -47,18 +45,18 @@ def style(method: str) -> dict[str, Any]:
     }
 
 
-def draw_comparison(comparison: Comparison, path: Path) -> None:
+def titled_comparison(comparison: Comparison) -> Figure:
     """Mean scores with intervals, and every seed as a faint point."""
     place = comparison.place
     figure = comparison_figure(place, comparison.values, comparison.series)
     figure.axes[0].set_title(f"{place.task}, budget {place.budget}: means with 95 % intervals")
-    _save(figure, path)
+    return figure
 
 
 def comparison_figure(
     place: Place, values: Sequence[Any], compared: Sequence[Series], size: Size = PAGE
 ) -> Figure:
-    """What `draw_comparison` draws, without a title."""
+    """`titled_comparison` without a title."""
     figure, axes = _figure(size)
     positions = _positions(place, values, axes)
     shift = 0.02 * (max(positions) - min(positions) or 1)
@@ -89,11 +87,11 @@ def comparison_figure(
     return figure
 
 
-def draw_profiles(scores: Mapping[str, Sequence[float]], title: str, path: Path) -> None:
+def titled_profiles(scores: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Performance profiles of normalised scores, with pointwise 95 % bands."""
     figure = profiles_figure({name: (name, [draws]) for name, draws in scores.items()})
     figure.axes[0].set_title(title)
-    _save(figure, path)
+    return figure
 
 
 def profiles_figure(
@@ -101,7 +99,7 @@ def profiles_figure(
     of: str = "random settings",
     size: Size = PAGE,
 ) -> Figure:
-    """What `draw_profiles` draws, without a title.
+    """`titled_profiles` without a title.
 
     Args:
         scores: title and normalised scores by stratum, for every method.
@@ -197,12 +195,11 @@ def pareto_front(points: Sequence[CostPoint]) -> list[CostPoint]:
     return front
 
 
-def draw_critical_difference(agreement: Agreement, path: Path) -> None:
+def critical_difference_figure(agreement: Agreement) -> Figure:
     """Demšar's diagram: methods at their mean ranks, joined where they were not told apart.
 
     Args:
         agreement: an agreement that has its ``nemenyi``.
-        path: of the file.
     """
     from scikit_posthocs import critical_difference_diagram
 
@@ -216,7 +213,7 @@ def draw_critical_difference(agreement: Agreement, path: Path) -> None:
         if len(set(y)) == 1:  # what joins methods, in the order of a set: another in every process
             line.set_data(np.sort(x), y)
     axes.set_title(f"Mean ranks over n = {agreement.claim.n} seeds (Nemenyi, 5 %)")
-    _save(figure, path)
+    return figure
 
 
 def _positions(place: Place, values: Sequence[Any], axes: Axes) -> list[float]:
@@ -250,13 +247,12 @@ def _figure(size: Size) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write the file; equal numbers give equal bytes."""
+def rendered(figure: Figure, form: str = "svg") -> bytes:
+    """The figure as a file of this format; equal numbers give equal bytes."""
     import matplotlib
 
     content = io.BytesIO()
-    form = path.suffix.removeprefix(".")
     with matplotlib.rc_context({"svg.hashsalt": "dfkd"}):
         date = {"Date": None} if form == "svg" else None
         figure.savefig(content, dpi=150, format=form, metadata=date)
-    write_atomic(path, content.getvalue())
+    return content.getvalue()

@@ -6,18 +6,17 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from benchmark.analysis.comparison.compare import (
-    Comparison,
-    compare_series,
-)
+from benchmark.analysis import page_files
+from benchmark.analysis.comparison.compare import Comparison, compare_series
 from benchmark.analysis.comparison.loss_stability import loss_stability
 from benchmark.analysis.comparison.markdown import SUMMARY, comparison_markdown, summary_cells
-from benchmark.analysis.comparison.plots import draw_profiles
+from benchmark.analysis.comparison.plots import rendered, titled_profiles
 from benchmark.analysis.comparison.robustness import (
     planned_draws,
     robustness_cell,
@@ -34,20 +33,48 @@ from benchmark.analysis.comparison.series import (
     select,
 )
 from benchmark.analysis.comparison.summary import summary_section
-from benchmark.analysis.comparison.terminal import at_least_two, draw
+from benchmark.analysis.comparison.terminal import at_least_two, plots
 from benchmark.analysis.frame import Run, read_results, runs_of
-from benchmark.analysis.statistics.claims import Claim
+from benchmark.analysis.page_files import Files
+from benchmark.analysis.statistics.claims import ALPHA, POWER, Claim
 from benchmark.analysis.statistics.intervals import t_interval
 from benchmark.analysis.statistics.paired import Question
 from benchmark.analysis.statistics.paired import compare as compare_pairs
 from benchmark.analysis.text import markdown_grid
-from benchmark.records.files import write_atomic
 from benchmark.records.record import Record
 from benchmark.records.spec import PlannedEntry
-from methods.settings.params import format_value
+from benchmark.records.store import Scan
+from methods.settings.params import FACTOR, TEMPERATURES, format_value
+
+ONE_SETTING = "At one setting each"
+CHOSEN = (
+    "Every method at the setting with the most runs in tables, then the one nearest the paper's. "
+    "Scores have no say in the choice."
+)
+
+DRAWN = (
+    "Settings are drawn by one rule for every method: a learning rate or the weight of a loss's "
+    f"term log-uniformly within a factor of {FACTOR:g} of its published value, a temperature "
+    f"log-uniformly between {TEMPERATURES[0]:g} and {TEMPERATURES[1]:g}; all else is as published."
+)
 
 OWN_TERMS = ("loss", "diversity")
 """Terms of the generator's loss that every method defines in its own way."""
+
+
+@dataclass(frozen=True)
+class SweepContext:
+    """What the page tells of methods and suites; the analysis itself imports neither.
+
+    Attributes:
+        added_defaults: see `benchmark.analysis.comparison.series.select`.
+        sweep_suites: names of suites that sweep a setting on the task, for a reader without runs.
+        draw_suites: names of those that draw settings at random.
+    """
+
+    added_defaults: AddedDefaults
+    sweep_suites: Sequence[str] = ()
+    draw_suites: Sequence[str] = ()
 
 
 def robustness(
@@ -57,9 +84,7 @@ def robustness(
     results: Path,
     output: Path,
     console: Console,
-    added_defaults: AddedDefaults,
-    sweep_suites: Sequence[str],
-    draw_suites: Sequence[str],
+    context: SweepContext,
 ) -> None:
     """Write what the records say about the robustness of some methods.
 
@@ -70,15 +95,27 @@ def robustness(
         results: folder of the records.
         output: the document; its plots go into a folder of the same name without suffix.
         console: for the name of what was written.
-        added_defaults: see `benchmark.analysis.comparison.series.select`.
-        sweep_suites: names of suites that sweep a setting on the task, for a reader without runs.
-        draw_suites: names of those that draw settings at random.
+        context: what is known of methods and suites.
 
     Raises:
         UserError: for fewer than two methods, or unknown names.
     """
+    page_files.write(
+        robustness_files(read_results(results), methods, task, budget, output, context)
+    )
+    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
+
+
+def robustness_files(
+    scan: Scan,
+    methods: Sequence[str],
+    task: str,
+    budget: str | None,
+    output: Path,
+    context: SweepContext,
+) -> Files:
+    """The document and its plots; see `robustness`."""
     at_least_two(methods)
-    scan = read_results(results)
     records = scan.records
     runs = runs_of(records)
     folder = output.with_suffix("")
@@ -91,41 +128,46 @@ def robustness(
         and r.spec.method in methods
     ]
     titles = {series.method: series.title for series in found.series}
+    drawn: Files = {}
     parts = [
         f"# Robustness of {', '.join(titles[m] for m in methods)}",
         f"Written by `dfkd robustness {' '.join(methods)} --task {task}` from the records; do not "
         "edit it by hand. A difference is *shown* where paired sign flips on the common "
-        "seeds (for spread, Brown–Forsythe's test) give p ≤ 0.05, corrected for all questions of "
-        "the same section. It is *insufficient* where no outcome could have shown it with so few "
-        "seeds. The seeds that it would take are for a difference as large as the observed one, "
-        "with probability 0.8.",
+        f"seeds (for spread, Brown–Forsythe's test) give p ≤ {ALPHA:g}, corrected for all "
+        "questions of the same section. It is *insufficient* where no outcome could have shown it "
+        "with so few seeds. The seeds that it would take are for a difference as large as the "
+        f"observed one, with probability {POWER:g}.",
     ]
     sweeps = [
-        compare_series(*select(runs, methods, task, found.place.budget, over, added_defaults))
-        for over in swept(runs, methods, task, found.place.budget, added_defaults)
+        compare_series(
+            *select(runs, methods, task, found.place.budget, over, context.added_defaults)
+        )
+        for over in swept(runs, methods, task, found.place.budget, context.added_defaults)
     ]
-    families = {"“At their headline settings”": _runs_of(found)}
+    families = {f"“{ONE_SETTING}”": _runs_of(found)}
     families |= {f"“Over `{one.place.over}`”": _runs_of(one) for one in sweeps}
     if shared := same_runs(families):
         parts.append(shared)
     scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
     parts.append(summary_section([found, *sweeps], score_claims(scores), scores))
-    parts.append(_section("At their headline settings", found, folder / "headline.svg", output))
+    headline = _section(ONE_SETTING, found, folder / "headline.svg", output, drawn, CHOSEN)
+    parts.append(headline)
     for over_it in sweeps:
         over = str(over_it.place.over)
-        parts.append(_section(f"Over `{over}`", over_it, folder / f"{over}.svg", output))
+        parts.append(_section(f"Over `{over}`", over_it, folder / f"{over}.svg", output, drawn))
     if not sweeps:
         parts.append(
             "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
-            f"task. Suites that sweep one: {_commands(sweep_suites)}."
+            f"task. Suites that sweep one: {_commands(context.sweep_suites)}."
         )
     parts += _alone(
-        runs, methods, found.place, [str(one.place.over) for one in sweeps], added_defaults
+        runs, methods, found.place, [str(one.place.over) for one in sweeps], context.added_defaults
     )
-    parts.append(_draws(scores, titles, task, folder / "draws.svg", output, draw_suites))
+    parts.append(
+        _draws(scores, titles, task, folder / "draws.svg", output, context.draw_suites, drawn)
+    )
     parts.append(_stability(mine, found.series))
-    write_atomic(output, ("\n\n".join(parts) + "\n").encode())
-    console.print(str(output), markup=False, highlight=False, soft_wrap=True)
+    return {output: ("\n\n".join(parts) + "\n").encode(), **drawn}
 
 
 def _runs_of(found: Comparison) -> set[str]:
@@ -196,10 +238,14 @@ def _alone(
     ]
 
 
-def _section(heading: str, found: Comparison, plot: Path, output: Path) -> str:
-    drawn = draw(found, plot)
-    images = "\n\n".join(f"![{heading}]({path.relative_to(output.parent)})" for path in drawn)
-    return f"## {heading}\n\n{comparison_markdown(found)}\n\n{images}"
+def _section(
+    heading: str, found: Comparison, plot: Path, output: Path, drawn: Files, about: str = ""
+) -> str:
+    """One comparison with its plots, which are added to ``drawn``."""
+    own = plots(found, plot)
+    drawn |= own
+    images = "\n\n".join(f"![{heading}]({path.relative_to(output.parent)})" for path in own)
+    return "\n\n".join(filter(None, [f"## {heading}", about, comparison_markdown(found), images]))
 
 
 def _draws(
@@ -209,19 +255,24 @@ def _draws(
     plot: Path,
     output: Path,
     draw_suites: Sequence[str],
+    drawn: Files,
 ) -> str:
-    """The section on random draws from tuning ranges."""
-    heading = "## Over whole tuning ranges\n\n"
+    """The section on random draws from tuning ranges; its plot is added to ``drawn``."""
+    start = f"## Over whole tuning ranges\n\n{DRAWN} "
     if len(scores) < 2:
-        return (
-            f"{heading}Insufficient: fewer than two of these methods have runs at random draws "
-            f"from their tuning ranges. Suites that make them: {_commands(draw_suites)}."
+        having = (
+            f"Insufficient: of these methods only {titles[next(iter(scores))]} has draws by this "
+            "rule."
+            if scores
+            else "There are no draws by this rule yet, so nothing is claimed."
         )
-    draw_profiles(scores, f"{task}: random draws from the tuning ranges, 95 % bands", plot)
+        return f"{start}{having} Suites that make them: {_commands(draw_suites)}."
+    title = f"{task}: random draws from the tuning ranges, 95 % bands"
+    drawn[plot] = rendered(titled_profiles(scores, title))
     lines = [
-        "The robustness score is the mean of (score − chance) / (teacher's score − chance) over "
-        "random draws from each method's own tuning ranges, with its 95 % t-interval and, in "
-        "brackets, the number of draws. It is the area under the performance profile.",
+        f"{start}The robustness score is the mean of (score − chance) / (teacher's score − chance) "
+        "over the draws, with its 95 % t-interval and, in brackets, the number of draws. It is the "
+        "area under the performance profile.",
         "",
         *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
         "",
@@ -232,7 +283,7 @@ def _draws(
         ),
     ]
     image = f"![Performance profiles]({plot.relative_to(output.parent)})"
-    return heading + "\n".join(lines) + f"\n\n{image}"
+    return "\n".join(lines) + f"\n\n{image}"
 
 
 def _more_robust(
@@ -248,7 +299,7 @@ def _more_robust(
 
 
 def _stability(records: Sequence[Record], series: Sequence[Series]) -> str:
-    """The section on the generator's loss terms, at headline settings."""
+    """The section on the generator's loss terms, at one setting each."""
     terms: dict[str, dict[str, dict[int, float]]] = defaultdict(dict)
     for own in series:
         runs = [r for r in records if r.spec.method == own.method and r.run_id in own.run_ids]

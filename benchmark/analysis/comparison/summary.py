@@ -21,7 +21,7 @@ def summary_section(
     """A section of Markdown: one row per question, one column per two methods.
 
     Args:
-        comparisons: comparisons of the same methods; the first is at their headline settings.
+        comparisons: comparisons of the same methods; the first is at one setting each.
         draws: whether the robustness scores of two methods differ.
         scores: the robustness scores of the draws, by method.
     """
@@ -53,7 +53,7 @@ def _rows(
 ) -> Iterator[tuple[str, dict[frozenset[str], str]]]:
     over = comparison.place.over
     for value, pairs in comparison.better.items():
-        at = f"at `{over}` = {format_value(value)}" if over else "at headline settings"
+        at = f"at `{over}` = {format_value(value)}" if over else "at one setting each"
         if not pairs:
             continue
         yield (

@@ -9,10 +9,15 @@ from rich.console import Console
 
 from benchmark.analysis.comparison.compare import Comparison, compare_series
 from benchmark.analysis.comparison.markdown import comparison_markdown
-from benchmark.analysis.comparison.plots import draw_comparison, draw_critical_difference
+from benchmark.analysis.comparison.plots import (
+    critical_difference_figure,
+    rendered,
+    titled_comparison,
+)
 from benchmark.analysis.comparison.series import AddedDefaults, select
 from benchmark.analysis.frame import read_results, runs_of
 from benchmark.errors import UserError
+from benchmark.records.files import write_atomic
 
 PLOTS = (".svg", ".png", ".pdf")
 
@@ -45,14 +50,26 @@ def compare(
 
 
 def draw(found: Comparison, path: Path) -> list[Path]:
-    """Save the plot, and the critical-difference diagram where blocks give it power."""
-    draw_comparison(found, path)
-    ranks = path.with_stem(f"{path.stem}-ranks")
-    if found.agreement is None or found.agreement.nemenyi is None:
+    """Save the plots of a comparison; the paths of what was written."""
+    drawn = plots(found, path)
+    for name, content in drawn.items():
+        write_atomic(name, content)
+    if (ranks := _ranks_path(path)) not in drawn:
         ranks.unlink(missing_ok=True)  # an earlier call drew it from other records
-        return [path]
-    draw_critical_difference(found.agreement, ranks)
-    return [path, ranks]
+    return list(drawn)
+
+
+def plots(found: Comparison, path: Path) -> dict[Path, bytes]:
+    """The plot, and the critical-difference diagram where blocks give it power, by path."""
+    form = path.suffix.removeprefix(".")
+    drawn = {path: rendered(titled_comparison(found), form)}
+    if found.agreement is not None and found.agreement.nemenyi is not None:
+        drawn[_ranks_path(path)] = rendered(critical_difference_figure(found.agreement), form)
+    return drawn
+
+
+def _ranks_path(path: Path) -> Path:
+    return path.with_stem(f"{path.stem}-ranks")
 
 
 def at_least_two(methods: Sequence[str]) -> None:

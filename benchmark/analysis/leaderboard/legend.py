@@ -53,7 +53,7 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   their size as torch stores them. At 4 bits the student is a simulation, whose score is that of the
   row; **int4 KiB** is computed from packed weights, scales and biases, and is no file's size.
 - **robustness**, where it was measured: the mean of (accuracy − chance) / (teacher's accuracy −
-  chance) over random draws from the method's own tuning ranges, cut to [0, 1], with failed runs at
+  chance) over random draws from ranges that one rule gives, cut to [0, 1], with failed runs at
   0 and missing runs left out, its 95 % t-interval, and the number of draws in brackets. It is the
   area under the method's performance profile.
 - **work**: the floating-point operations, as written, of the method's own phases, without

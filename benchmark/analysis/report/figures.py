@@ -212,7 +212,7 @@ def robustness_plots(
                 profiles_figure(scores, "draws", size_with_legend(len(scores))),
                 f"draws {name}",
             ),
-            "Performance profiles over random draws from each method's own tuning ranges: the area "
+            "Performance profiles over random draws from the tuning ranges: the area "
             "under a curve is the robustness score. Bands are 95 % bands, and n counts draws.",
         )
 

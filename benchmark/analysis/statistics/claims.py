@@ -46,12 +46,13 @@ class Claim:
         p = "" if self.p is None else f"p {format_p(self.p)}, "
         if self.shown:
             return f"shown ({p}n = {self.n})"
-        needed = (
-            f"more than {MOST_SEEDS:,} seeds"
-            if self.seeds_needed is None
-            else f"about {self.seeds_needed} seeds"
-        )
+        needed = about_seeds(self.seeds_needed)
         return f"{self.verdict} ({p}n = {self.n}; it would take {needed})"
+
+
+def about_seeds(needed: int | None) -> str:
+    """``about 35 seeds``, or ``more than 1,000 seeds`` for None."""
+    return f"more than {MOST_SEEDS:,} seeds" if needed is None else f"about {needed} seeds"
 
 
 def decide(p: float, n: int, attainable: float, seeds_needed: int | None) -> Claim:

@@ -61,6 +61,26 @@ def leaderboard(
 
 @app.command(rich_help_panel=PANEL)
 @answers_in_one_line
+def pages(
+    results: Results = Path("results"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit code 1 if a page is out of date.")
+    ] = False,
+) -> None:
+    """Write every page of results from the records: tables, findings, robustness, image quality.
+
+    Results of another folder have their pages in that folder.
+    """
+    with _undisturbed():
+        from benchmark.analysis.pages.publish import publish
+        from benchmark.cli.pages import about_robustness
+
+        code = publish(results, check, about_robustness(), console, errors)
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel=PANEL)
+@answers_in_one_line
 def report(
     results: Results = Path("results"),
     output: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
@@ -137,16 +157,8 @@ def robustness(
     """Write the page on robustness: sweeps, random settings, stability of the losses."""
     with _undisturbed():
         from benchmark.analysis.comparison import robustness_page
-        from benchmark.cli.comparisons import added_defaults, draw_suites, sweep_suites
+        from benchmark.cli.comparisons import sweep_context
 
         robustness_page.robustness(
-            methods,
-            task,
-            budget,
-            results,
-            output,
-            console,
-            added_defaults,
-            sweep_suites(task),
-            draw_suites(task),
+            methods, task, budget, results, output, console, sweep_context(task)
         )

@@ -1,7 +1,7 @@
 """The process that workers are forked from. This module imports no torch.
 
 That process imports torch, and all else a worker needs, while the command itself does the same. A
-worker then starts in a tenth of a second instead of the two or three seconds of the imports.
+worker then starts without waiting for the imports.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Decoding 60,000 images takes long, and every process of a grid needs them. The prepared file is
 valid for one state of the files it was made from; its header carries the dataset's checksum, so
 that a later start does not read the sources. The arrays are compared with their own checksum once,
-by the process that starts the others: a tenth of a second for CIFAR-10.
+by the process that starts the others.
 """
 
 from __future__ import annotations

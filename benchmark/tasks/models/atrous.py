@@ -19,8 +19,8 @@ class AtrousConv2d(nn.Conv2d):
     """An `nn.Conv2d` padded with zeros, whose taps that see nothing else are left out.
 
     On a CPU a depthwise one is computed in float32, and with a dilation d as one of B·d² images
-    without: torch's kernels for strides in bfloat16 and for dilations in any type take up to
-    fourteen times as long. The result has autocast's type, as any convolution's.
+    without: torch's kernels for strides in bfloat16 and for dilations in any type take
+    longer. The result has autocast's type, as any convolution's.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.analysis.comparison.plots import draw_critical_difference
+from benchmark.analysis.comparison.plots import critical_difference_figure, rendered
 from benchmark.analysis.statistics.ranks import block_agreement
 
 rng = np.random.default_rng(0)
 means = {"dafl": 0.0, "mskd": 0.1, "rdskd": 0.2, "zskd": 9.0}
 blocks = {name: list(mean + rng.normal(size=20)) for name, mean in means.items()}
-draw_critical_difference(block_agreement(blocks, rng), Path(sys.argv[1]))
+figure = critical_difference_figure(block_agreement(blocks, rng))
+Path(sys.argv[1]).write_bytes(rendered(figure))
 """
 
 
