@@ -19,8 +19,8 @@ from methods.settings.budget import Budget
 if TYPE_CHECKING:
     import pandas as pd
 
-TIMED_PHASES = ("synthesis", "distillation", "joint", "rest")
-"""Phases that belong to the method; evaluation belongs to the harness."""
+EVALUATION = "evaluation"
+"""The harness's phase; all others, whatever a method calls them, are the method's."""
 
 OWN_OBJECTIVE = "kd"
 """Name of the objective of a run that minimises its method's own."""
@@ -137,7 +137,7 @@ def row(record: Record) -> dict[str, Any]:
 
 def _own_phases(spent: Mapping[str, float]) -> float | None:
     """The sum over the phases that belong to the method; None where nothing was recorded."""
-    return sum(spent.get(phase, 0.0) for phase in TIMED_PHASES) if spent else None
+    return sum(n for phase, n in spent.items() if phase != EVALUATION) if spent else None
 
 
 def work_of(record: Record) -> float | None:

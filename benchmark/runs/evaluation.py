@@ -18,6 +18,7 @@ from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Dataset
 from methods.base.run import Run
 from methods.base.samples import ImageBank, SampleSource
+from methods.networks.calls import untold
 from methods.networks.predictions import accuracy, predictions
 
 
@@ -62,7 +63,7 @@ class Checkpoints:
 
     def take(self, student: nn.Module, step: int, samples: SampleSource) -> None:
         """Keep the student's weights after ``step`` steps and measure its agreement."""
-        with self.run.phase("evaluation"):
+        with self.run.phase("evaluation"), untold():
             images, expected = self._validation(samples)
             # A pool that grows and a generator that learns show other images every time.
             if self.images is not None and not torch.equal(images, self.images):

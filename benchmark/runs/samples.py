@@ -84,9 +84,7 @@ class SampleCache:
             )
         except (FileNotFoundError, Corrupted, KeyError, ValueError):
             return None  # a damaged bank is simply made again
-        ledger = self.run.ledger
-        for name, value in cost["ledger"].items():
-            setattr(ledger, name, value)
+        self.run.ledger.go_on(cost["ledger"])
         self.run.curves |= cost["curves"]
         return bank
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -48,6 +49,7 @@ from benchmark.tasks.data.base import Split
 from benchmark.tasks.data.proxy import proxy_name
 from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers.metadata import obtain_metadata
+from methods.base.counting import unwatch
 from methods.base.errors import described_with_place
 from methods.base.ledger import Ledger, OverBudget
 from methods.base.method import Method
@@ -56,9 +58,24 @@ from methods.base.registry import discover
 from methods.base.run import Progress, Run, derive_seed
 from methods.base.states import Diverged
 from methods.base.teacher import Teacher
+from methods.networks.calls import untold
 from methods.objectives.registry import discover_objectives
 
 Result = TypeVar("Result")
+
+HARNESS = Path(__file__).resolve().parents[1]
+SCORING = tuple(
+    HARNESS / file
+    for file in (
+        "runs/trial.py",
+        "runs/evaluation.py",
+        "metrics/exam.py",
+        "metrics/classification.py",
+        "metrics/segmentation.py",
+        "tasks/data/base.py",
+    )
+)
+"""Of the harness, the files that decide what a run's score is."""
 
 REST = "rest"
 """The phase of everything that a method does outside of phases of its own."""
@@ -173,7 +190,7 @@ class Trial:
                 "student_objective"
             )
         if status == "ok" and isinstance(student, nn.Module):
-            with self.run.phase("evaluation"):
+            with self.run.phase("evaluation"), untold():
                 data = self.context.dataset(self.task.name)
                 test, student = data.test, self.examinee(student)
                 verdict = evaluate(self.task, student, self.checkpoints, self.run, data)
@@ -224,7 +241,7 @@ class Trial:
     def examinee(self, student: nn.Module) -> nn.Module:
         """A network of the task's own making with the student's weights."""
         if self.rebuilt:
-            return student
+            return unwatch(student)
         own = self.task.make_student().to(self.run.device)
         own.load_state_dict(student.state_dict())
         return own
@@ -305,11 +322,15 @@ def to_record(
 
 
 def code_of(spec: Spec, method: type[Method]) -> str:
-    """The fingerprint of all that makes a run: its method, its networks and its objective."""
+    """The fingerprint of all that makes a run and its scores.
+
+    These are its method, its networks and its objective, and of the harness what is trained on, who
+    sees what, and how a student is scored.
+    """
     classes: list[type] = [method, type(get_task(spec.task))]
     if spec.objective is not None:
         classes.append(discover_objectives()[spec.objective.name])
-    return fingerprint(*sources(*classes))
+    return fingerprint(*sources(*classes), *SCORING)
 
 
 def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Context) -> Problem:

@@ -1,11 +1,11 @@
 """Counting the steps and images of every student, whatever loop trains it.
 
 A budget is worth something only if nobody needs to be trusted with counting. A student is watched
-from the moment it is made: its optimiser steps are seen by a hook on all of torch's optimisers, and
-the images that it is called with by a hook on itself.
+from the moment it is made: its optimiser steps are seen by hooks on all of torch's optimisers, and
+its images where they enter it. So are those of its copies, and of any network of its shapes.
 
 It guards against mistakes and not against malice: who changes parameters without an optimiser is
-not seen, and so a student that changed without a step has no score.
+seen by the images alone, and a student that changed without a step has no score.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from methods.base.ledger import Ledger
+from methods.networks.calls import stop_telling, tell_of_calls
 
 
 class Watch:
@@ -30,71 +34,83 @@ class Watch:
 
     Args:
         student: whose parameters are watched.
-        ledger: where its steps are counted.
+        ledger: where its steps are counted, and kept by parameter for a run that goes on later.
     """
 
     def __init__(self, student: nn.Module, ledger: Ledger) -> None:
+        parameters = list(student.parameters())
         self.ledger = ledger
-        self.shapes = Counter(tuple(p.shape) for p in student.parameters())
-        self.steps = 0
-        self._taken: dict[Any, int] = WeakTensorKeyDictionary()  # type: ignore[assignment]
+        self.shapes = Counter(tuple(parameter.shape) for parameter in parameters)
+        self._number = len(ledger.steps_by_parameter)
+        ledger.steps_by_parameter.append([0] * len(parameters))
+        self._places: dict[Any, int] = WeakTensorKeyDictionary()  # type: ignore[assignment]
+        for place, parameter in enumerate(parameters):
+            self._places[parameter] = place
 
     def step(self, parameters: list[Tensor]) -> None:
         """Count a step of an optimiser on some of the student's parameters."""
+        taken = self.ledger.steps_by_parameter[self._number]
+        before = max(taken)
         for parameter in parameters:
-            self._taken[parameter] = self._taken.get(parameter, 0) + 1
-        most = max(self._taken[parameter] for parameter in parameters)
-        if most > self.steps:
-            new, self.steps = most - self.steps, most
+            taken[self._places[parameter]] += 1
+        if new := max(taken) - before:
             self.ledger.add({"student_steps": new})
 
 
 _watch_of: dict[Any, Watch] = WeakTensorKeyDictionary()  # type: ignore[assignment]
 _copies: weakref.WeakKeyDictionary[Optimizer, Watch | None] = weakref.WeakKeyDictionary()
 _latest: list[Watch] = []
-"""The watch of the student that was made last, which its copies belong to."""
+"""The watch of the student that was made last, which networks of its shapes belong to."""
+
+_counted = 0
+"""How many steps of students this process has counted."""
+
+_counted_before: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+"""How many there were when an optimiser began its step."""
 
 
 def watch(student: nn.Module, ledger: Ledger) -> nn.Module:
     """Count every step and every image of a new student in ``ledger``; returns the student."""
-    seen = Watch(student, ledger)
-    for parameter in student.parameters():
-        _watch_of[parameter] = seen
-    _latest[:] = [seen]
-    student.register_forward_pre_hook(_ImageCounter(ledger))
+    if next(student.parameters(), None) is not None:
+        seen = Watch(student, ledger)
+        for parameter in student.parameters():
+            _watch_of[parameter] = seen
+        _latest[:] = [seen]
+    return watch_images(student, ledger)
+
+
+def watch_images(student: nn.Module, ledger: Ledger) -> nn.Module:
+    """Count the images of a network that was made of a student; returns the network."""
+    tell_of_calls(student, _ImageCounter(ledger))
     return student
 
 
 def unwatch(student: nn.Module) -> nn.Module:
-    """Take the counter of images off a student that is trained; returns the student."""
-    hooks = student._forward_pre_hooks
-    for key in [key for key, hook in hooks.items() if isinstance(hook, _ImageCounter)]:
-        del hooks[key]
+    """Count no more images of a student that is trained; returns the student."""
+    stop_telling(student)
     return student
 
 
 class _ImageCounter:
-    """A hook that counts the images of a student's forward passes with gradients.
-
-    Args:
-        ledger: where they are counted.
-    """
-
-    sees_nothing = True
+    """Counts the images of calls from which a student may learn."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
-    def __call__(self, student: nn.Module, inputs: tuple[Any, ...]) -> None:
-        learns = torch.is_grad_enabled() and any(p.requires_grad for p in student.parameters())
-        if learns and inputs and isinstance(inputs[0], Tensor):
-            self.ledger.add({"student_images": len(inputs[0])})
+    def __call__(self, student: nn.Module, images: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and any(p.requires_grad for p in student.parameters()):
+            self.ledger.add({"student_images": len(images)})
+        return images
 
-    def __deepcopy__(self, memo: Any) -> _ImageCounter:
-        return self  # copies of a student count in the same ledger
+
+def _before_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    _counted_before[optimizer] = _counted
 
 
 def _after_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    global _counted
+    if _counted_before.get(optimizer, _counted) < _counted:
+        return  # it took its step by another optimiser's, which counted
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     found: dict[Watch, list[Tensor]] = {}
     for parameter in parameters:
@@ -102,8 +118,10 @@ def _after_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, A
         if owner is not None:
             found.setdefault(owner, []).append(parameter)
     for owner, own in found.items():
+        _counted += 1
         owner.step(own)
     if not found and (copied := _copied_student(optimizer, parameters)) is not None:
+        _counted += 1
         copied.ledger.add({"student_steps": 1})
 
 
@@ -115,4 +133,5 @@ def _copied_student(optimizer: Optimizer, parameters: list[Tensor]) -> Watch | N
     return _copies[optimizer]
 
 
+register_optimizer_step_pre_hook(_before_step)
 register_optimizer_step_post_hook(_after_step)

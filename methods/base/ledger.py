@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -38,6 +39,7 @@ class Ledger:
         seconds: seconds of a clock, by phase.
         processor_seconds: seconds of all threads on a processor, by phase.
         work: floating-point operations as written, by phase (`methods.base.work`).
+        steps_by_parameter: of every student that was made, the steps of each of its parameters.
         limits: the most that each count may reach; a count without one is not limited.
     """
 
@@ -49,6 +51,7 @@ class Ledger:
     seconds: dict[str, float] = field(default_factory=dict)
     processor_seconds: dict[str, float] = field(default_factory=dict)
     work: dict[str, float] = field(default_factory=dict)
+    steps_by_parameter: list[list[int]] = field(default_factory=list)
     limits: Mapping[str, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
@@ -56,10 +59,17 @@ class Ledger:
         return {name: getattr(self, name) for name in COUNTS}
 
     def spent(self) -> dict[str, Any]:
-        """Everything spent so far, without the limits."""
+        """Everything spent so far, without the limits; `go_on` takes it."""
         spent = asdict(self)
         del spent["limits"]
         return spent
+
+    def go_on(self, spent: Mapping[str, Any]) -> None:
+        """Go on from what was `spent`; students that were made since keep their places."""
+        made = self.steps_by_parameter
+        for name, value in spent.items():
+            setattr(self, name, copy.deepcopy(value))
+        self.steps_by_parameter += made[len(self.steps_by_parameter) :]
 
     def add(self, counts: Mapping[str, int]) -> None:
         """Add to the named counts.

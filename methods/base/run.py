@@ -227,8 +227,7 @@ class Run:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.device)
         self._meter.read()  # what was done again to get here is part of the state
-        for name, value in state["ledger"].items():
-            setattr(self.ledger, name, value)
+        self.ledger.go_on(state["ledger"])
         self.curves.clear()
         self.curves.update(state["curves"])
         return step

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from methods.acceleration.cuda_graphs import Replayed, draws_random_numbers
 from methods.acceleration.optimizers import SGD, Adam
+from methods.base.counting import watch_images
 from methods.base.objective import Objective
 from methods.base.problem import Problem
 from methods.base.run import Run
@@ -92,7 +93,9 @@ class StudentTraining:
         student: nn.Module | None = None,
         phase: str = "distillation",
     ) -> None:
-        self.student = student if student is not None else fresh_student(problem, run)
+        # An objective may have made another network of the student, which counts as the student.
+        made = fresh_student(problem, run) if student is None else student
+        self.student = watch_images(made, problem.teacher.ledger)
         self.steps = steps
         self.taken = 0
         self._labelled = Labels(problem.teacher, run.device)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.networks.calls import untold
+
 LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 """The layers that a filter replaces; all but the first silence whole channels."""
 
@@ -45,7 +47,7 @@ class DropoutFilters:
         def see(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
             shapes[name] = output.shape[1:]
 
-        with _hooked(self.layers, see), torch.no_grad():
+        with _hooked(self.layers, see), torch.no_grad(), untold():
             network(image)
         if not shapes:
             raise ValueError("no dropout layer is used in the teacher's forward pass")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from methods.networks.calls import untold
+
 
 def noise(image_shape: tuple[int, int, int]) -> Tensor:
     """Two images, 2×C×H×W, always the same; for black ones several layers could answer alike."""
@@ -58,25 +60,19 @@ def _inputs_of(
         network.get_submodule(name).register_forward_pre_hook(record(name)) for name in names
     ]
     try:
-        return seen, network(images)
+        with untold():
+            return seen, network(images)
     finally:
         for handle in handles:
             handle.remove()
 
 
 def has_hooks(network: nn.Module) -> bool:
-    """Whether any layer has hooks, so that the layers themselves must be called.
-
-    A hook that says ``sees_nothing``, such as a counter, does not count.
-    """
+    """Whether any layer has hooks, so that the layers themselves must be called."""
     return any(
-        not getattr(hook, "sees_nothing", False)
+        layer._forward_hooks
+        or layer._forward_pre_hooks
+        or layer._backward_hooks
+        or layer._backward_pre_hooks
         for layer in network.modules()
-        for hooks in (
-            layer._forward_hooks,
-            layer._forward_pre_hooks,
-            layer._backward_hooks,
-            layer._backward_pre_hooks,
-        )
-        for hook in hooks.values()
     )

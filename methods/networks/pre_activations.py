@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from methods.networks.calls import untold
+
 ACTIVATIONS = (
     nn.ReLU,
     nn.ReLU6,
@@ -104,7 +106,7 @@ def hidden_layers(network: nn.Module, image: Tensor) -> list[str]:
             ),
         ]
     try:
-        with watch:
+        with watch, untold():
             network(image)
     finally:
         for handle in handles:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from methods.base.objective import TransferObjective
 from methods.base.problem import Problem
 from methods.base.samples import Batch
+from methods.networks.calls import untold
 
 
 class Maps(NamedTuple):
@@ -54,7 +55,8 @@ def feature_shape(network: nn.Module, image_shape: tuple[int, int, int]) -> tupl
     """(D, h, w) of a network's backbone features; its mode and statistics are left alone."""
     training = network.training
     device = next(network.parameters()).device
-    features = network.eval().forward_features(torch.zeros(1, *image_shape, device=device))  # type: ignore[operator]
+    with untold():
+        features = network.eval().forward_features(torch.zeros(1, *image_shape, device=device))  # type: ignore[operator]
     network.train(training)
     depth, height, width = features.shape[1:]
     return depth, height, width

@@ -19,6 +19,7 @@ from methods.base.registry import discover
 from methods.base.run import Progress, Run
 from methods.base.samples import SampleSource
 from methods.base.teacher import Teacher
+from methods.networks.calls import untold
 from methods.networks.inspection import noise
 from methods.networks.predictions import accuracy, predictions
 from methods.own_teacher.interface import Unsuitable, probe, with_timm_interface
@@ -218,7 +219,8 @@ class Agreement:
         """Measure the agreement of a student after ``step`` steps."""
         count = self.run.budget.validation_images
         images = samples.validation(count, self.run.stream("validation"))
-        self.last = accuracy(student, images, predictions(self.teacher, images))
+        with untold():
+            self.last = accuracy(student, images, predictions(self.teacher, images))
         curve = self.run.curves.setdefault("evaluation/agreement", {"step": [], "value": []})
         curve["step"].append(step)
         curve["value"].append(self.last)

@@ -91,12 +91,18 @@ class Budget(BaseModel):
     def limits(self, real_images: int = 0) -> dict[str, int]:
         """The most that a run may spend, by the names of a ledger's counts.
 
-        Every method has the same: the student's steps; gradients through the teacher for two views
-        of each image that the budget's synthesis steps make, or its pixel steps; as many looks of
-        the teacher at these; and two at each image that the student learns from, for its label and,
-        if the objective compares them, its features. As many images may pass through the student
-        with gradients as it learns from and as are made against it. An alternating method has all
-        of them in total, whatever it does in a round.
+        The rule is the same for every method. *Made* are as many images as the synthesis steps
+        have in their batches; for a method that optimises pixels, as its images have pixel steps.
+        *Learnt* are as many as the student's steps have in theirs. An alternating method has all
+        of it in total, whatever it does in a round.
+
+        - The student takes its steps, and sees made and learnt images with gradients. A step that
+          looks at its images twice counts them twice.
+        - The teacher looks at two views of every image that is made, and passes gradients back to
+          both. It looks twice at every image that is learnt, for its label and, if the objective
+          compares them, its features; and once at every image of a bank or of real data.
+        - Synthetic images are those made, those of a bank, and those learnt; for these an objective
+          may be prepared on as many again.
 
         Args:
             real_images: images that the method was given, each of which the teacher may label.
@@ -108,7 +114,7 @@ class Budget(BaseModel):
         return {
             "teacher_backward": 2 * made,
             "teacher_forward": 2 * (made + learnt) + banked + real_images,
-            "synthetic_images": made + learnt + banked,
+            "synthetic_images": made + 2 * learnt + banked,
             "student_steps": self.student_steps,
             "student_images": made + learnt,
         }

@@ -16,6 +16,7 @@ from benchmark.metrics.classification import (
     constant_share,
 )
 from benchmark.records.record import Record
+from benchmark.runs import trial
 from benchmark.runs.evaluation import Checkpoints
 from benchmark.runs.failures import is_out_of_memory
 from benchmark.runs.job import Context, Job
@@ -441,3 +442,18 @@ def test_the_peak_of_memory_is_a_runs_own() -> None:
     del block
     forget_peak_memory()
     assert peak_memory_mib() < with_block - 400
+
+
+def test_the_code_of_a_record_is_that_of_its_score_too(
+    digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spec = job_of(digits_teacher, "noise").spec
+    before = trial.code_of(spec, Noise)
+    for file in trial.SCORING:
+        altered = tmp_path / file.name
+        altered.write_text(file.read_text() + "\nALTERED = True\n")
+        files = [altered if other == file else other for other in trial.SCORING]
+        with monkeypatch.context() as patched:
+            patched.setattr(trial, "SCORING", tuple(files))
+            assert trial.code_of(spec, Noise) != before, file.name
+    assert trial.code_of(spec, Noise) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from benchmark.tasks.registry import get_task
 from methods.base.counting import unwatch, watch
 from methods.base.ledger import Ledger, OverBudget
+from methods.networks.calls import untold
 from tests.helpers import tiny_problem
 
 IMAGES = torch.zeros(5, 1, 8, 8)
@@ -108,9 +110,110 @@ def test_a_watched_student_computes_the_same_bits(task: str) -> None:
     assert torch.equal(bare(images), watched(images))
 
 
-def test_a_student_that_is_watched_no_more_has_no_hooks() -> None:
-    student = unwatch(tiny_problem().make_student())
-    assert not student._forward_pre_hooks
+def test_a_student_that_is_watched_no_more_is_as_it_was() -> None:
+    ledger = Ledger()
+    student = tiny_problem(ledger=ledger).make_student()
+    attributes = set(unwatch(student).__dict__)
+    assert not {"forward", "forward_features"} & attributes
+    student(IMAGES)
+    assert ledger.student_images == 0
+
+
+def test_images_are_counted_however_they_enter_a_student() -> None:
+    ledger = Ledger()
+    student: Any = tiny_problem(ledger=ledger).make_student()
+    student.forward_head(student.forward_features(IMAGES))
+    assert ledger.student_images == 5
+    student(IMAGES)
+    student.forward(IMAGES)
+    assert ledger.student_images == 15
+
+
+def test_a_step_that_looks_often_is_seen_by_its_images() -> None:
+    ledger = Ledger(limits={"student_images": 50})
+    student = tiny_problem(ledger=ledger).make_student()
+    optimizer = torch.optim.LBFGS(student.parameters(), max_iter=100, tolerance_change=0.0)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (student(IMAGES) - 1).square().sum()
+        loss.backward()
+        return loss
+
+    def go_on() -> None:
+        for _ in range(50):
+            optimizer.step(closure)
+
+    with pytest.raises(OverBudget, match="student images"):
+        go_on()
+
+
+class Lookahead(torch.optim.Optimizer):
+    """An optimiser that takes its steps by another's."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        self.inner = inner
+        super().__init__(inner.param_groups, {})
+
+    def step(self, closure: Any = None) -> None:
+        self.inner.step()
+
+
+def test_an_optimiser_around_another_takes_one_step() -> None:
+    ledger = Ledger()
+    student = tiny_problem(ledger=ledger).make_student()
+    optimizer = Lookahead(torch.optim.SGD(student.parameters(), lr=0.1))
+    for _ in range(3):
+        learn(student, optimizer)
+    assert ledger.student_steps == 3
+
+
+def test_a_step_that_fails_leaves_the_count_right() -> None:
+    ledger = Ledger()
+    student = tiny_problem(ledger=ledger).make_student()
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+
+    def fails() -> torch.Tensor:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step(fails)
+    learn(student, optimizer)
+    assert ledger.student_steps == 1
+
+
+def test_a_run_that_goes_on_counts_as_if_it_had_not_stopped() -> None:
+    whole, first, second = Ledger(), Ledger(), Ledger()
+
+    def halves(ledger: Ledger) -> list[torch.optim.Optimizer]:
+        student = tiny_problem(ledger=ledger).make_student()
+        student(IMAGES).sum().backward()
+        body, *head = student.parameters()
+        return [torch.optim.SGD([body], lr=0.1), torch.optim.SGD(head, lr=0.1)]
+
+    for optimizer in halves(whole):
+        for _ in range(4):
+            optimizer.step()
+    body, head = halves(first)
+    for _ in range(4):
+        body.step()
+    head.step()
+    _, head = halves(second)
+    second.go_on(first.spent())
+    for _ in range(3):
+        head.step()
+    assert second.student_steps == whole.student_steps == 4
+
+
+def test_the_teachers_own_network_counts_too() -> None:
+    problem = tiny_problem(ledger=(ledger := Ledger()))
+    images = IMAGES.clone().requires_grad_()
+    problem.teacher.network(images).sum().backward()
+    copy.deepcopy(problem.teacher)(IMAGES)
+    assert (ledger.teacher_forward, ledger.teacher_backward) == (10, 5)
+    with untold():
+        problem.teacher(IMAGES)
+    assert ledger.teacher_forward == 10
 
 
 def test_a_bare_ledger_has_no_limits() -> None:
