@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -111,7 +112,7 @@ def test_all_steps_are_due_at_the_end_and_none_in_the_warm_up(rounds: int, warm_
     assert due[-1] == 50
     assert due == sorted(due)
     assert all(steps == 0 for over, steps in enumerate(due[:-1]) if over <= warm_up * rounds)
-    taken = [b - a for a, b in zip(due, due[1:], strict=False) if b]
+    taken = [b - a for a, b in itertools.pairwise(due) if b]
     assert max(taken) - min(taken) <= 1, "they are spread evenly"
 
 
