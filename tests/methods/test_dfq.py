@@ -139,7 +139,7 @@ def test_the_generator_s_loss_is_the_weighted_sum_of_its_terms(warm: bool) -> No
     expected = own_terms(problem.teacher.network, student, images, 3.0)
     if warm:
         del expected["adversarial"]
-    found = {name: float(term) for name, term in terms.items()}
+    found = {name: float(term.detach()) for name, term in terms.items()}
     loss = found.pop("loss")
     assert found == pytest.approx(expected, rel=1e-4)
     names = {"bn_weight": "statistics"}
