@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.networks.calls import untold
+
 Size = tuple[int, int]
 """Height and width of a feature map."""
 
@@ -44,7 +46,9 @@ def stages(network: nn.Module, image_shape: tuple[int, int, int]) -> dict[Size, 
     ]
     training = network.training
     try:
-        network.eval()(torch.zeros(1, *image_shape, device=next(network.parameters()).device))
+        device = next(network.parameters()).device
+        with untold():
+            network.eval()(torch.zeros(1, *image_shape, device=device))
     finally:
         network.train(training)
         for handle in handles:

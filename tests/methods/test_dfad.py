@@ -133,7 +133,7 @@ def test_the_transposed_generator_has_the_channels_of_the_paper_and_pixels_in_ra
         (128, 64),
         (64, 64),
     ]
-    images = generator(10 * torch.randn(4, 256))
+    images = generator(10 * torch.randn(4, 256)).detach()
     assert images.shape == (4, 3, 64, 32)
     pixels = Normalization(mean, std).denormalize(images)
     assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
