@@ -9,8 +9,8 @@ are drawn; (2) they and the generator are trained together for a few steps on λ
 λ_oh·CE(t(x), y) + λ_adv·L_adv; (3) the best images join a growing pool, from which (4) the student
 learns with τ²·KL. Every so many rounds the generator is made anew.
 
-The paper takes CLIP's embeddings of the class names for codes. Here they are drawn, or one-hot, so
-that the method is data-free.
+The paper takes a text model's embeddings of the class names for codes, which is knowledge from
+outside: that is `NAYERText`. The codes of `NAYER` are drawn or one-hot, and it is data-free.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.acceleration.optimizers import Adam, improve
-from methods.base.problem import Problem
+from methods.base.problem import DATA_FREE, Access, Problem
 from methods.base.run import Run
 from methods.base.samples import SampleSource
 from methods.base.states import Part
@@ -45,21 +45,9 @@ Codes = Literal["gauss", "onehot"]
 """Codes of the classes: drawn once from a normal distribution, or one unit for each class."""
 
 
-class NAYERParams(MethodParams):
+class NAYERTextParams(MethodParams):
     """Hyper-parameters of NAYER on CIFAR-10, 300 epochs."""
 
-    codes: Codes = param(
-        "gauss",
-        "codes of the classes: drawn once at random, or one-hot",
-        source="ours; the paper takes CLIP's embeddings of the names, and one-hot for an ablation",
-    )
-    code_dim: int = param(
-        512,
-        "length of a code",
-        source="CLIP ViT-B/32, in the paper",
-        ge=1,
-        active_when={"codes": ("gauss",)},
-    )
     latent_dim: int = param(
         1000, "outputs of a noisy layer, the generator's input", source="released code", ge=1
     )
@@ -132,13 +120,31 @@ class NAYERParams(MethodParams):
     )
 
 
-class NAYER(AlternatingMethod):
-    """A generator of class codes, with new noisy layers for every batch; a growing pool."""
+class NAYERParams(NAYERTextParams):
+    """The same, and where the codes come from."""
 
-    name = "nayer"
-    title = "NAYER"
+    codes: Codes = param(
+        "gauss",
+        "codes of the classes: drawn once at random, or one-hot",
+        source="ours; the paper's ablation has one-hot codes",
+    )
+    code_dim: int = param(
+        512,
+        "length of a code",
+        source="CLIP ViT-B/32, in the paper",
+        ge=1,
+        active_when={"codes": ("gauss",)},
+    )
+
+
+class NAYERText(AlternatingMethod):
+    """NAYER as published: the codes are a text model's embeddings of the class names."""
+
+    name = "nayer-text"
+    title = "NAYER (text)"
     paper = "Tran et al., CVPR 2024"
-    Params = NAYERParams
+    access = Access.CLASS_TEXT
+    Params = NAYERTextParams
     settings = {
         "digits": {"augmentation": "none"},
         "mnist": {"augmentation": "none"},
@@ -149,6 +155,8 @@ class NAYER(AlternatingMethod):
         p = self.params
         if problem.task_type == "segmentation":
             return "its codes are of classes, and a map of labels has no class of its own"
+        if self.access and not problem.has(self.access):
+            return "there are no embeddings of this task's class names; 'nayer' does without"
         return (
             super().supports(problem)
             or refuse_without_batch_norm(problem.teacher.network, p.bn_weight, "bn_weight")
@@ -156,17 +164,37 @@ class NAYER(AlternatingMethod):
         )
 
     def game(self, problem: Problem, run: Run) -> Game:
-        return NAYERGame(self.params, problem, run)
+        return NAYERGame(self.params, self.class_codes(problem, run), problem, run)
+
+    def class_codes(self, problem: Problem, run: Run) -> Tensor:
+        """A code for every class, K×D, the same in all rounds."""
+        return problem.class_text.to(run.device)
 
     def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
         return augmented(samples, self.params.augmentation, problem, run)
 
 
+class NAYER(NAYERText):
+    """NAYER without text: the codes of the classes are drawn at random, or one-hot."""
+
+    name = "nayer"
+    title = "NAYER"
+    access = DATA_FREE
+    Params = NAYERParams
+
+    def class_codes(self, problem: Problem, run: Run) -> Tensor:
+        classes = problem.num_classes
+        if self.params.codes == "onehot":
+            return torch.eye(classes, device=run.device)
+        stream = run.stream("class-codes")
+        return torch.randn(classes, self.params.code_dim, generator=stream).to(run.device)
+
+
 class NAYERGame(Game):
     """One turn makes one batch of images."""
 
-    def __init__(self, params: NAYERParams, problem: Problem, run: Run) -> None:
-        self.params, self.problem, self.run = params, problem, run
+    def __init__(self, params: NAYERTextParams, codes: Tensor, problem: Problem, run: Run) -> None:
+        self.params, self.codes, self.problem, self.run = params, codes, problem, run
         self.steps = steps_of_a_turn(params.inner_steps, run)
         self.warm_up = params.warm_up
         self.samples: Pool = Pool(problem, run)
@@ -179,7 +207,6 @@ class NAYERGame(Game):
             momentum=params.momentum,
             augmentation=params.augmentation,
         )
-        self.codes = class_codes(params.codes, problem.num_classes, params.code_dim, run)
         with run.seeded("generator"):
             self.generator = self._another_generator()
         self.age = Age()
@@ -235,11 +262,3 @@ class Age:
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Restore ``state``."""
         self.rounds = state["rounds"]
-
-
-def class_codes(codes: Codes, classes: int, dim: int, run: Run) -> Tensor:
-    """A code for every class, K×D, the same at every call; D is K for one-hot codes."""
-    if codes == "onehot":
-        return torch.eye(classes, device=run.device)
-    drawn = torch.randn(classes, dim, generator=run.stream("class-codes"))
-    return drawn.to(run.device)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -208,7 +209,7 @@ def test_every_turn_has_a_new_generator_and_the_head_stays(monkeypatch: Any) -> 
     assert not torch.equal(*begun)
     for weight in begun:
         assert weight.std().item() == pytest.approx(0.02, rel=0.1)
-    moved = [(new - old).abs().max().item() for old, new in zip(heads, heads[1:], strict=False)]
+    moved = [(new - old).abs().max().item() for old, new in pairwise(heads)]
     assert all(0 < distance < 2 * STEPS * 1e-3 for distance in moved)  # Adam at 1e-3, no restart
 
 

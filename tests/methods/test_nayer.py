@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from methods.base.method import Method
-from methods.base.problem import Problem
+from methods.base.problem import Access, Problem
 from methods.base.teacher import Teacher
-from methods.nayer import NAYER, NAYERGame, class_codes
+from methods.nayer import NAYER, NAYERGame, NAYERText
 from methods.networks.class_codes import NoisyLayers
 from methods.synthesis.inversion import target_labels
 from tests.helpers import NUM_CLASSES, one_line, tiny_problem, tiny_run
@@ -91,13 +92,36 @@ def test_a_set_of_labels_has_no_class_twice() -> None:
         assert len(set(part)) == len(part)
 
 
+def codes_of(seed: int = 0, **params: Any) -> Tensor:
+    method = nayer(**params)
+    assert isinstance(method, NAYER)
+    return method.class_codes(*tiny_run(seed))
+
+
 def test_codes_are_the_same_in_all_rounds_and_others_for_another_seed() -> None:
-    runs = [tiny_run(seed)[1] for seed in (0, 0, 1)]
-    first, again, other = (class_codes("gauss", 4, 6, run) for run in runs)
-    assert first.shape == (4, 6)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert torch.equal(class_codes("onehot", 4, 6, runs[0]), torch.eye(4))
+    assert codes_of().shape == (NUM_CLASSES, SMALL["code_dim"])
+    assert torch.equal(codes_of(), codes_of())
+    assert not torch.equal(codes_of(), codes_of(1))
+    assert torch.equal(codes_of(codes="onehot"), torch.eye(NUM_CLASSES))
+
+
+def test_codes_of_text_are_the_embeddings_that_the_task_grants() -> None:
+    method, text = NAYERText(), torch.randn(NUM_CLASSES, 5)
+    with_text = tiny_problem(Access.CLASS_TEXT, {Access.CLASS_TEXT: text})
+    assert method.supports(with_text) is None
+    assert torch.equal(method.class_codes(with_text, tiny_run()[1]), text)
+
+
+def test_without_embeddings_of_the_class_names_text_is_refused_in_one_line() -> None:
+    answer = NAYERText().supports(tiny_problem(Access.CLASS_TEXT))
+    assert answer is not None
+    assert "names" in one_line(answer)
+    assert nayer().supports(tiny_problem()) is None
+
+
+def test_only_text_is_not_data_free() -> None:
+    assert NAYER.access.describe() == "data-free"
+    assert NAYERText.access.describe() == "class text"
 
 
 # Turns
@@ -134,7 +158,7 @@ def test_the_generator_goes_on_until_its_life_is_over() -> None:
         ages.append(game.age.rounds)
     # Ten rounds in the warm-up, two after it: when it ends, the generator has outlived its life.
     assert ages == [1, 2, 3, 4, 1, 2, 1]
-    steps = [(new - old).abs().max() for old, new in zip(begun, begun[1:], strict=False)]
+    steps = [(new - old).abs().max() for old, new in pairwise(begun)]
     assert max(steps[:4] + steps[5:]) < 2 * STEPS * 4e-3 < steps[4]
 
 
