@@ -65,6 +65,7 @@ class CIFAR10(Task):
     pair = "ResNet-34 → ResNet-18"
     image_shape = (3, 32, 32)
     num_classes = 10
+    class_text = "cifar10"
     normalization = Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
     teacher_recipe = CPU_RECIPE
     teacher_recipes = {"smoke": SMOKE_RECIPE, "gpu": GPU_RECIPE, "paper": PAPER_RECIPE}
