@@ -13,7 +13,8 @@ from benchmark.machine.cache import cache_dir
 from benchmark.runs.job import Context
 from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
-from benchmark.teachers.teacher import TrainedTeacher, keep_teacher, teacher_file, train_teacher
+from benchmark.teachers.teacher import TrainedTeacher, keep_teacher, teacher_file
+from benchmark.teachers.training import train_teacher
 
 
 @pytest.fixture(autouse=True)

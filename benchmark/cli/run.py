@@ -164,6 +164,7 @@ def make_context(request: RunRequest) -> Context:
         task_folders=tuple(folder.resolve() for folder in request.task_folders),
         checkpoint_seconds=parse_duration(request.checkpoint_every, "--checkpoint-every"),
         run_timeout=parse_duration(timeout, "--run-timeout") if timeout else None,
+        teacher=request.teacher,
     )
 
 

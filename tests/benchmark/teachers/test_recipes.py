@@ -14,8 +14,9 @@ from benchmark.tasks.digits import Digits
 from benchmark.tasks.mnist import MNIST
 from benchmark.tasks.registry import all_tasks, get_task
 from benchmark.tasks.tiny import Tiny
-from benchmark.teachers.teacher import TrainedTeacher, find_teacher, obtain_teacher, teacher_file
-from benchmark.teachers.teacher import train_teacher as train
+from benchmark.teachers.teacher import TrainedTeacher, find_teacher, teacher_file
+from benchmark.teachers.training import obtain_teacher
+from benchmark.teachers.training import train_teacher as train
 from methods.synthesis.augmentation import crop_flip
 
 RESULTS = Path(__file__).parents[3] / "results"

@@ -17,12 +17,10 @@ from benchmark.teachers.teacher import (
     TrainedTeacher,
     find_teacher,
     keep_teacher,
-    obtain_teacher,
     teacher_file,
-    teacher_loss,
-    train_teacher,
     weight_bytes,
 )
+from benchmark.teachers.training import obtain_teacher, teacher_loss, train_teacher
 from tests.helpers import one_line
 
 DATA = read_digits()
