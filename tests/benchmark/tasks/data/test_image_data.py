@@ -18,7 +18,7 @@ from scipy.io import savemat
 from torchvision.datasets import CIFAR10, SVHN
 
 from benchmark.tasks.data.base import DataError, Dataset, Split, check_labels
-from benchmark.tasks.data.cifar10 import CIFAR10_FILES, read_cifar10
+from benchmark.tasks.data.cifar import CIFAR10_FILES, read_cifar10
 from benchmark.tasks.data.images import decode_image
 from benchmark.tasks.data.parquet import read_parquet
 from benchmark.tasks.data.svhn import read_svhn
