@@ -124,7 +124,7 @@ def test_names_are_changed_as_asked(tmp_path: Path) -> None:
     renames = [("stem.0", "conv"), ("aux", "")]
     load_weights(network, tmp_path / "named.safetensors", renames=renames)
     assert torch.equal(network.conv.weight, state["conv.weight"])
-    with pytest.raises(Unsuitable, match="no weight has 'stem.1' in its name"):
+    with pytest.raises(Unsuitable, match=r"no weight has 'stem\.1' in its name"):
         load_weights(network, tmp_path / "named.safetensors", renames=[("stem.1", "conv")])
 
 
