@@ -52,7 +52,9 @@ def run(request: Request, console: Console) -> None:
     )
     device = available_device(request.device)
     check_cache(cache_dir())
-    teacher = import_teacher(task, dataset(task.name, request.data_dir), source, str(device))
+    data = dataset(task.name, request.data_dir)
+    console.print(f"scoring the teacher on {len(data.test.labels):,} test images", highlight=False)
+    teacher = import_teacher(task, data, source, str(device))
     path = keep_imported(task, teacher, cache_dir() / "teachers")
     _say(teacher, task, path, console)
 
