@@ -45,6 +45,7 @@ class RunRequest:
     retries: int | None = None
     allow_dirty: bool = False
     teacher: str = ""
+    beside: Path | None = None
 
 
 def parse_overwrite(text: str) -> Overwrite:

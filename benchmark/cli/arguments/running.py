@@ -151,6 +151,13 @@ def run(
         str | None,
         typer.Option(help="The folder of the records if no suite is given (default: custom)."),
     ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rank the runs among the records of this folder, like results: those of the same "
+            "task, budget and teacher. Nothing is written there."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -197,6 +204,7 @@ def run(
         retries=retries,
         allow_dirty=allow_dirty,
         teacher=teacher,
+        beside=beside,
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
