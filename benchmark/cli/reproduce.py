@@ -63,6 +63,7 @@ class Options:
     jobs: str
     device: str
     allow_dirty: bool
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Reproduction:
             jobs=options.jobs,
             device=options.device,
             allow_dirty=options.allow_dirty,
+            teacher=options.teacher,
         )
         code = commands.run(request, console)
         self.show(options.budget or load_suite(suite).budget, console)

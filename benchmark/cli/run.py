@@ -37,13 +37,14 @@ def run(request: RunRequest, console: Console) -> int:
     Raises:
         KeyboardInterrupt: when it was stopped, or reached the time limit, with runs left to do.
     """
+    beside = Store.existing(request.beside) if request.beside else None
     planned = planned_runs(request, saying(console))
     agenda = carry_out(request, planned, console)
     store = Store(request.results)
     if planned[0].purpose == "tune":
         code = conclude(agenda, store, Choosing(), console)
     else:
-        code = _summary(agenda, planned[0], store, console)
+        code = _summary(agenda, planned[0], store, beside, console)
     return max(code, say_broken(agenda, console))
 
 
@@ -164,10 +165,13 @@ def make_context(request: RunRequest) -> Context:
         task_folders=tuple(folder.resolve() for folder in request.task_folders),
         checkpoint_seconds=parse_duration(request.checkpoint_every, "--checkpoint-every"),
         run_timeout=parse_duration(timeout, "--run-timeout") if timeout else None,
+        teacher=request.teacher,
     )
 
 
-def _summary(agenda: Agenda, first: PlannedRun, store: Store, console: Console) -> int:
+def _summary(
+    agenda: Agenda, first: PlannedRun, store: Store, beside: Store | None, console: Console
+) -> int:
     # pandas and scipy take seconds to import; no run needs to wait for them.
     from benchmark.analysis.leaderboard.markdown import markdown
     from benchmark.analysis.leaderboard.tables import tables
@@ -178,8 +182,14 @@ def _summary(agenda: Agenda, first: PlannedRun, store: Store, console: Console) 
     mine = [record for record in scan.records if record.run_id in agenda.ids]
     planned = scan.planned.get(suite, {})
     own = {run_id: entry for run_id, entry in planned.items() if run_id in agenda.ids}
-    for table in tables(Scan(mine, planned={suite: own}), first.purpose):
-        print_table(table, console)
+    shown = Scan(mine, planned={suite: own})
+    if beside is not None:
+        others = beside.scan()
+        both = {**others.planned.get(suite, {}), **own}
+        shown = Scan(mine + others.records, planned={**others.planned, suite: both})
+    for table in tables(shown, first.purpose):
+        if any(record.run_id in agenda.ids for row in table.rows for record in row.records):
+            print_table(table, console)
     report = store.root / "report.md"
     write_atomic(report, markdown(scan).encode())
     console.print(f"records: {store.root / suite}", soft_wrap=True)

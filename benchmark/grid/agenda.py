@@ -16,16 +16,17 @@ from benchmark.runs.trial import code_of
 from benchmark.suites.plan import PlannedRun
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.loaded import dataset
+from benchmark.teachers.imported import find_imported, imported_file
 from benchmark.teachers.metadata import ship_metadata
 from benchmark.teachers.teacher import (
     SHIPPED_LIMIT,
     TrainedTeacher,
     find_teacher,
     keep_teacher,
-    obtain_teacher,
     teacher_file,
     weight_bytes,
 )
+from benchmark.teachers.training import obtain_teacher
 from methods.base.problem import Access
 from methods.base.run import Progress
 
@@ -79,7 +80,8 @@ def prepare(
         progress: told of the steps of a teacher's training.
 
     Raises:
-        UserError: when data or proxy images are missing or damaged.
+        UserError: when data or proxy images are missing or damaged, or a task has no such imported
+            teacher as the context names.
     """
     agenda = Agenda()
     locks = Locks(store.root)
@@ -93,18 +95,10 @@ def prepare(
             data = loaded[run.task.name]
             name = teacher_file(run.task, data.checksum(), run.budget.name)
             if name not in teachers:
-                teachers[name] = obtain_teacher(
-                    run.task,
-                    data,
-                    context.teacher_folders,
-                    say,
-                    progress,
-                    run.budget.name,
-                    context.device,
-                    context.precision,
-                    context.checkpoint_seconds,
-                )
-                _keep_with_records(teachers[name], store.root / "teachers" / name)
+                teachers[name] = _teacher(run, data, context, say, progress)
+                checksum = teachers[name].info.checksum
+                file = imported_file(run.task, checksum) if context.teacher else name
+                _keep_with_records(teachers[name], store.root / "teachers" / file)
             if Access.METADATA in run.method.access and name not in described:
                 network = teachers[name].build(run.task).to(context.device)
                 ship_metadata(run.task, data, network, store.root, context.teacher_folders, say)
@@ -124,8 +118,12 @@ def preview(
         data = dataset(run.task.name, context.data_dir)
         proxy = proxy_checksum(run.method, run.task.name, context)
         if run.task.name not in teachers:
-            teachers[run.task.name] = find_teacher(
-                run.task, data.checksum(), context.teacher_folders, preset=run.budget.name
+            teachers[run.task.name] = (
+                find_imported(run.task, data.checksum(), context.teacher, context.teacher_folders)
+                if context.teacher
+                else find_teacher(
+                    run.task, data.checksum(), context.teacher_folders, preset=run.budget.name
+                )
             )
         teacher = teachers[run.task.name]
         if teacher is not None:
@@ -190,6 +188,30 @@ def repeat(record: Record, overwrite: Overwrite, code: str) -> bool:
     if overwrite == "stale":
         return record.environment.fingerprint != code
     return overwrite == "failed" and record.status in UNSUCCESSFUL
+
+
+def _teacher(
+    run: PlannedRun,
+    data: Dataset,
+    context: Context,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> TrainedTeacher:
+    """The imported teacher that the context names, or the task's own, found or trained."""
+    folders = context.teacher_folders
+    if context.teacher:
+        return find_imported(run.task, data.checksum(), context.teacher, folders, say)
+    return obtain_teacher(
+        run.task,
+        data,
+        folders,
+        say,
+        progress,
+        run.budget.name,
+        context.device,
+        context.precision,
+        context.checkpoint_seconds,
+    )
 
 
 def _keep_with_records(teacher: TrainedTeacher, path: Path) -> None:

@@ -43,10 +43,15 @@ Metric = Literal["accuracy", "miou"]
 """What a task is ranked by: accuracy for classification, mean IoU for segmentation."""
 
 
+IMPORTED = "imported"
+"""What the recipe of a teacher from elsewhere has in the place of a recipe: the file's name."""
+
+
 class TeacherInfo(OmitsDefaults):
     """The teacher of a run, scored by ``accuracy``, or by ``miou`` if it segments.
 
-    ``chance`` is the score of a constant prediction by the same metric.
+    ``chance`` is the score of a constant prediction by the same metric. ``recipe`` are the settings
+    of its training, or, if it was trained elsewhere, what it was `IMPORTED` from and how.
     """
 
     later = frozenset({"accuracy", "miou", "pixel_accuracy"})
@@ -75,6 +80,20 @@ class TeacherInfo(OmitsDefaults):
         value = self.accuracy if self.miou is None else self.miou
         assert value is not None
         return value
+
+    @property
+    def origin(self) -> str:
+        """What an imported teacher was imported from; empty for one that was trained here."""
+        if IMPORTED not in self.recipe:
+            return ""
+        own = [
+            f"{name} {', '.join(f'{value:g}' for value in self.recipe[name])}"
+            for name in ("mean", "std")
+            if name in self.recipe
+        ]
+        behind = f", its input normalised by {' and '.join(own)}" if own else ""
+        digits = str(self.recipe.get("sha256"))[:16]
+        return f"imported from {self.recipe[IMPORTED]}, SHA-256 {digits}{behind}"
 
 
 class SegmentationInfo(OmitsDefaults):

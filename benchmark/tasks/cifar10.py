@@ -9,7 +9,7 @@ from torch import nn
 from benchmark.tasks.base import Task, TeacherRecipe
 from benchmark.tasks.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
 from benchmark.tasks.data.base import Dataset
-from benchmark.tasks.data.cifar10 import read_cifar10
+from benchmark.tasks.data.cifar import read_cifar10
 from benchmark.tasks.models.wide_resnet import wide_resnet
 from methods.base.problem import Normalization
 from methods.settings.budget import PRESETS
