@@ -23,6 +23,7 @@ from methods.base.student import StudentTraining
 from methods.losses.features import activation_loss
 from methods.losses.predictions import information_entropy_loss, one_hot_loss
 from methods.settings.params import param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import (
     GeneratedBatch,
     GeneratorParams,
@@ -33,6 +34,37 @@ from methods.synthesis.generator import (
 
 TWO_PHASE = {"schedule": ("two-phase",)}
 JOINT = {"schedule": ("joint",)}
+
+
+RELEASED_MNIST = PaperSchedule(
+    "DAFL",
+    "released code: 200 epochs of 120 steps, which generator and student take together; the paper "
+    "does not say how many either takes alone",
+    synthesis_steps=200 * 120,
+    synthesis_batch=512,
+    epoch_steps=120,
+    images=0,
+    student_steps=200 * 120,
+    student_batch=512,
+    student_optimizer="adam",
+    student_lr=2e-3,
+    student_schedule="constant",
+)
+RELEASED_CIFAR = PaperSchedule(
+    "DAFL",
+    "released code: 2,000 epochs of 120 steps, which generator and student take together; the "
+    "student's rate falls after 800 and 1,600",
+    synthesis_steps=2000 * 120,
+    synthesis_batch=1024,
+    epoch_steps=120,
+    images=0,
+    student_steps=2000 * 120,
+    student_batch=1024,
+    student_optimizer="sgd",
+    student_lr=0.1,
+    student_weight_decay=5e-4,
+    student_schedule="double-fifths",
+)
 
 
 class DAFLParams(GeneratorParams):
@@ -135,6 +167,7 @@ class DAFL(Method):
         # DAFL has no SVHN table; these are what the RDSKD paper ran it with.
         "svhn": {"latent_dim": 1000, "generator_lr": 0.02, "entropy": 10.0},
     }
+    schedules = {"mnist": RELEASED_MNIST, "cifar10": RELEASED_CIFAR, "cifar100": RELEASED_CIFAR}
 
     def supports(self, problem: Problem) -> str | None:
         if self.params.schedule == "joint" and (reason := self.refuse_unprepared("schedule=joint")):

@@ -185,6 +185,7 @@ class DeepInversion(Method):
     title = "DeepInversion"
     paper = "Yin et al., CVPR 2020"
     inverts_pixels = True
+    # No schedules: the student's part of the code was never released.
     Params = DeepInversionParams
     settings = {
         "imagenet": {

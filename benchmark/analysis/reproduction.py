@@ -52,6 +52,7 @@ class Ours:
         failed: number of those that failed.
         over_budget: number of runs that spent more than their budget, and do not count.
         teacher: score of their teacher.
+        schedule: short name of the paper whose schedule they followed; empty for no paper's.
     """
 
     task: str
@@ -61,6 +62,7 @@ class Ours:
     failed: int
     over_budget: int
     teacher: float
+    schedule: str = ""
 
 
 @dataclass(frozen=True)
