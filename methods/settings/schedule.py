@@ -12,8 +12,8 @@ from methods.settings.params import ParameterError, nearest
 PAPER = "paper"
 """The preset under which every method has the schedule of its own paper for the task."""
 
-NUMBERS = sorted(set(Budget.model_fields) - {"name", "variant", "schedule"})
-"""What a schedule may say."""
+NUMBERS = [name for name in Budget.model_fields if name not in ("name", "variant", "schedule")]
+"""The numbers of a budget, which a schedule may give."""
 
 
 class PaperSchedule:
