@@ -1,5 +1,8 @@
 """Every published loss term as a pure function: of predictions, of images, of features."""
 
+from methods.losses.adversarial import disagreement_loss as disagreement_loss
+from methods.losses.adversarial import logit_distance_loss as logit_distance_loss
+from methods.losses.adversarial import masked_disagreement_loss as masked_disagreement_loss
 from methods.losses.features import activation_loss as activation_loss
 from methods.losses.features import adapter_loss as adapter_loss
 from methods.losses.features import affinity_loss as affinity_loss
@@ -8,6 +11,7 @@ from methods.losses.features import hint_loss as hint_loss
 from methods.losses.features import pairwise_loss as pairwise_loss
 from methods.losses.images import batch_norm_statistics_loss as batch_norm_statistics_loss
 from methods.losses.images import diversity_seeking_loss as diversity_seeking_loss
+from methods.losses.images import gaussian_statistics_loss as gaussian_statistics_loss
 from methods.losses.images import mode_seeking_loss as mode_seeking_loss
 from methods.losses.images import total_variation as total_variation
 from methods.losses.predictions import class_similarity as class_similarity

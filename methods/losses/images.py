@@ -97,6 +97,27 @@ def batch_norm_statistics_loss(
     return torch.stack(distances).sum()
 
 
+def gaussian_statistics_loss(layers: Iterable[LayerStatistics], epsilon: float = 1e-5) -> Tensor:
+    """Σ_l Σ_c KL(N(μ_lc, σ²_lc) ‖ N(μ̂_lc, σ̂²_lc)) of a batch's statistics and the stored ones.
+
+    Source: DFQ (Choi et al. 2020), summed over layers and channels as in its port. ε is added to
+    both variances, as BatchNorm itself does: a channel that never varied has a variance of zero.
+
+    Args:
+        layers: at least one (see `methods.networks.batch_norm.watch_batch_norms`).
+        epsilon: ε > 0.
+
+    Returns:
+        A scalar in [0, ∞); it does not grow with the batch.
+    """
+    divergences = []
+    for layer in layers:
+        variance, stored = layer.variance + epsilon, layer.stored_variance + epsilon
+        squares = (layer.mean - layer.stored_mean).square() + variance
+        divergences.append((squares / stored - (variance / stored).log() - 1).sum() / 2)
+    return torch.stack(divergences).sum()
+
+
 def total_variation(images: Tensor, norm: Literal["l2", "l1"] = "l2") -> Tensor:
     """Sum of four norms: differences of horizontal, vertical and both diagonal neighbours.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -48,6 +49,9 @@ class UpsamplingGenerator(nn.Module):
     Raises:
         ValueError: when H or W is not divisible by 4.
     """
+
+    FACTOR = 4
+    """How often the first map's side is in the image's."""
 
     mean: Tensor
     std: Tensor
@@ -198,6 +202,74 @@ class DCGANGenerator(nn.Module):
         return images
 
 
+class TransposedGenerator(nn.Module):
+    """DFAD's generator of large images: four transposed convolutions from a sixteenth of the size.
+
+    Linear Z → width·(s/16)², BN, then 4×4 stride 2 to width/2, /4, /8 and /8, each with BN and
+    LeakyReLU 0.2, conv3×3 C, Tanh. The authors' teachers see images in [−1, 1] as they are; here
+    they are pixels in [0, 1], normalised as the teacher's own.
+
+    Args:
+        latent_dim: Z, the length of a latent vector.
+        image_shape: (C, H, W); H and W divisible by 16.
+        width: channels of the first map (512 in the paper).
+        normalization: mean and standard deviation of the teacher's input, by channel.
+
+    Raises:
+        ValueError: when H or W is not divisible by 16.
+    """
+
+    FACTOR = 16
+    """How often the first map's side is in the image's."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        image_shape: tuple[int, int, int],
+        width: int = 512,
+        *,
+        normalization: tuple[Sequence[float], Sequence[float]],
+    ) -> None:
+        super().__init__()
+        channels, height, image_width = image_shape
+        if reason := indivisible(image_shape, self.FACTOR):
+            raise ValueError(reason)
+        self.latent_dim = latent_dim
+        self.grid = (width, height // self.FACTOR, image_width // self.FACTOR)
+        self.project = nn.Linear(latent_dim, width * self.grid[1] * self.grid[2])
+        layers: list[nn.Module] = [nn.BatchNorm2d(width)]
+        widths = [width, *(max(width // part, 1) for part in (2, 4, 8, 8))]
+        for inputs, outputs in pairwise(widths):
+            layers += [
+                nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], channels, 3, padding=1))
+        self.apply(dcgan_initialize)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in normalization)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map latents (B×Z) to images (B×C×H×W) in the teacher's normalised input space."""
+        drawn: Tensor = torch.tanh(self.layers(self.project(latents).view(-1, *self.grid)))
+        return ((drawn + 1) / 2 - self.mean) / self.std
+
+
+def indivisible(image_shape: tuple[int, int, int], factor: int) -> str | None:
+    """Why a generator that doubles often cannot draw images of that size; None where it can."""
+    _, height, width = image_shape
+    if height % factor == width % factor == 0:
+        return None
+    return (
+        f"its generator needs an image height and width divisible by {factor}, not {height}×{width}"
+    )
+
+
 class DCGANDiscriminator(nn.Module):
     """Strided convolutions from an image in [−1, 1] to the logit of its being real.
 
@@ -233,9 +305,11 @@ class DCGANDiscriminator(nn.Module):
 
 
 def dcgan_initialize(module: nn.Module) -> None:
-    """Convolutions from N(0, 0.02), BatchNorm scales from N(1, 0.02) (DCGAN, Section 4)."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    """Weights from N(0, 0.02), BatchNorm scales from N(1, 0.02), no bias (DCGAN, Section 4)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.acceleration.cuda_graphs import Replayed
 from methods.acceleration.optimizers import Adam, improve
@@ -14,8 +14,15 @@ from methods.base.problem import Problem
 from methods.base.run import Run
 from methods.base.samples import Draw
 from methods.base.states import Part
-from methods.networks.generators import LEGACY_BATCH_NORM_EPS, UpsamplingGenerator
+from methods.networks.generators import (
+    LEGACY_BATCH_NORM_EPS,
+    TransposedGenerator,
+    UpsamplingGenerator,
+)
 from methods.settings.params import MethodParams, param
+
+ImageGenerator = UpsamplingGenerator | TransposedGenerator
+"""A generator whose images, made from latents of length ``latent_dim``, are inputs of a teacher."""
 
 BATCH_NORM_EPS = 1e-5
 """eps of BatchNorm as torch has it."""
@@ -48,20 +55,32 @@ class GeneratorParams(MethodParams):
     )
 
 
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def seeded_generator(run: Run, make: Callable[[], Network]) -> Network:
+    """The generator that ``make`` makes, initialised from the run's seed, on its device."""
+    with run.seeded("generator"):
+        generator = make()
+    return generator.to(run.device).to(memory_format=torch.channels_last)
+
+
 def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> UpsamplingGenerator:
     """The published generator, initialised from the run's seed."""
-    with run.seeded("generator"):
-        generator = UpsamplingGenerator(
+    return seeded_generator(
+        run,
+        lambda: UpsamplingGenerator(
             params.latent_dim, problem.image_shape, params.generator_width, params.batch_norm_eps
-        )
-    return generator.to(run.device).to(memory_format=torch.channels_last)
+        ),
+    )
 
 
 def pixel_generator(problem: Problem, run: Run, latent_dim: int, width: int) -> UpsamplingGenerator:
     """The generator of CMI and what followed it: its output are pixels, normalised as real ones."""
     normalization = problem.normalization
-    with run.seeded("generator"):
-        generator = UpsamplingGenerator(
+    return seeded_generator(
+        run,
+        lambda: UpsamplingGenerator(
             latent_dim,
             problem.image_shape,
             width,
@@ -69,8 +88,8 @@ def pixel_generator(problem: Problem, run: Run, latent_dim: int, width: int) -> 
             head="pixels",
             bias=False,
             normalization=(normalization.mean, normalization.std),
-        )
-    return generator.to(run.device).to(memory_format=torch.channels_last)
+        ),
+    )
 
 
 def draw_latents(count: int, latent_dim: int, stream: torch.Generator, run: Run) -> Tensor:
@@ -151,7 +170,7 @@ def train_generator(
         run.log("synthesis", step, budget.synthesis_steps, **terms)
 
 
-def drawing_from(generator: UpsamplingGenerator, mode: Literal["train", "eval"], run: Run) -> Draw:
+def drawing_from(generator: ImageGenerator, mode: Literal["train", "eval"], run: Run) -> Draw:
     """A function that draws images, with the generator's BatchNorms in the given mode."""
 
     @torch.no_grad()

@@ -92,10 +92,11 @@ def play(method: Method, game: Game, problem: Problem, run: Run) -> nn.Module:
     """
     budget = run.budget
     rounds = max(1, budget.synthesis_steps // game.steps)
-    training = StudentTraining(
-        problem, method.student_objective(problem), run, budget.student_steps
-    )
+    objective = method.student_objective(problem)
+    training = StudentTraining(problem, objective, run, budget.student_steps)
     seen = method.student_samples(problem, game.samples, run)
+    if objective.needs_teacher:
+        seen = seen.label(problem.teacher)
     batches = Counted.of(seen.batches(budget.student_batch, run.stream("student-batches")))
     parts = {**game.parts(), "student": training, "batches": batches}
     with run.seeded("rounds"):

@@ -11,7 +11,7 @@ from methods.synthesis.generator import GeneratorParams, build_generator
 from tests.helpers import one_line
 from tests.segmentation import CLASSES, SHAPE, posed, scenes
 
-CLASSIFICATION_ONLY = {"deep-inversion", "metadata", "zskd"}
+CLASSIFICATION_ONLY = {"deep-inversion", "metadata", "zskd", "zskt"}
 SMALL = {
     "untrained-generator": {"latent_dim": 8, "generator_width": 4},
     "dafl": {"latent_dim": 8, "generator_width": 4, "generator_lr": 1e-3},
@@ -19,6 +19,9 @@ SMALL = {
     "mskd": {"latent_dim": 8, "generator_width": 4},
     "dcgan": {"latent_dim": 8, "width": 2, "mix": 0.5},
     "degan": {"latent_dim": 8, "width": 2, "mix": 0.5},
+    "dfad": {"latent_dim": 8, "width": 16},
+    "dfq": {"latent_dim": 8, "width": 4},
+    "fast": {"latent_dim": 8, "width": 4},
 }
 
 
