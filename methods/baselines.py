@@ -51,7 +51,13 @@ def _augmentation() -> Augmentation:
     return value
 
 
-class _RealImages(Method):
+class _Baseline(Method):
+    """A ceiling or a control, which no paper proposes."""
+
+    baseline = True
+
+
+class _RealImages(_Baseline):
     """Learning from the training images, which may be changed at random in every batch.
 
     Since version 2 the images of the development split are not among them.
@@ -123,7 +129,7 @@ class KDReal(_RealImages):
         return bank_of_real_images(problem.train_images, run)
 
 
-class AlternativeData(Method):
+class AlternativeData(_Baseline):
     """KD on the proxy images alone: real images, of another dataset."""
 
     name = "alternative-data"
@@ -142,7 +148,7 @@ class AlternativeData(Method):
         return shuffled_proxies(problem, run)
 
 
-class Noise(Method):
+class Noise(_Baseline):
     """KD on images of independent normal pixels."""
 
     name = "noise"
@@ -172,7 +178,7 @@ class Noise(Method):
         return samples_from(draw, run)
 
 
-class UntrainedGenerator(Method):
+class UntrainedGenerator(_Baseline):
     """KD on the images of a generator before any training."""
 
     name = "untrained-generator"

@@ -14,29 +14,68 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from methods.acceleration.optimizers import Adam, improve
 from methods.base.drawn_images import samples_from
 from methods.base.method import Method
 from methods.base.problem import Problem
 from methods.base.run import Run
-from methods.base.samples import Batch, OnlineSource, SampleSource
-from methods.base.student import StudentTraining
+from methods.base.samples import SampleSource
+from methods.base.states import Part
 from methods.losses.features import activation_loss
 from methods.losses.predictions import information_entropy_loss, one_hot_loss
 from methods.settings.params import param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import (
     GeneratedBatch,
     GeneratorParams,
     build_generator,
+    draw_latents,
     drawing_from,
+    generate,
     train_generator,
 )
+from methods.synthesis.persistent import HeldBatch
+from methods.synthesis.rounds import Game, Terms, play
 
 TWO_PHASE = {"schedule": ("two-phase",)}
-JOINT = {"schedule": ("joint",)}
+
+
+RELEASED_MNIST = PaperSchedule(
+    "DAFL",
+    "released code: 200 epochs of 120 steps, which generator and student take together; the paper "
+    "does not say how many either takes alone",
+    synthesis_steps=200 * 120,
+    synthesis_batch=512,
+    epoch_steps=120,
+    images=0,
+    student_steps=200 * 120,
+    student_batch=512,
+    student_optimizer="adam",
+    student_lr=2e-3,
+    student_schedule="constant",
+)
+RELEASED_CIFAR = PaperSchedule(
+    "DAFL",
+    "released code: 2,000 epochs of 120 steps, which generator and student take together; the "
+    "student's rate falls after 800 and 1,600",
+    synthesis_steps=2000 * 120,
+    synthesis_batch=1024,
+    epoch_steps=120,
+    images=0,
+    student_steps=2000 * 120,
+    student_batch=1024,
+    student_optimizer="sgd",
+    student_lr=0.1,
+    student_weight_decay=5e-4,
+    student_schedule="double-fifths",
+)
 
 
 class DAFLParams(GeneratorParams):
     """DAFL's hyper-parameters; defaults are the paper's for MNIST."""
+
+    # The budget says how many steps the student takes, jointly too.
+    retired = {"student_steps_per_batch": 1}
 
     schedule: Literal["two-phase", "joint"] = param(
         "two-phase",
@@ -93,13 +132,6 @@ class DAFLParams(GeneratorParams):
         source="released code",
         active_when=TWO_PHASE,
     )
-    student_steps_per_batch: int = param(
-        1,
-        "student steps on each generated batch",
-        source="released code",
-        ge=1,
-        active_when=JOINT,
-    )
     temperature: float = param(
         1.0,
         "temperature τ of the student's KD loss",
@@ -117,6 +149,8 @@ class DAFL(Method):
     title = "DAFL"
     paper = "Chen et al., ICCV 2019"
     Params = DAFLParams
+    # Version 1 gave the student as many steps as the generator, whatever the budget's are.
+    revised = {"schedule": {"joint": 2}}
     settings = {
         "cifar10": {
             "latent_dim": 1000,
@@ -135,6 +169,7 @@ class DAFL(Method):
         # DAFL has no SVHN table; these are what the RDSKD paper ran it with.
         "svhn": {"latent_dim": 1000, "generator_lr": 0.02, "entropy": 10.0},
     }
+    schedules = {"mnist": RELEASED_MNIST, "cifar10": RELEASED_CIFAR, "cifar100": RELEASED_CIFAR}
 
     def supports(self, problem: Problem) -> str | None:
         if self.params.schedule == "joint" and (reason := self.refuse_unprepared("schedule=joint")):
@@ -148,7 +183,8 @@ class DAFL(Method):
             )
         return None
 
-    def _generator_loss(self, batch: GeneratedBatch) -> dict[str, Tensor]:
+    def generator_loss(self, batch: GeneratedBatch) -> dict[str, Tensor]:
+        """The generator's loss on a batch, with gradient, and its terms."""
         p = self.params
         base = 10.0 if p.log_base == "10" else math.e
         terms = {
@@ -162,9 +198,13 @@ class DAFL(Method):
         return {"loss": total, **terms}
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        if self.alternating:
+            game = JointGame(self, problem, run)
+            play(self, game, problem, run)
+            return game.samples
         generator = build_generator(self.params, problem, run)
         rate: float = self.params.generator_lr
-        train_generator(problem, run, generator, rate, self._generator_loss, replay=True)
+        train_generator(problem, run, generator, rate, self.generator_loss, replay=True)
         return samples_from(drawing_from(generator, self.params.generator_mode, run), run)
 
     @property
@@ -172,29 +212,42 @@ class DAFL(Method):
         return bool(self.params.schedule == "joint")
 
     def fit(self, problem: Problem, run: Run) -> nn.Module:
-        if not self.alternating:
-            return super().fit(problem, run)
-        with run.phase("joint"):
-            return self._fit_jointly(problem, run)
+        if self.alternating:
+            return play(self, JointGame(self, problem, run), problem, run)
+        return super().fit(problem, run)
 
-    def _fit_jointly(self, problem: Problem, run: Run) -> nn.Module:
-        """The released loop: every generated batch also trains the student.
 
-        It makes as many student steps as the budget has synthesis steps (times
-        ``student_steps_per_batch``): the generator is what the budget limits.
-        """
-        per_batch: int = self.params.student_steps_per_batch
-        steps = run.budget.synthesis_steps * per_batch
-        training = StudentTraining(problem, self.student_objective(problem), run, steps)
-        generator = build_generator(self.params, problem, run)
-        source = OnlineSource(drawing_from(generator, "train", run))
+class JointGame(Game):
+    """The released loop: one turn takes one step, and the student learns from the same batch.
 
-        def step_both(batch: GeneratedBatch) -> dict[str, Tensor]:
-            seen = Batch(batch.images.detach(), teacher_logits=batch.logits.detach())
-            for _ in range(per_batch):
-                training.step(seen, source)
-            return self._generator_loss(batch)
+    As released, the student is shown the images that the step was computed on, before it changed
+    the generator, and the teacher is asked once for both.
+    """
 
-        rate: float = self.params.generator_lr
-        train_generator(problem, run, generator, rate, step_both, {"student": training})
-        return training.student
+    def __init__(self, method: DAFL, problem: Problem, run: Run) -> None:
+        self.loss, self.problem, self.run = method.generator_loss, problem, run
+        self.generator = build_generator(method.params, problem, run)
+        rate = method.params.generator_lr
+        self.optimizer = Adam(self.generator.parameters(), lr=rate, fused=True)
+        self.latents = run.stream("generator-latents")
+        self.samples: HeldBatch = HeldBatch(drawing_from(self.generator, "train", run))
+
+    def make(self, student: nn.Module, stage: float) -> Terms:
+        budget = self.run.budget
+        latents = draw_latents(
+            budget.synthesis_batch, self.generator.latent_dim, self.latents, self.run
+        )
+        self.generator.train()
+        batch = generate(self.generator, self.problem, latents, self.run)
+        terms = self.loss(batch)
+        improve(self.optimizer, terms["loss"])
+        shown = slice(budget.student_batch)
+        self.samples.show(batch.images[shown].detach(), batch.logits[shown].detach())
+        return {name: term.detach() for name, term in terms.items()}
+
+    def parts(self) -> dict[str, Part]:
+        return {
+            "generator": self.generator,
+            "optimizer": self.optimizer,
+            "latents": self.latents,
+        }

@@ -14,7 +14,8 @@ joins the pool, then the student goes on learning from the pool.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,14 @@ from torch import Tensor, nn
 from methods.base.method import Method
 from methods.base.problem import Problem
 from methods.base.run import Run
-from methods.base.samples import ImageBank, SampleSource
-from methods.base.student import StudentTraining
+from methods.base.samples import SampleSource
+from methods.base.states import Part
 from methods.losses.images import LayerStatistics, batch_norm_statistics_loss, total_variation
 from methods.losses.predictions import competition_loss
 from methods.networks.batch_norm import batch_norm_layers, watch_batch_norms
+from methods.settings.budget import Budget
 from methods.settings.params import MethodParams, param
+from methods.synthesis.growing_bank import GrowingBank
 from methods.synthesis.pixels import (
     PixelOptimization,
     Terms,
@@ -37,6 +40,7 @@ from methods.synthesis.pixels import (
     jitter,
     shuffled_bank,
 )
+from methods.synthesis.rounds import Game, play
 
 ADAPTIVE = {"adaptive": (True,)}
 LEAST_ROUNDS = 4
@@ -185,6 +189,7 @@ class DeepInversion(Method):
     title = "DeepInversion"
     paper = "Yin et al., CVPR 2020"
     inverts_pixels = True
+    # No schedules: the student's part of the code was never released.
     Params = DeepInversionParams
     settings = {
         "imagenet": {
@@ -216,6 +221,10 @@ class DeepInversion(Method):
         return ""
 
     def synthesize(self, problem: Problem, run: Run) -> SampleSource:
+        if self.alternating:
+            game = AdaptiveGame(self.params, problem, run)
+            play(self, game, problem, run)
+            return game.samples
         inversion = Inversion(self.params, problem, run)
         return shuffled_bank(torch.cat([inversion.next_batch() for _ in inversion.sizes]), run)
 
@@ -225,28 +234,8 @@ class DeepInversion(Method):
 
     def fit(self, problem: Problem, run: Run) -> nn.Module:
         if self.alternating:
-            return self._fit_adaptively(problem, run)
+            return play(self, AdaptiveGame(self.params, problem, run), problem, run)
         return super().fit(problem, run)
-
-    def _fit_adaptively(self, problem: Problem, run: Run) -> nn.Module:
-        """Alternate between a batch of images and the student's steps on the pool of all images."""
-        inversion = Inversion(self.params, problem, run)
-        steps, rounds = run.budget.student_steps, len(inversion.sizes)
-        training = StudentTraining(problem, self.student_objective(problem), run, steps)
-        order = run.stream("student-batches")
-        pool = Pool(run, problem.teacher)
-        for done in range(1, rounds + 1):
-            with run.phase("synthesis"):
-                training.student.eval()
-                images = inversion.next_batch(training.student)
-                training.student.train()
-            with run.phase("distillation"):
-                samples = pool.add(images)
-                batches = samples.batches(run.budget.student_batch, order)
-                share = steps * done // rounds - training.taken
-                for _, batch in zip(range(share), batches, strict=False):
-                    training.step(batch, samples)
-        return training.student
 
 
 class Inversion:
@@ -279,12 +268,14 @@ class Inversion:
         )
         self.sizes = self._optimization.sizes
         turns = first_turns(self.sizes, problem.num_classes)
-        self._unmade = iter(zip(self.sizes, turns, strict=True))
+        self._batches = list(zip(self.sizes, turns, strict=True))
         self._has_batch_norm = bool(batch_norm_layers(problem.teacher.network))
+        self.made = 0
 
     def next_batch(self, student: nn.Module | None = None) -> Tensor:
         """The next batch, B×C×H×W; given a student in eval mode, one on which it is wrong."""
-        size, first = next(self._unmade)
+        size, first = self._batches[self.made]
+        self.made += 1
         noise = torch.randn(size, *self.problem.image_shape, generator=self._noise)
         labels = balanced_labels(size, self.problem.num_classes, first).to(self.run.device)
         clip = self._clip if self.params.clip else None
@@ -294,6 +285,21 @@ class Inversion:
                 lambda images: self._loss(images, labels, statistics, student),
                 clip,
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is between two batches, where a student is trained as well."""
+        return {
+            "made": self.made,
+            "noise": self._noise.get_state(),
+            "jitter": self._jitter.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Go on from there."""
+        self.made = state["made"]
+        self._noise.set_state(state["noise"])
+        self._jitter.set_state(state["jitter"])
+        self._optimization.skip(self.made)
 
     def _clip(self, images: Tensor) -> Tensor:
         normalization = self.problem.normalization
@@ -339,36 +345,23 @@ def warm_cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
 
 
-class Pool:
-    """The growing pool of Adaptive DeepInversion; a share of it is kept for validation.
+class AdaptiveGame(Game):
+    """One turn makes one batch of images, on which the student so far is wrong.
 
-    Args:
-        run: gives device and budget.
-        teacher: labels the training images once.
+    Competing with an untrained student would mean nothing, and so there are `LEAST_ROUNDS` at
+    least.
     """
 
-    def __init__(self, run: Run, teacher: nn.Module) -> None:
-        self._run = run
-        self._teacher = teacher
-        self._train: list[Tensor] = []
-        self._logits: list[Tensor] = []
-        self._held_out: list[Tensor] = []
+    def __init__(self, params: DeepInversionParams, problem: Problem, run: Run) -> None:
+        self.inversion = Inversion(params, problem, run)
+        self.samples: GrowingBank = GrowingBank(run)
 
-    def add(self, images: Tensor) -> ImageBank:
-        """The pool with one more batch, B×C×H×W."""
-        held_out = sum(map(len, self._held_out))
-        made = sum(map(len, self._train)) + held_out + len(images)
-        total = self._run.budget.inversion_images
-        due = self._run.budget.held_out(total) * made // total
-        kept = min(max(due, 1) - held_out, len(images) - 1)
-        # Classes take turns within a batch, so the last images are of many classes.
-        train, last = images.to("cpu", torch.float16).split([len(images) - kept, kept])
-        with torch.no_grad():
-            logits = self._teacher(train.to(self._run.device, torch.float32)).float()
-        self._train.append(train)
-        self._logits.append(logits)
-        self._held_out.append(last)
-        pool = torch.cat(self._train + self._held_out)
-        bank = ImageBank(pool, held_out + kept, device=self._run.device)
-        bank.teacher_logits = torch.cat(self._logits)
-        return bank
+    def rounds(self, budget: Budget) -> int:
+        return len(self.inversion.sizes)
+
+    def make(self, student: nn.Module, stage: float) -> Mapping[str, Tensor]:
+        self.samples.add(self.inversion.next_batch(student))
+        return {}
+
+    def parts(self) -> dict[str, Part]:
+        return {"inversion": self.inversion, "bank": self.samples}

@@ -35,8 +35,25 @@ from methods.losses.predictions import (
 )
 from methods.networks.generators import DCGANDiscriminator, DCGANGenerator, dcgan_widths
 from methods.settings.params import PER_PIXEL, MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import draw_latents
 from methods.synthesis.real_images import shuffled_proxies
+
+CAMVID = PaperSchedule(
+    "DeGAN for segmentation",
+    "paper: 150,000 generator steps, and 120 epochs of the 2,975 proxy images for the student; the "
+    "student's batch: released code; its optimiser is not named, and Adam has the paper's rates",
+    synthesis_steps=150_000,
+    synthesis_batch=16,
+    epoch_steps=186,
+    images=0,
+    student_steps=120 * 186,
+    student_batch=16,
+    student_optimizer="adam",
+    student_lr=1e-3,
+    student_weight_decay=5e-4,
+    student_schedule="thirds",
+)
 
 
 class DCGANParams(MethodParams):
@@ -92,6 +109,7 @@ class DCGAN(Method):
     access = Access.PROXY_IMAGES
     Params = DCGANParams
     settings = PER_PIXEL
+    schedules = {"camvid": CAMVID}
 
     def teacher_weights(self) -> dict[str, float]:
         """Weights of the teacher's terms in the generator's loss, by name in `TEACHER_TERMS`."""

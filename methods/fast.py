@@ -22,6 +22,7 @@ from methods.base.samples import SampleSource
 from methods.base.states import Part
 from methods.networks.generators import UpsamplingGenerator
 from methods.settings.params import PER_PIXEL, MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
 from methods.synthesis.generator import draw_latents, pixel_generator
 from methods.synthesis.inversion import BestIterate, Inversion, Labels, target_labels
@@ -34,6 +35,10 @@ BETAS = (0.5, 0.999)
 
 REPTILE_RATE = 67.0
 """Factor of Reptile's direction in the released code; Adam, which it is handed to, cancels it."""
+
+
+ROUNDS = 20 + 200
+"""Epochs of the paper, each of which makes one batch of images."""
 
 
 class FastParams(MethodParams):
@@ -97,7 +102,7 @@ class FastParams(MethodParams):
         source="released code",
     )
     warm_up: float = param(
-        20 / 220,
+        20 / ROUNDS,
         "share of the rounds before the student begins and the adversarial term acts",
         source="paper: 20 of 220 epochs",
         ge=0,
@@ -131,6 +136,26 @@ class Fast(AlternatingMethod):
         "cifar100": {"one_hot": 0.5},
         **{name: {**values, "augmentation": "none"} for name, values in PER_PIXEL.items()},
     }
+
+    @classmethod
+    def schedule_of(cls, params: MethodParams, family: str) -> PaperSchedule | None:
+        if family not in ("cifar10", "cifar100"):
+            return None
+        assert isinstance(params, FastParams)
+        return PaperSchedule(
+            "Fast-Datafree",
+            "released code, for CIFAR-100 only; the floor of the student's rate, a thousandth of "
+            "it, is 0 here",
+            synthesis_steps=ROUNDS * params.inner_steps,
+            synthesis_batch=256,
+            images=0,
+            student_steps=200 * 400,
+            student_batch=256,
+            student_optimizer="sgd",
+            student_lr=0.2,
+            student_weight_decay=1e-4,
+            student_schedule="cosine",
+        )
 
     def supports(self, problem: Problem) -> str | None:
         p = self.params

@@ -24,6 +24,7 @@ from methods.base.samples import ImageBank, SampleSource
 from methods.networks.dropout_filters import DropoutFilters, dropout_layers
 from methods.networks.pre_activations import listening
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.activation_records import TEMPERATURE
 from methods.synthesis.pixels import PixelOptimization, Terms
 from methods.synthesis.reconstructions import (
@@ -119,6 +120,21 @@ class Metadata(Method):
     # Version 1 put masks of a batch on the compared activations of any teacher, targets included.
     revised = {"variant": {"all-layers-dropout": 2}}
     settings = {"cifar10": PHOTOGRAPHS, "svhn": PHOTOGRAPHS}
+    schedules = {
+        "mnist": PaperSchedule(
+            "Lopes et al.",
+            "released code: about 100 batches of 64 images for every class; 30 epochs for the "
+            "student, whose rate is not known and is that of the teacher",
+            inversion_images=64_000,
+            inversion_steps=1000,
+            images=0,
+            student_steps=30 * 64_000 // 64,
+            student_batch=64,
+            student_optimizer="adam",
+            student_lr=1e-3,
+            student_schedule="constant",
+        )
+    }
 
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":

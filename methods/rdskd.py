@@ -24,6 +24,7 @@ from methods.base.samples import SampleSource
 from methods.losses.images import diversity_seeking_loss, mode_seeking_loss
 from methods.losses.predictions import increment_penalty, information_entropy_loss, one_hot_loss
 from methods.settings.params import param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import (
     GeneratedBatch,
     GeneratorParams,
@@ -73,6 +74,25 @@ class IncrementParams(GeneratorParams):
     )
 
 
+RELEASED = PaperSchedule(
+    "RDSKD",
+    "20 generator epochs: paper; the student's 1,000 epochs of 120 steps: released code",
+    synthesis_steps=20 * 120,
+    synthesis_batch=512,
+    epoch_steps=120,
+    images=0,
+    student_steps=1000 * 120,
+    student_batch=512,
+    student_optimizer="adam",
+    student_lr=2e-3,
+    student_schedule="constant",
+)
+# The rate falls after 800 epochs.
+RELEASED_CIFAR10 = PaperSchedule(
+    RELEASED.paper, RELEASED.source, **{**RELEASED.numbers, "student_schedule": "step"}
+)
+
+
 class _IncrementalMethod(Method):
     """The training of the generator; RDSKD and MSKD differ in `diversity` alone."""
 
@@ -81,6 +101,7 @@ class _IncrementalMethod(Method):
         "svhn": {"latent_dim": 1000},
         "cifar10": {"latent_dim": 1000},
     }
+    schedules = {"mnist": RELEASED, "svhn": RELEASED, "cifar10": RELEASED_CIFAR10}
 
     def diversity(self, batch: GeneratedBatch) -> Tensor:
         """The diversity term of one batch, a scalar."""

@@ -24,6 +24,7 @@ from methods.base.samples import ImageBank, SampleSource
 from methods.losses.predictions import class_similarity, dirichlet_concentration
 from methods.networks.inspection import final_layer
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.augmentation import with_views
 from methods.synthesis.pixels import (
     PixelOptimization,
@@ -113,6 +114,21 @@ class ZSKD(Method):
     # Version 1 mixed the classes of a batch, began Adam anew and rescaled the last iterate too.
     revised = {"legacy": {True: 2}}
     settings = {"cifar10": {"learning_rate": 0.001}}
+    # On CIFAR-10 the student's training is not known.
+    schedules = {
+        "mnist": PaperSchedule(
+            "ZSKD",
+            "paper; 1,500 steps: RDSKD, and the released code on CIFAR-10",
+            inversion_images=24_000,
+            inversion_steps=1500,
+            images=0,
+            student_steps=500 * 24_000 // 64,
+            student_batch=64,
+            student_optimizer="adam",
+            student_lr=1e-3,
+            student_schedule="constant",
+        )
+    }
 
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":

@@ -127,6 +127,7 @@ def row(record: Record) -> dict[str, Any]:
         "peak_memory_mib": ledger.peak_memory_mib,
         "threads": record.environment.threads,
         "tuned": record.spec.tuned,
+        "schedule": record.spec.budget.schedule,
         "code_version": record.environment.code_version,
         "fingerprint": record.environment.fingerprint,
         "kd_loss_variance": kd_loss_variance(record),

@@ -72,7 +72,8 @@ class MeasuredRuns:
         """Task, budget and number of measured images."""
         first = self.runs.iloc[0]
         images = int(first[f"{self.extractor}_samples"])
-        variant = f" ({first['variant']})" if first["variant"] else ""
+        names = ", ".join(filter(None, (first["schedule"], first["variant"])))
+        variant = f" ({names})" if names else ""
         return f"{first['task']}, budget {first['budget']}{variant}, {images:,} images a run"
 
     @property
@@ -154,7 +155,7 @@ def comparisons(frame: pd.DataFrame, extractor: str) -> Iterator[MeasuredRuns]:
     runs = runs.drop_duplicates("run_id").copy()
     runs["row"] = _labels(runs)
     ways = [f"{extractor}_{name}" for name in ("reference", "pairs", "version")]
-    keys = ["task", "budget", "variant", "teacher", checksum, images, *ways]
+    keys = ["task", "budget", "variant", "schedule", "teacher", checksum, images, *ways]
     for _, group in runs.groupby(keys, sort=True):
         yield MeasuredRuns(group, extractor)
 

@@ -52,6 +52,7 @@ class Ours:
         failed: number of those that failed.
         over_budget: number of runs that spent more than their budget, and do not count.
         teacher: score of their teacher.
+        schedule: short name of the paper whose schedule they followed; empty for no paper's.
     """
 
     task: str
@@ -61,6 +62,7 @@ class Ours:
     failed: int
     over_budget: int
     teacher: float
+    schedule: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
     return str(counts.value_counts().sort_index().idxmax())
 
 
-def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[PairComparison]:
+def compare(
+    table: PublishedTable, frame: pd.DataFrame, budget: str, paper: str = ""
+) -> list[PairComparison]:
     """Compare every score of a published table with the records of one budget.
 
     A record belongs to the result of its method whose settings it has; where there are several, to
@@ -132,13 +136,16 @@ def compare(table: PublishedTable, frame: pd.DataFrame, budget: str) -> list[Pai
         table: the published table.
         frame: the records, one row per run.
         budget: name of the preset whose runs are compared.
+        paper: short name of the table's paper. At the budget ``paper`` a method has the schedule of
+            its own paper; runs by the schedule of another one are not those of the table.
     """
     comparisons = []
     for pair in table.pairs:
         mine = _assign(pair, _runs(pair, frame, budget))
         teachers = sorted({ours.teacher for groups in mine.values() for ours in groups})
+        chosen = [_chosen(mine.get(i, []), pair, paper) for i in range(len(pair.results))]
         rows = [
-            _compare(table, pair, result, metric, _chosen(mine.get(i, []), pair), budget)
+            _compare(table, pair, result, metric, chosen[i], budget, paper)
             for i, result in enumerate(pair.results)
             for metric in result.numbers
             if metric in SCORES
@@ -196,6 +203,7 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
                 failed=int(group["status"].isin(FAILED).sum()),
                 over_budget=int((group["status"] == OVER_BUDGET).sum()),
                 teacher=float(group["teacher_score"].iloc[0]),
+                schedule=str(group["schedule"].iloc[0]),
             )
         )
     return found
@@ -207,10 +215,10 @@ def _epochs(budget: dict[str, Any]) -> int | None:
     return None if rest else epochs
 
 
-def _chosen(groups: Sequence[Ours], pair: Pair) -> Ours | None:
-    def order(ours: Ours) -> tuple[int, int, int]:
+def _chosen(groups: Sequence[Ours], pair: Pair, paper: str) -> Ours | None:
+    def order(ours: Ours) -> tuple[bool, int, int, int]:
         apart = sum(ours.extra.get(name) != value for name, value in pair.departs.items())
-        return apart, len(ours.extra), -ours.runs
+        return ours.schedule != paper, apart, len(ours.extra), -ours.runs
 
     return min(groups, key=order, default=None)
 
@@ -222,6 +230,7 @@ def _compare(
     metric: str,
     ours: Ours | None,
     budget: str,
+    paper: str,
 ) -> ScoreComparison:
     published = result.numbers[metric]
     column = our_metric(metric, table.selection)
@@ -233,7 +242,7 @@ def _compare(
         reason = _lost(ours) or lacking
         missing: Verdict = "not comparable" if ours.scores.get(metric) else "not run"
         return ScoreComparison(result, metric, published, missing, reason)
-    verdict, why = _verdict(table, pair, result, published, ours, scores, budget)
+    verdict, why = _verdict(table, pair, result, published, ours, scores, budget, paper)
     reasons = [*_departures(pair, result, ours), _lost(ours), why]
     return ScoreComparison(
         result,
@@ -274,12 +283,15 @@ def _verdict(
     ours: Ours,
     scores: list[float],
     budget: str,
+    paper: str,
 ) -> tuple[Verdict, str]:
     """The verdict on a published score and ours, and why it is no firmer."""
     if ours.task != pair.task or result.unlike or pair.unlike:
         return "not comparable", ""
     if budget != table.budget:
         return "budgets differ", ""
+    if ours.schedule != paper:
+        return "budgets differ", f"ours by the schedule of {ours.schedule or 'no paper'}"
     if ours.extra:
         return "not comparable", ""
     within = further_mean_interval(scores, table.seeds)

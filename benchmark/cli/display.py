@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -20,6 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from benchmark.cli.turns import ROUND, Turns
 from benchmark.records.record import SCORED, UNSUCCESSFUL, Record
 from benchmark.runs.job import Job
 from methods.settings.budget import Budget
@@ -72,7 +74,7 @@ def _loss_bars(console: Console, transient: bool = False) -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.fields[loss]}"),
         TimeRemainingColumn(),
         console=console,
         transient=transient,
@@ -115,6 +117,7 @@ class GridDisplay:
         )
         self.total = self.grid.add_task("grid", total=len(jobs), tally=self._tally(0))
         self.bars: dict[str, TaskID] = {}
+        self.turns: defaultdict[str, Turns] = defaultdict(Turns)
         self.live = Live(Group(self.grid, self.runs), console=console, refresh_per_second=4)
 
     def __enter__(self) -> GridDisplay:
@@ -146,12 +149,13 @@ class GridDisplay:
             self.bars[run_id] = self.runs.add_task(
                 escape(self.labels[run_id]), total=None, phase="", loss=""
             )
+        line = self.turns[run_id].line(phase, step, total, loss)
         self.runs.update(
             self.bars[run_id],
-            phase=phase,
-            completed=step,
-            total=total or None,
-            loss=f"loss {loss:.4g}" if step else "",
+            phase=line.name,
+            completed=line.step,
+            total=line.total or None,
+            loss=line.losses,
         )
 
     def finished(self, record: Record) -> None:
@@ -159,6 +163,7 @@ class GridDisplay:
         self.failed += record.status in UNSUCCESSFUL
         if record.run_id in self.bars:
             self.runs.remove_task(self.bars.pop(record.run_id))
+        self.turns.pop(record.run_id, None)
         if record.status != "interrupted":
             self.grid.advance(self.total)
         done = int(self.grid.tasks[0].completed)
@@ -208,7 +213,7 @@ class TeacherDisplay:
         if step < total and not self.bar.live.is_started and self.console.is_terminal:
             self.bar.start()
         self.bar.start_task(self.task)
-        self.bar.update(self.task, completed=step, total=total, loss=f"{loss:.4g}")
+        self.bar.update(self.task, completed=step, total=total, loss=f"loss {loss:.4g}")
         if step == total:
             if self.bar.live.is_started:
                 self.bar.stop()
@@ -217,7 +222,7 @@ class TeacherDisplay:
 
 
 class PhaseDisplay:
-    """One bar for every phase; off a terminal, one line when a phase is over.
+    """One bar for every phase, or for all rounds; off a terminal, a line when one is over.
 
     Args:
         console: where to draw.
@@ -226,6 +231,7 @@ class PhaseDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bars = _loss_bars(console)
+        self.turns = Turns()
 
     def __enter__(self) -> PhaseDisplay:
         if self.console.is_terminal:
@@ -242,9 +248,17 @@ class PhaseDisplay:
             self.bars.stop()
 
     def report(self, phase: str, step: int, total: int, loss: float) -> None:
-        """Move the bar of one phase."""
-        known = {task.description: task.id for task in self.bars.tasks}
-        bar = known[phase] if phase in known else self.bars.add_task(phase, loss="")
-        self.bars.update(bar, completed=step, total=total, loss=f"{loss:.4g}")
+        """Move the bar of one phase, or of the rounds."""
+        line = self.turns.line(phase, step, total, loss)
+        bars = {task.description: task for task in self.bars.tasks}
+        if line.name in bars:
+            bar = bars[line.name].id
+        else:
+            if line.name == ROUND:  # in the place of the phases that turned out to take turns
+                for task in bars.values():
+                    if not task.finished:
+                        self.bars.remove_task(task.id)
+            bar = self.bars.add_task(line.name, loss="")
+        self.bars.update(bar, completed=line.step, total=line.total, loss=line.losses)
         if step == total and not self.console.is_terminal:
             self.console.print(f"{phase}: {total} steps, last loss {loss:.4g}", highlight=False)

@@ -52,7 +52,7 @@ def asked_for(
     look_in(request.task_folders)
     known = discover(request.method_folders)
     if request.suite is None:
-        return plan(_own_suite(request, typed_seeds(request) or [0]), known)
+        return plan(_own_suite(request, typed_seeds(request) or [0]), known, say=say)
     if request.settings:
         raise UserError("give a suite, or --task and --method with --set; not both")
     if request.suite_name:

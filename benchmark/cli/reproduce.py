@@ -129,7 +129,7 @@ class Reproduction:
             raise UserError(f"there is no budget '{budget}'; {nearest(budget, sorted(known))}")
         frame = to_frame(readable(store.scan()))
         budget = budget or available_budget(self.table, frame)
-        compared = compare(self.table, frame, budget)
+        compared = compare(self.table, frame, budget, self.paper.short)
         _print(self.paper, self.table, compared, budget, console)
 
 

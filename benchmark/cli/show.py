@@ -26,6 +26,7 @@ from methods.base.objective import TransferObjective
 from methods.base.registry import discover
 from methods.objectives.registry import OWN, discover_objectives
 from methods.settings.params import MethodParams, format_range, format_value, nearest
+from methods.settings.schedule import NUMBERS, PAPER
 
 OWN_TITLE = "The method's own objective: Hinton's KD, or cross-entropy with labels"
 
@@ -116,6 +117,12 @@ def _method(cls: type[Method], console: Console) -> None:
         moved = [f"{n} {format_range(own[n])}" for n in own if own[n] != usual.get(n)]
         ranges = f" (tuning ranges there: {', '.join(moved)})" if moved else ""
         console.print(f"published settings on {family}: {text}{ranges}", highlight=False)
+    families = {get_task(name).family for name in all_tasks()}
+    for family in sorted(families.union(cls.schedules)):
+        if schedule := cls.schedule_of(cls.build_params({}, family), family):
+            console.print(f"--budget paper on {family}: {escape(str(schedule))}", highlight=False)
+    if cls.baseline:
+        console.print("--budget paper: the task's numbers, as for every baseline", highlight=False)
 
 
 def _objective(cls: type[TransferObjective], console: Console) -> None:
@@ -166,10 +173,15 @@ def _task(task: Task, console: Console) -> None:
         where = f" (budgets {', '.join(presets)})" if task.teacher_recipes else ""
         console.print(f"teacher's recipe{where}: {numbers}", highlight=False)
     table = plain_table("Budgets (--budget)", "number", *task.budgets)
-    for name in next(iter(task.budgets.values())).model_dump():
-        if name != "name":
-            table.add_row(name, *(str(getattr(b, name)) for b in task.budgets.values()))
+    for name in NUMBERS:
+        table.add_row(name, *(str(getattr(b, name)) for b in task.budgets.values()))
     console.print(table)
+    if PAPER in task.budgets:
+        console.print(
+            "At the budget paper a method has the schedule of its own paper (dfkd show METHOD); "
+            f"baselines have these numbers, those of {task.budgets[PAPER].schedule}.",
+            highlight=False,
+        )
 
 
 def _suite(name: str, console: Console) -> None:

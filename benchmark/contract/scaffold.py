@@ -1,4 +1,4 @@
-"""Files to start from: a method that passes the contract suite, and how such files are written."""
+"""Files to start from: methods that pass the contract suite, and how such files are written."""
 
 from __future__ import annotations
 
@@ -62,6 +62,95 @@ class {cls}(Method):
             return smooth * side  # averaging side² pixels divides the deviation by side
 
         return samples_from(draw, run)
+'''
+
+ALTERNATING = '''"""{title}: one sentence on the idea.
+
+Author et al., "Title", venue year.
+
+In every round (1) the generator takes a step towards images on which student and teacher differ;
+(2) the student takes its share of the budget's steps, each on fresh images of the generator.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from methods.base import MethodParams, Part, Problem, Run, fresh_from, param
+from methods.losses.adversarial import logit_distance_loss
+from methods.synthesis import (
+    Adam,
+    AlternatingMethod,
+    Game,
+    Terms,
+    draw_latents,
+    drawing_from,
+    improve,
+    pixel_generator,
+)
+
+
+class {cls}(AlternatingMethod):
+    """A generator looks for what the student has not learnt; replace this by your method."""
+
+    name = "{name}"
+    title = "{title}"
+    paper = "Author et al., venue year"
+    # The paper's own schedule by task family, for `--budget paper`; numbers are those of a Budget:
+    # schedules = {{"cifar10": PaperSchedule("Author", "paper, Section 4", student_steps=80_000)}}
+
+    class Params(MethodParams):
+        """Hyper-parameters; defaults are the paper's."""
+
+        latent_dim: int = param(100, "length of a latent vector", source="paper", ge=1)
+        generator_lr: float = param(
+            1e-3, "Adam learning rate of the generator", source="paper", tune="rate", gt=0
+        )
+        temperature: float = param(
+            1.0,
+            "temperature τ of the student's KD loss",
+            source="paper",
+            tune="temperature",
+            gt=0,
+        )
+
+    def game(self, problem: Problem, run: Run) -> Game:
+        return {cls}Game(self.params, problem, run)
+
+
+class {cls}Game(Game):
+    """One turn takes one step of the generator."""
+
+    steps = 1  # optimiser steps of a turn; the budget's synthesis_steps are divided by it
+    student_mode = "eval"  # of the student's BatchNorms in the generator's turn
+
+    def __init__(self, params: {cls}.Params, problem: Problem, run: Run) -> None:
+        self.params, self.problem, self.run = params, problem, run
+        self.generator = pixel_generator(problem, run, params.latent_dim, width=64)
+        self.optimizer = Adam(self.generator.parameters(), lr=params.generator_lr)
+        self.latents = run.stream("generator-latents")
+        # Another memory would be Pool(problem, run), to which a turn adds images.
+        self.samples = fresh_from(drawing_from(self.generator, "train", run), run)
+
+    def make(self, student: nn.Module, stage: float) -> Terms:
+        size = self.run.budget.synthesis_batch
+        latents = draw_latents(size, self.params.latent_dim, self.latents, self.run)
+        self.generator.train()
+        with self.run.autocast():
+            images = self.generator(latents).float()
+            answers, wanted = student(images), self.problem.teacher(images)
+        loss = logit_distance_loss(answers.float(), wanted.float())
+        improve(self.optimizer, loss)
+        self.run.ledger.synthetic_images += size
+        return {{"loss": loss.detach()}}
+
+    def parts(self) -> dict[str, Part]:
+        """All that a turn changes and reads again, so that a stopped run goes on to the bit."""
+        return {{
+            "generator": self.generator,
+            "optimizer": self.optimizer,
+            "latents": self.latents,
+        }}
 '''
 
 

@@ -16,6 +16,7 @@ from benchmark.records.spec import ObjectiveSpec, Purpose, Spec
 from benchmark.suites.choices import choice_of, load_choices
 from benchmark.suites.suite import MethodEntry, Suite, check_tuning_seeds
 from methods.settings.budget import Budget
+from methods.settings.schedule import PAPER
 
 if TYPE_CHECKING:
     from benchmark.tasks.base import Task
@@ -75,7 +76,8 @@ def plan(
     """Every run of a suite, ordered by seed, so that all methods get their seeds at the same time.
 
     A tuning is ordered by trial first, so that all methods have had as many at any time. Entries
-    whose tuned settings were chosen on another task, or at another budget, are left out.
+    whose tuned settings were chosen on another task, or at another budget, are left out, and so are
+    methods without a schedule of their paper where the budget asks for it.
 
     Args:
         suite: the suite.
@@ -101,25 +103,31 @@ def plan(
             raise UserError(str(error)) from None
     objectives = discover_objectives()
     runs: list[PlannedRun] = []
+    unscheduled: dict[str, None] = {}
     for task in map(get_task, suite.tasks):
-        budgets = budgets_of(suite, task, budget or suite.budget)
+        preset = preset_of(task, budget or suite.budget)
         entries = [
             entry
             for entry in suite.methods
             if (entry.tasks is None or task.name in entry.tasks)
             and (not only or entry.name in only)
         ]
-        entries, how = with_choices(suite, entries, methods, task, budget or suite.budget, say)
+        entries, how = with_choices(suite, entries, methods, task, preset.name, say)
         seeds_of = [(entry, set(seeds or entry.seeds or suite.seeds)) for entry in entries]
         own: list[PlannedRun] = []
         for seed in sorted(set().union(*(wanted for _, wanted in seeds_of))):
             for (entry, wanted), tuned in zip(seeds_of, how, strict=True):
                 if seed in wanted:
-                    found = cells(suite, entry, methods, task, budgets, seed, objectives)
+                    found = list(cells(suite, entry, methods, task, preset, seed, objectives))
                     own.extend(replace(run, tuned=tuned) for run in found)
+                    if not found:
+                        unscheduled[without_schedule(suite, entry.name, task)] = None
         runs += sorted(own, key=lambda run: run.trial)
     if not runs:
-        raise UserError(f"suite '{suite.name}' has nothing to run here")
+        nothing = f"suite '{suite.name}' has nothing to run here"
+        raise UserError("; ".join(unscheduled) or nothing)
+    for sentence in unscheduled:
+        say(f"left out: {sentence}")
     return runs
 
 
@@ -171,7 +179,8 @@ def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequenc
     from methods.settings.params import nearest
 
     names = [entry.name for entry in suite.methods]
-    for name in [*names, *only]:
+    followed = [suite.schedule_of] if suite.schedule_of else []
+    for name in [*names, *only, *followed]:
         if name not in methods:
             raise UserError(f"there is no method '{name}'; {nearest(name, list(methods))}")
     for name in only:
@@ -186,19 +195,54 @@ def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequenc
                 )
 
 
-def budgets_of(suite: Suite, task: Task, preset: str) -> list[Budget]:
-    """The budgets of a suite on a task: the preset, varied along the suite's axes.
+def preset_of(task: Task, name: str) -> Budget:
+    """The numbers of a task's preset.
 
     Raises:
-        UserError: for an unknown preset, or a number out of range.
+        UserError: for an unknown preset.
     """
     from methods.settings.params import nearest
 
-    if preset not in task.budgets:
+    if name not in task.budgets:
         raise UserError(
-            f"task '{task.name}' has no budget '{preset}'; {nearest(preset, list(task.budgets))}"
+            f"task '{task.name}' has no budget '{name}'; {nearest(name, list(task.budgets))}"
         )
-    return suite.budgets(task.budgets[preset])
+    return task.budgets[name]
+
+
+def budgets_of(
+    suite: Suite,
+    preset: Budget,
+    task: Task,
+    methods: Mapping[str, type[Method]],
+    method: type[Method],
+    params: MethodParams,
+) -> list[Budget]:
+    """The budgets of a method's runs: the preset, varied along the suite's axes.
+
+    Of the preset ``paper`` the numbers are those of the method's own paper, or of the paper that
+    the suite names; there are no budgets where that paper has no schedule for the task.
+
+    Raises:
+        UserError: for a number out of range.
+        methods.settings.params.ParameterError: for a schedule with such a number.
+    """
+    if preset.name != PAPER:
+        return suite.budgets(preset)
+    schedule = method.schedule_of(params, task.family)
+    if suite.schedule_of:
+        method = methods[suite.schedule_of]
+        schedule = method.schedule_of(method.build_params({}, task.family), task.family)
+    if schedule is not None:
+        return suite.budgets(schedule.on(preset))
+    return suite.budgets(preset) if method.baseline else []
+
+
+def without_schedule(suite: Suite, method: str, task: Task) -> str:
+    """Why a method has no runs at the budget ``paper``, in a sentence, and what to do."""
+    alike = [name for name in task.budgets if name not in ("smoke", PAPER)]
+    hint = f"; use --budget {alike[-1]}, which is the same for all" if alike else ""
+    return f"{suite.schedule_of or method} has no published schedule for {task.name}{hint}"
 
 
 def variants_of(
@@ -220,14 +264,14 @@ def cells(
     entry: MethodEntry,
     methods: Mapping[str, type[Method]],
     task: Task,
-    budgets: Sequence[Budget],
+    preset: Budget,
     seed: int,
     objectives: Mapping[str, type[TransferObjective]],
 ) -> Iterator[PlannedRun]:
     """The runs of an entry with one seed: parameters × budgets × objectives."""
     method, purpose = methods[entry.name], "draw" if suite.draws else suite.purpose
     for number, (params, changed) in enumerate(variants_of(suite, entry, method, task)):
-        for budget in budgets:
+        for budget in budgets_of(suite, preset, task, methods, method, params):
             run = PlannedRun(
                 suite.folder(task.name, budget.name),
                 task,

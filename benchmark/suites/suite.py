@@ -22,6 +22,7 @@ from pydantic import (
 from benchmark.errors import UserError
 from methods.settings.budget import Budget
 from methods.settings.names import NAME
+from methods.settings.schedule import NUMBERS
 
 if TYPE_CHECKING:
     from methods.base.method import Method
@@ -116,7 +117,8 @@ class Suite(_Strict):
     number of random settings of every method, drawn from its tuning ranges. ``trials`` is the
     number of settings that a choice is made from: the published one and random ones. ``tuned`` is
     the file of choices that entries with ``params = "tuned"`` take theirs from; in a suite file its
-    path is relative to that file.
+    path is relative to that file. ``schedule_of`` names the method by whose paper's schedule all
+    methods run at the budget ``paper``, as in that paper's table; by default each has its own.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Suite(_Strict):
     draws: int = Field(0, ge=0, le=1000)
     trials: int = Field(0, ge=0, le=1000)
     tuned: str = ""
+    schedule_of: str = ""
     methods: list[MethodEntry] = Field(min_length=1)
 
     @field_validator("budget_axes")
@@ -138,10 +141,9 @@ class Suite(_Strict):
     def _budget_numbers(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
         from methods.settings.params import nearest
 
-        valid = [name for name in Budget.model_fields if name not in ("name", "variant")]
         for name in value:
-            if name not in valid:
-                raise ValueError(f"a budget has no number '{name}'; {nearest(name, valid)}")
+            if name not in NUMBERS:
+                raise ValueError(f"a budget has no number '{name}'; {nearest(name, NUMBERS)}")
         return value
 
     @model_validator(mode="after")

@@ -60,6 +60,7 @@ GPU = Budget(
 RDSKD_SCHEDULE = PRESETS["gpu"].model_copy(
     update={
         "name": "paper",
+        "schedule": "RDSKD",
         "images": 0,
         "student_steps": 120000,
         "student_batch": 512,

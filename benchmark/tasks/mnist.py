@@ -61,9 +61,9 @@ class MNIST(Task):
             evaluations=10,
         ),
         # RDSKD's schedule: 20 × 120 generator steps, 1000 × 120 student steps on fresh images.
-        # DAFL's released one has 200 × 120 generator steps; RDSKD gives it 20 × 120 as well.
         "paper": Budget(
             name="paper",
+            schedule="RDSKD",
             synthesis_steps=2400,
             synthesis_batch=512,
             epoch_steps=120,

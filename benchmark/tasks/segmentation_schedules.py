@@ -42,6 +42,7 @@ GPU = Budget(
 # a tenth of it every 40 epochs. Its batch is not given; the released code's is 16.
 PAPER = Budget(
     name="paper",
+    schedule="DeGAN for segmentation",
     synthesis_steps=150000,
     synthesis_batch=16,
     epoch_steps=186,

@@ -6,6 +6,7 @@ makes), `objective` and `student` (what is minimised, and the loop that does), `
 methods are found).
 """
 
+from methods.base.drawn_images import fresh_from as fresh_from
 from methods.base.drawn_images import samples_from as samples_from
 from methods.base.method import Method as Method
 from methods.base.objective import Distillation as Distillation
@@ -26,7 +27,9 @@ from methods.base.samples import ImageBank as ImageBank
 from methods.base.samples import OnlineSource as OnlineSource
 from methods.base.samples import SampleSource as SampleSource
 from methods.base.states import Diverged as Diverged
+from methods.base.states import Part as Part
 from methods.base.student import StudentTraining as StudentTraining
 from methods.settings.budget import Budget as Budget
 from methods.settings.params import MethodParams as MethodParams
 from methods.settings.params import param as param
+from methods.settings.schedule import PaperSchedule as PaperSchedule

@@ -11,12 +11,8 @@ from methods.base.samples import Draw, ImageBank, OnlineSource, SampleSource
 def samples_from(draw: Draw, run: Run) -> SampleSource:
     """A bank drawn once, or fresh images at every step where the budget's ``images`` is 0."""
     budget = run.budget
-
-    def count(images: int) -> None:
-        run.ledger.synthetic_images += images
-
     if budget.images == 0:
-        return OnlineSource(draw, count)
+        return fresh_from(draw, run)
     bank = bank_of(
         draw,
         budget.images,
@@ -25,8 +21,17 @@ def samples_from(draw: Draw, run: Run) -> SampleSource:
         run.stream("bank"),
         run.device,
     )
-    count(len(bank.images))
+    run.ledger.synthetic_images += len(bank.images)
     return bank
+
+
+def fresh_from(draw: Draw, run: Run) -> OnlineSource:
+    """Fresh images at every step, whatever the budget says, which are counted."""
+
+    def count(images: int) -> None:
+        run.ledger.synthetic_images += images
+
+    return OnlineSource(draw, count)
 
 
 def bank_of(

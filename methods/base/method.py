@@ -19,6 +19,7 @@ from methods.base.run import Run
 from methods.base.samples import SampleSource
 from methods.base.student import train_student
 from methods.settings.params import MethodParams
+from methods.settings.schedule import PaperSchedule
 
 
 class Method(ABC):
@@ -37,6 +38,10 @@ class Method(ABC):
             budget's ``inversion_images`` and ``inversion_steps`` instead of training a generator.
         Params: its hyper-parameters; defaults are the paper's.
         settings: the paper's settings by task family, where they differ from the defaults.
+        schedules: how long the method's own paper trained, by task family, for the budget
+            ``paper``. A family that is left out has no published schedule.
+        baseline: whether it is a ceiling or a control, which no paper proposes; at the budget
+            ``paper`` it takes the task's numbers.
 
     Attributes:
         transfer: an objective that the caller puts on the method; with None the student
@@ -52,6 +57,8 @@ class Method(ABC):
     inverts_pixels: ClassVar[bool] = False
     Params: ClassVar[type[MethodParams]] = MethodParams
     settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    schedules: ClassVar[Mapping[str, PaperSchedule]] = {}
+    baseline: ClassVar[bool] = False
 
     transfer: TransferObjective | None = None
 
@@ -73,6 +80,14 @@ class Method(ABC):
         values = params.model_dump()
         later = [versions.get(values[name], 0) for name, versions in cls.revised.items()]
         return max(cls.version, *later, 0)
+
+    @classmethod
+    def schedule_of(cls, params: MethodParams, family: str) -> PaperSchedule | None:
+        """Its paper's schedule on a task family; None where none is known.
+
+        A method whose schedule depends on its parameters overrides this.
+        """
+        return cls.schedules.get(family)
 
     @classmethod
     def versions(cls) -> set[int]:

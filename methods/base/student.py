@@ -19,6 +19,9 @@ from methods.base.samples import Batch, Counted, SampleSource
 from methods.base.teacher import Teacher
 from methods.settings.budget import Budget
 
+FALLS = {"thirds": 3.0, "fifths": 5.0, "double-fifths": 2.5}
+"""Schedules that fall to a tenth twice, by how many such parts make the whole training."""
+
 
 def student_optimizer(
     parameters: Iterable[nn.Parameter], budget: Budget, steps: int, rate: float = 1.0
@@ -43,8 +46,9 @@ def student_optimizer(
             return 1.0
         if budget.student_schedule == "step":
             return 1.0 if step < 0.8 * steps else 0.1
-        if budget.student_schedule == "thirds":
-            return float(0.1 ** min(3 * step // steps, 2))
+        if budget.student_schedule in FALLS:
+            parts = FALLS[budget.student_schedule]
+            return float(0.1 ** min(int(parts * step / steps), 2))
         return 0.5 * (1 + math.cos(math.pi * step / steps))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

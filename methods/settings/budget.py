@@ -16,15 +16,23 @@ from pydantic import (
 
 from methods.settings.params import ParameterError, nearest
 
+StudentSchedule = Literal["constant", "cosine", "step", "thirds", "fifths", "double-fifths"]
+"""How the student's learning rate falls over its steps."""
+
 
 class Budget(BaseModel):
     """What a run may spend; the same numbers for every method of a table."""
 
-    NOT_IDENTITY: ClassVar[set[str]] = {"inversion_images", "inversion_steps", "variant"}
+    NOT_IDENTITY: ClassVar[set[str]] = {
+        "inversion_images",
+        "inversion_steps",
+        "variant",
+        "schedule",
+    }
     """Fields that are not part of a run's identity.
 
-    The inversion numbers are added only where a method uses them, and ``variant`` only names
-    numbers that are part of it already.
+    The inversion numbers are added only where a method uses them; ``variant`` and ``schedule`` only
+    name numbers that are part of it already.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,28 +59,34 @@ class Budget(BaseModel):
     student_optimizer: Literal["adam", "sgd"] = Field(description="student optimiser")
     student_lr: float = Field(gt=0, description="initial student learning rate")
     student_weight_decay: float = Field(0.0, ge=0, description="student weight decay")
-    student_schedule: Literal["constant", "cosine", "step", "thirds"] = Field(
+    student_schedule: StudentSchedule = Field(
         "cosine",
         description="student learning-rate schedule; step is a tenth of it after four fifths, "
-        "thirds a tenth after each third",
+        "thirds a tenth after each third, fifths a tenth after one and after two fifths, "
+        "double-fifths after two and after four",
     )
     evaluations: int = Field(10, ge=1, description="evenly spaced checkpoints, the last included")
     variant: str = Field(
         "", description="numbers that differ from the preset's, like synthesis_steps=4000"
     )
+    schedule: str = Field(
+        "", description="short name of the paper whose schedule these numbers are"
+    )
 
     @model_serializer(mode="wrap")
-    def _without_empty_variant(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave an empty variant out, as in records written before there were variants."""
+    def _without_empty_names(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave empty names out, as in records written before there were variants and papers."""
         values: dict[str, Any] = write(self)
-        if not values.get("variant"):
-            values.pop("variant", None)
+        for name in ("variant", "schedule"):
+            if not values.get(name):
+                values.pop(name, None)
         return values
 
     @property
     def title(self) -> str:
-        """``cpu``, or ``cpu, synthesis_steps=4000`` for a variant of it."""
-        return f"{self.name}, {self.variant}" if self.variant else self.name
+        """``cpu``, ``cpu, synthesis_steps=4000`` for a variant of it, or ``paper (RDSKD)``."""
+        name = f"{self.name} ({self.schedule})" if self.schedule else self.name
+        return f"{name}, {self.variant}" if self.variant else name
 
     def varied(self, **numbers: Any) -> Budget:
         """This preset with other numbers; numbers equal to the preset's make no variant.

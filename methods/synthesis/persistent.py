@@ -134,9 +134,9 @@ class HeldBatch(SampleSource):
         self._held: Batch | None = None
         self._teacher: nn.Module | None = None
 
-    def show(self, images: Tensor) -> None:
-        """Hold these images, B×C×H×W, from now on."""
-        self._held = Batch(images)
+    def show(self, images: Tensor, teacher_logits: Tensor | None = None) -> None:
+        """Hold these images, B×C×H×W, from now on, with the teacher's logits if they are known."""
+        self._held = Batch(images, teacher_logits=teacher_logits)
 
     def label(self, teacher: nn.Module) -> HeldBatch:
         """This source; from now on the teacher is asked once about every batch that is taken."""

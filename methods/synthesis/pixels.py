@@ -148,6 +148,11 @@ class PixelOptimization:
             next(self._steps, None)  # the loop is over, and may be kept as that
         return self._finished[-1]
 
+    def skip(self, batches: int) -> None:
+        """Go on after so many batches, which another run has made; for those not resumable."""
+        self._begun = batches
+        self._steps = iter(range(batches * self.steps, self._total))
+
     def state_dict(self) -> dict[str, Any]:
         """The finished batches, and the state of the batch in work."""
         current = None if self._current is None else self._current.state_dict()

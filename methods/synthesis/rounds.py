@@ -24,9 +24,11 @@ from methods.base.run import Run
 from methods.base.samples import Counted, SampleSource
 from methods.base.states import Part
 from methods.base.student import StudentTraining
+from methods.settings.budget import Budget
 
 Terms = Mapping[str, Tensor]
-"""Named scalars of one turn, detached; ``loss``, the last step's total, comes first."""
+"""Named scalars of one turn, detached; ``loss``, the last step's total, comes first. There are none
+where the turn logs each of its steps itself."""
 
 
 class Game(ABC):
@@ -44,6 +46,10 @@ class Game(ABC):
     steps: int = 1
     warm_up: float = 0.0
     student_mode: Literal["train", "eval"] = "eval"
+
+    def rounds(self, budget: Budget) -> int:
+        """How many rounds the budget has steps for, at least one."""
+        return max(1, budget.synthesis_steps // self.steps)
 
     @abstractmethod
     def make(self, student: nn.Module, stage: float) -> Terms:
@@ -91,7 +97,7 @@ def play(method: Method, game: Game, problem: Problem, run: Run) -> nn.Module:
         Stopped: after a round, when the run was asked to stop.
     """
     budget = run.budget
-    rounds = max(1, budget.synthesis_steps // game.steps)
+    rounds = game.rounds(budget)
     objective = method.student_objective(problem)
     training = StudentTraining(problem, objective, run, budget.student_steps)
     seen = method.student_samples(problem, game.samples, run)
@@ -102,8 +108,8 @@ def play(method: Method, game: Game, problem: Problem, run: Run) -> nn.Module:
     with run.seeded("rounds"):
         for number in run.steps("rounds", rounds, **parts):
             with run.phase("synthesis"), mode_of(training.student, game.student_mode):
-                terms = game.make(training.student, number / rounds)
-                run.log("synthesis", number, rounds, **terms)
+                if terms := game.make(training.student, number / rounds):
+                    run.log("synthesis", number, rounds, **terms)
             with run.phase("distillation"):
                 due = steps_due(number + 1, rounds, budget.student_steps, game.warm_up)
                 while training.taken < due:

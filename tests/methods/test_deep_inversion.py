@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods.base.method import Method
+from methods.base.run import Run
 from methods.base.samples import ImageBank
+from methods.base.states import Stopped
 from methods.base.teacher import Teacher
 from methods.deep_inversion import DeepInversion, Inversion, warm_cosine
 from methods.losses.images import batch_norm_statistics_loss, total_variation
 from methods.losses.predictions import competition_loss
 from methods.networks.batch_norm import watch_batch_norms
+from methods.synthesis.growing_bank import GrowingBank
 from methods.synthesis.pixels import PixelOptimization, balanced_labels, first_turns, jitter
 from tests.helpers import NUM_CLASSES, TinyNetwork, one_line, tiny_network, tiny_run
 
@@ -31,6 +36,33 @@ def curves_of(method: Method, seed: int = 0, **numbers: Any) -> dict[str, list[f
     problem, run = tiny_run(seed, **{**INVERSION, **numbers})
     method.fit(problem, run)
     return {name: curve["value"] for name, curve in run.curves.items()}
+
+
+class KeptRound:
+    """Keeps the last state of a loop, in memory."""
+
+    step = 0
+
+    def due(self) -> bool:
+        return False
+
+    def save(self, loop: str, step: int, state: dict[str, Any]) -> None:
+        self.loop, self.step, self.state = loop, step, copy.deepcopy(state)
+
+    def load(self, loop: str) -> tuple[int, dict[str, Any]] | None:
+        return (self.step, copy.deepcopy(self.state)) if self.step and loop == self.loop else None
+
+
+def countdown(times: int) -> Callable[[], str]:
+    """Asks to stop when it is asked for the so-manieth time."""
+    asked = 0
+
+    def stopping() -> str:
+        nonlocal asked
+        asked += 1
+        return "now" if asked == times else ""
+
+    return stopping
 
 
 def hooks_on(network: nn.Module) -> int:
@@ -314,6 +346,34 @@ def test_adaptive_training_takes_turns_on_a_growing_pool() -> None:
     assert [held_out for _, _, held_out in shown] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert [size for _, size, _ in shown] == [9, 9, 18, 18, 27, 27, 36, 36]
     assert student.training
+
+
+def test_adaptive_training_goes_on_from_the_border_of_any_round() -> None:
+    options = {"inversion_images": 40, "inversion_steps": 2, "student_steps": 8}
+
+    def fit(**more: Any) -> tuple[Run, nn.Module]:
+        problem, run = tiny_run(**options, **more)
+        return run, inversion(adaptive=True, batch=10).fit(problem, run)
+
+    whole, expected = fit()
+    for border in range(1, 4):
+        keeper = KeptRound()
+        with pytest.raises(Stopped):
+            fit(keeper=keeper, stopping=countdown(border))
+        assert keeper.step == border
+        again, student = fit(keeper=keeper)
+        assert again.curves == whole.curves
+        assert again.ledger.teacher_forward == whole.ledger.teacher_forward
+        for name, value in expected.state_dict().items():
+            assert torch.equal(student.state_dict()[name], value)
+
+
+def test_adaptive_images_are_those_that_the_student_learnt_from() -> None:
+    problem, run = tiny_run(**INVERSION)
+    bank = inversion(adaptive=True, batch=8).synthesize(problem, run)
+    assert isinstance(bank, GrowingBank)
+    assert len(bank) + bank.held_out == 20
+    assert run.ledger.student_steps == 6
 
 
 def test_adaptive_training_takes_turns_where_one_batch_could_hold_all_images() -> None:

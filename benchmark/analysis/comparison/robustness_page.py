@@ -25,7 +25,6 @@ from benchmark.analysis.comparison.robustness import (
 )
 from benchmark.analysis.comparison.sentences import same_runs
 from benchmark.analysis.comparison.series import (
-    BUDGET_NUMBERS,
     AddedDefaults,
     Place,
     Series,
@@ -45,6 +44,7 @@ from benchmark.records.record import Record
 from benchmark.records.spec import PlannedEntry
 from benchmark.records.store import Scan
 from methods.settings.params import FACTOR, TEMPERATURES, format_value
+from methods.settings.schedule import NUMBERS
 
 ONE_SETTING = "At one setting each"
 CHOSEN = (
@@ -189,7 +189,7 @@ def swept(
     added_defaults: AddedDefaults = no_added_defaults,
 ) -> list[str]:
     """Settings that two of the methods have several common values of, all else being equal."""
-    names = set(BUDGET_NUMBERS) | set.intersection(*(_settings(runs, m) for m in methods))
+    names = set(NUMBERS) | set.intersection(*(_settings(runs, m) for m in methods))
     return [
         name
         for name in sorted(names)

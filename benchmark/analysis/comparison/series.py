@@ -16,10 +16,8 @@ from benchmark.analysis.scores import counted_score
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.record import FAILED
-from methods.settings.budget import Budget
 from methods.settings.params import format_value, nearest
-
-BUDGET_NUMBERS = [name for name in Budget.model_fields if name not in ("name", "variant")]
+from methods.settings.schedule import NUMBERS
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def select(
     chosen: list[Valued]
     if over is None:
         chosen = [(run, None) for run in runs if not run.variant]
-    elif over in BUDGET_NUMBERS:
+    elif over in NUMBERS:
         chosen = [(run, _read(run.budget_numbers).get(over, 0)) for run in runs]
     else:
         # What another version of a method does not know has no value there.
@@ -174,7 +172,7 @@ def _usual(
     Raises:
         UserError: when a method has no such parameter.
     """
-    if over is None or over in BUDGET_NUMBERS or all(over in _read(run.params) for run in runs):
+    if over is None or over in NUMBERS or all(over in _read(run.params) for run in runs):
         return {}
     usual = added_defaults(over)
     known: dict[str, set[str]] = defaultdict(set)
@@ -184,7 +182,7 @@ def _usual(
         if over not in names and method not in {name for name, _ in usual}:
             raise UserError(
                 f"--over: {method} has no parameter '{over}', and a budget no such number; "
-                f"{nearest(over, [*sorted(names), *BUDGET_NUMBERS])}"
+                f"{nearest(over, [*sorted(names), *NUMBERS])}"
             )
     return usual
 

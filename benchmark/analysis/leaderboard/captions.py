@@ -9,12 +9,15 @@ from benchmark.analysis.leaderboard.headline import OF_THE_SUITE, headline_setti
 from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.statistics.intervals import NOT_COVERED
 from benchmark.records.record import Record
+from methods.settings.schedule import PAPER
 
 SCHEDULES = {
     "cosine": "cosine decay",
     "constant": "constant rate",
     "step": "divided by ten after four fifths",
     "thirds": "divided by ten after each third",
+    "fifths": "divided by ten after one and after two fifths",
+    "double-fifths": "divided by ten after two and after four fifths",
 }
 VALIDATION_LISTS = {
     "camvid": "the list *val* of CamVid",
@@ -22,6 +25,12 @@ VALIDATION_LISTS = {
 }
 """Data sets that score students on what they call validation images, by the first word of their
 tasks' names. Records do not tell; all other tasks score on the test images of their data set."""
+
+OF_A_PAPER = (
+    " At this budget each method has the schedule of its own paper, or all rows of a suite that "
+    "reproduces a paper have that paper's: a table is of one schedule, and its scores compare with "
+    "those of no other table."
+)
 
 SMALL_SAMPLES = f"{NOT_COVERED} The bound stands behind ≤ in the column *collapsed*."
 
@@ -53,10 +62,12 @@ def _budget(table: Table, records: Sequence[Record]) -> str:
         f"{i.inversion_steps:,} steps each"
         for i in inverting[:1]
     )
+    whose = f", the schedule of {b.schedule}" if b.schedule else ""
     return (
-        f"Budget `{b.name}`: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} images, "
-        f"{images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} images "
+        f"Budget `{b.name}`{whose}: {b.synthesis_steps:,} synthesis steps of {b.synthesis_batch} "
+        f"images, {images}{pixels}, {b.student_steps:,} student steps of {b.student_batch} images "
         f"({b.student_optimizer.capitalize()} {b.student_lr:g}, {SCHEDULES[b.student_schedule]})."
+        f"{OF_A_PAPER if b.name == PAPER else ''}"
     )
 
 

@@ -38,7 +38,7 @@ def beside_section(papers: Iterable[Paper], frame: pd.DataFrame) -> str:
     used: dict[str, str] = {}
     for name, (paper, table) in published_tables(papers).items():
         budget = available_budget(table, frame)
-        compared = compare(table, frame, budget)
+        compared = compare(table, frame, budget, paper.short)
         if text := _table(name, paper, table, compared, budget):
             parts.append(text)
             rows = [row for pair in compared for row in pair.rows]

@@ -143,10 +143,11 @@ def _four_digits(count: int) -> str:
 def rerun(record: Record) -> str | None:
     """The command, up to its seed, that makes such a record again.
 
-    None where the budget's numbers are not a preset's: only a suite can set those.
+    None where the budget's numbers are not a preset's, or are those of a paper that may not be the
+    method's own: only a suite can set those.
     """
     spec, changed = record.spec, record.method.changed
-    if spec.budget.variant:
+    if spec.budget.variant or spec.budget.schedule:
         return None
     words = ["dfkd", "run", "--task", spec.task, "--method", spec.method]
     words += ["--budget", spec.budget.name, "--suite-name", spec.suite]

@@ -21,12 +21,17 @@ def new_method(
     folder: Annotated[
         Path, typer.Option("--dir", help="The folder to write the file into.")
     ] = Path("methods"),
+    alternating: Annotated[
+        bool,
+        typer.Option("--alternating", help="A method whose generator and student play in turn."),
+    ] = False,
 ) -> None:
     """Write a file with a small method that passes the contract suite, to start from."""
     from benchmark.contract import scaffold
     from methods.base.registry import discover
 
-    path = scaffold.write(name, folder, taken=discover())
+    template = scaffold.ALTERNATING if alternating else scaffold.TEMPLATE
+    path = scaffold.write(name, folder, template, taken=discover())
     own = Path(methods.__file__).parent
     where = "" if folder.resolve() == own else f" --methods-dir {folder}"
     console.print(

@@ -47,9 +47,9 @@ def runs(*accuracies: float, **options: Any) -> list[Record]:
 
 
 def rows(
-    published: PublishedTable, records: list[Record], budget: str = "paper"
+    published: PublishedTable, records: list[Record], budget: str = "paper", paper: str = ""
 ) -> list[ScoreComparison]:
-    (pair,) = compare(published, to_frame(records), budget)
+    (pair,) = compare(published, to_frame(records), budget, paper)
     return pair.rows
 
 
@@ -123,6 +123,23 @@ def test_another_budget_than_the_papers_has_no_verdict() -> None:
     assert verdict(0.91, records)[0] == "not run"
     none = table(Result(method="rdskd", accuracy=0.91)).model_copy(update={"budget": ""})
     assert [row.verdict for row in rows(none, runs(*CLOSE))] == ["budgets differ"]
+
+
+def test_only_runs_by_the_schedule_of_the_tables_paper_are_compared() -> None:
+    published = table(Result(method="dafl", accuracy=0.91))
+    own, others = (
+        runs(*scores, method="dafl", budget=tiny_budget(name="paper", schedule=paper, **numbers))
+        for scores, paper, numbers in (
+            (CLOSE, "DAFL", {"synthesis_steps": 40}),
+            ((0.5, 0.51, 0.52, 0.53), "RDSKD", {}),
+        )
+    )
+    (row,) = rows(published, [*own, *others], paper="DAFL")
+    assert (row.verdict, row.n) == ("agrees", 3)
+    (row,) = rows(published, others, paper="DAFL")
+    assert (row.verdict, row.reason) == ("budgets differ", "ours by the schedule of RDSKD")
+    (row,) = rows(published, runs(*CLOSE, method="dafl"), paper="DAFL")
+    assert (row.verdict, row.reason) == ("budgets differ", "ours by the schedule of no paper")
 
 
 def test_what_differs_from_the_paper_is_not_comparable_and_named() -> None:
@@ -282,6 +299,7 @@ def results(tmp_path: Path) -> Path:
     store = Store(tmp_path / "results")
     for record in runs(
         *(0.970, 0.974, 0.979),
+        budget=tiny_budget(name="paper", schedule="RDSKD"),
         task="mnist",
         params={"generator_lr": 0.001, "temperature": 10.0},
         changed={"generator_lr": 0.001},

@@ -24,8 +24,9 @@ def test_every_shipped_method_keeps_the_contract(name, check):
     assert judge(discover()[name], check).complaint == ""
 
 
-def test_the_scaffold_keeps_the_contract_as_it_is(tmp_path):
-    path = scaffold.write("my-method", tmp_path)
+@pytest.mark.parametrize("template", [scaffold.TEMPLATE, scaffold.ALTERNATING])
+def test_a_scaffold_keeps_the_contract_as_it_is(tmp_path, template):
+    path = scaffold.write("my-method", tmp_path, template)
     (cls,) = methods_in_file(path)
     assert [v for v in (judge(cls, check) for check in CHECKS) if v.complaint] == []
 

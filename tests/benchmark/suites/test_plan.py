@@ -275,6 +275,47 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     assert "suite 's' has no method 'dafl'" in plan_refusal(only=["dafl"])
 
 
+def paper_runs(*names: str, **changes: Any) -> tuple[dict[str, tuple[str, int]], list[str]]:
+    """The schedule of methods at the budget ``paper``, their student's steps, and what is said."""
+    said: list[str] = []
+    entries = [MethodEntry(name=name) for name in names]
+    own = suite(**{"budget": "paper", "tasks": ["cifar10"], "methods": entries, **changes})
+    runs = plan(own, discover(), say=said.append)
+    return {r.method.name: (r.budget.title, r.budget.student_steps) for r in runs}, said
+
+
+def test_the_budget_paper_is_the_schedule_of_a_methods_own_paper() -> None:
+    found, said = paper_runs("rdskd", "dafl", "zskd", "kd-real", seeds=[0, 1])
+    assert found == {
+        "rdskd": ("paper (RDSKD)", 120_000),
+        "dafl": ("paper (DAFL)", 240_000),
+        "kd-real": ("paper (RDSKD)", 120_000),
+    }
+    assert said == [
+        "left out: zskd has no published schedule for cifar10; use --budget gpu, which is the same "
+        "for all"
+    ]
+    refused = plan_refusal(
+        budget="paper", tasks=["svhn"], methods=[MethodEntry(name="dafl")], seeds=[0, 1]
+    )
+    assert refused.startswith("dafl has no published schedule for svhn; use --budget gpu")
+
+
+def test_a_suite_may_give_all_methods_the_schedule_of_one_paper() -> None:
+    found, said = paper_runs("rdskd", "dafl", "zskd", schedule_of="rdskd")
+    assert set(found.values()) == {("paper (RDSKD)", 120_000)}
+    assert (len(found), said) == (3, [])
+    unknown = plan_refusal(schedule_of="rdksd")
+    assert "no method 'rdksd'; did you mean 'rdskd'?" in unknown
+
+
+def test_runs_that_had_a_papers_numbers_before_it_was_named_keep_their_identity() -> None:
+    entry = MethodEntry(name="rdskd")
+    (run,) = plan(suite(budget="paper", tasks=["mnist"], methods=[entry]), discover())
+    unnamed = dataclasses.replace(run, budget=run.budget.model_copy(update={"schedule": ""}))
+    assert run.spec("data").run_id("teacher") == unnamed.spec("data").run_id("teacher")
+
+
 def test_parameters_are_checked_before_anything_runs() -> None:
     for params, says in (
         ({"temprature": 4}, "did you mean 'temperature'?"),

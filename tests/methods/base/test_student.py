@@ -155,11 +155,21 @@ def test_a_step_schedule_falls_to_a_tenth_after_four_fifths() -> None:
     assert rates == pytest.approx([1e-2] * 8 + [1e-3] * 2)
 
 
-@pytest.mark.parametrize(("steps", "lengths"), [(12, (4, 4, 4)), (10, (4, 3, 3)), (2, (1, 1, 0))])
-def test_a_schedule_of_thirds_falls_to_a_tenth_after_each(
-    steps: int, lengths: tuple[int, int, int]
+@pytest.mark.parametrize(
+    ("kind", "steps", "lengths"),
+    [
+        ("thirds", 12, (4, 4, 4)),
+        ("thirds", 10, (4, 3, 3)),
+        ("thirds", 2, (1, 1, 0)),
+        ("fifths", 10, (2, 2, 6)),
+        ("double-fifths", 10, (4, 4, 2)),
+        ("double-fifths", 2000, (800, 800, 400)),
+    ],
+)
+def test_a_schedule_of_parts_falls_to_a_tenth_after_each_of_the_first_two(
+    kind: str, steps: int, lengths: tuple[int, int, int]
 ) -> None:
-    budget = tiny_budget(student_schedule="thirds")
+    budget = tiny_budget(student_schedule=kind)
     optimizer, schedule = student_optimizer(tiny_network().parameters(), budget, steps)
     rates = []
     for _ in range(steps):

@@ -323,6 +323,19 @@ def test_caption_says_what_the_numbers_were_obtained_with() -> None:
     assert "divided by ten after four fifths" in step
 
 
+def test_methods_with_other_papers_schedules_are_in_tables_of_their_own_that_say_so() -> None:
+    mine, other = (
+        make_record(method=name, budget=tiny_budget(name="paper", schedule=name.upper(), **numbers))
+        for name, numbers in (("rdskd", {}), ("dafl", {"student_steps": 12}))
+    )
+    found = tables(Scan(records=[mine, other]))
+    assert {t.budget.title for t in found} == {"paper (RDSKD)", "paper (DAFL)"}
+    for table in found:
+        assert len(table.rows) == 1
+        assert f"Budget `paper`, the schedule of {table.budget.schedule}: " in caption(table)
+        assert "compare with those of no other table" in caption(table)
+
+
 def test_a_bar_in_a_title_does_not_break_the_table() -> None:
     text = markdown(Scan(records=[make_record(title="a|b")]))
     assert "a\\|b" in text
