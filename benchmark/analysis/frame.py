@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.record import FAILED, SCORED, Metric, Record, Status
-from benchmark.records.spec import Purpose
+from benchmark.records.spec import TUNING_SEEDS_FROM, Purpose
 from benchmark.records.store import Scan, Store
 from methods.settings.budget import Budget
 
@@ -92,10 +92,11 @@ class Run(NamedTuple):
     def counts(self) -> bool:
         """Whether comparisons count it: ended, and its method's own objective.
 
-        Random draws, trials of tuning and runs that spent more than their budget do not count.
+        Random draws, trials of tuning and runs that spent more than their budget do not count, nor
+        do runs on a seed that is for tuning.
         """
         ended = self.status in SCORED or self.status in FAILED
-        settled = self.purpose not in ("draw", "tune")
+        settled = self.purpose not in ("draw", "tune") and self.seed < TUNING_SEEDS_FROM
         return ended and settled and self.objective == OWN_OBJECTIVE
 
 

@@ -19,6 +19,7 @@ from benchmark.analysis.frame import OWN_OBJECTIVE
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
 from benchmark.published.papers import SCORES, Pair, PublishedTable, Result
 from benchmark.records.record import FAILED, OVER_BUDGET, SCORED
+from benchmark.records.spec import TUNING_SEEDS_FROM
 from methods.settings.params import format_value
 
 Verdict = Literal[
@@ -151,7 +152,7 @@ def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
     """Runs of the pair's task, or of its stand-in where it has none, with their own objective."""
     if not frame.empty:
         own = frame[(frame["budget"] == budget) & (frame["objective"] == OWN_OBJECTIVE)]
-        own = own[~own["purpose"].isin(("draw", "tune"))]
+        own = own[~own["purpose"].isin(("draw", "tune")) & (own["seed"] < TUNING_SEEDS_FROM)]
         for task in filter(None, (pair.task, pair.stand_in)):
             runs = own[own["task"] == task]
             if not runs.empty:

@@ -137,12 +137,16 @@ def _rows(
     """The rows of every table with their records, and the first record of every table.
 
     A run that another suite has made, for a purpose of its own, is not made again: it counts here
-    if it is ``wanted``.
+    if it is ``wanted``. One on a seed that is for tuning is in no table and no sweep.
     """
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
     measured = {record.run_id: record.quality for record in scan.records if record.quality}
-    mine = [r for r in scan.records if r.spec.purpose == purpose or r.run_id in wanted]
+    mine = [
+        record
+        for record in scan.records
+        if record.run_id in wanted or (record.spec.purpose == purpose and not record.spec.misplaced)
+    ]
     for record in one_a_run(mine):
         if not record.quality and record.run_id in measured and record.status in SCORED:
             record = record.model_copy(update={"quality": measured[record.run_id]})
@@ -206,7 +210,7 @@ def _planned(scan: Scan, purpose: Purpose) -> Iterator[tuple[str, TableKey, RowK
     """Every planned run of a purpose, with the table and the row it belongs to."""
     for suite in sorted(scan.planned):
         for run_id, entry in sorted(scan.planned[suite].items()):
-            if entry.purpose == purpose:
+            if entry.purpose == purpose and not entry.misplaced:
                 table = TableKey(
                     entry.task,
                     entry.task_version,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.analysis.frame import runs_of
 from benchmark.analysis.leaderboard.cells import headline_grid, variants_grid
 from benchmark.analysis.leaderboard.markdown import markdown_table
 from benchmark.analysis.leaderboard.rows import CONTROLS
@@ -41,6 +42,20 @@ def only_table(records: Sequence[Record], purpose: Purpose = "table") -> Table:
 def headline(*records: Record) -> list[tuple[str, str]]:
     grid = headline_grid(only_table(records))
     return list(zip(grid.column("method"), grid.column("setting"), strict=True))
+
+
+@pytest.mark.parametrize("purpose", ["table", "sweep"])
+def test_records_on_seeds_of_tuning_are_no_rows(tmp_path: Path, purpose: Purpose) -> None:
+    first, second = (make_record(seed=seed, purpose=purpose) for seed in (99, 100))
+    store = Store(tmp_path)
+    for record in (first, second):
+        store.put(record)
+    store.add_plan("suite", [(r.spec, r.teacher.checksum) for r in (first, second)])
+    (table,) = tables(store.scan(), purpose)
+    (row,) = table.rows
+    assert row.planned == {first.run_id}
+    assert tables(Scan([second]), purpose) == []
+    assert [run.counts for run in runs_of([first, second])] == [True, False]
 
 
 def test_a_method_is_ranked_once_as_published_however_its_variants_score() -> None:
