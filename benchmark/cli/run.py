@@ -178,7 +178,7 @@ def _summary(agenda: Agenda, first: PlannedRun, store: Store, console: Console) 
     mine = [record for record in scan.records if record.run_id in agenda.ids]
     planned = scan.planned.get(suite, {})
     own = {run_id: entry for run_id, entry in planned.items() if run_id in agenda.ids}
-    for table in tables(Scan(mine, planned={suite: own}), first.purpose):
+    for table in tables(Scan(mine, planned={suite: own}, versions=scan.versions), first.purpose):
         print_table(table, console)
     report = store.root / "report.md"
     write_atomic(report, markdown(scan).encode())

@@ -17,6 +17,7 @@ from benchmark.records.record import Record
 from benchmark.records.spec import ObjectiveSpec, Purpose
 from benchmark.records.store import Scan, Store
 from methods.base.registry import discover
+from methods.settings.versions import Versions
 from tests.helpers import failed_record, make_record
 
 CHOSEN = "16 trials, by agreement"
@@ -131,6 +132,32 @@ def test_only_the_newest_version_is_ranked() -> None:
     run_id = spec.run_id(old.teacher.checksum)
     new = old.model_copy(update={"spec": spec, "run_id": run_id, "metrics": {"accuracy": 0.1}})
     assert headline(old, new) == [("A v2", "as published")]
+
+
+def test_rows_of_an_older_version_are_marked_below_the_others_and_without_a_quote() -> None:
+    old = runs("rdskd", 0.9, 0.91, task="mnist", params={"generator_lr": 0.001})
+    new = runs("b", 0.5, 0.51, task="mnist")
+    scan = Scan([*old, *new])
+    (table,) = tables(scan)
+    assert headline_grid(table).column("method") == ["RDSKD", "B"]
+    assert headline_grid(table).column("published, %")[0] != "–"
+    scan.versions = {"rdskd": Versions(2)}
+    (table,) = tables(scan)
+    grid = headline_grid(table)
+    assert grid.column("method") == ["B", "RDSKD [version 1; the program has 2]"]
+    assert grid.column("rank") == ["1", "old version"]
+    assert grid.column("published, %") == ["–", "–"]
+
+
+def test_a_revised_value_leaves_the_published_setting_its_rank() -> None:
+    weighted = at("a", 2, 0.9)[0]
+    spec = weighted.spec.model_copy(update={"method_version": 2})
+    run_id = spec.run_id(weighted.teacher.checksum)
+    weighted = weighted.model_copy(update={"spec": spec, "run_id": run_id})
+    scan = Scan([*runs("a", 0.5), weighted], versions={"a": Versions(1, {"x": {2: 2}})})
+    (table,) = tables(scan)
+    assert [row.version for row in table.headline] == [1]
+    assert [row.behind for row in table.rows] == [0, 0]
 
 
 def test_another_objective_is_a_variant() -> None:
