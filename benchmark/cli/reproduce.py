@@ -127,7 +127,8 @@ class Reproduction:
         known = {name for task in all_tasks() for name in get_task(task).budgets}
         if budget is not None and budget not in known:
             raise UserError(f"there is no budget '{budget}'; {nearest(budget, sorted(known))}")
-        frame = to_frame(readable(store.scan()))
+        scan = store.scan()
+        frame = to_frame(readable(scan), scan.versions)
         budget = budget or available_budget(self.table, frame)
         compared = compare(self.table, frame, budget, self.paper.short)
         _print(self.paper, self.table, compared, budget, console)

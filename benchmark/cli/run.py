@@ -21,14 +21,14 @@ from benchmark.machine.cache import cache_dir
 from benchmark.machine.code import code_version
 from benchmark.machine.device import available_device, keep_freed_memory, pick_precision
 from benchmark.records.files import check_cache, check_writable, sweep, write_atomic
-from benchmark.records.record import UNSUCCESSFUL, Record
+from benchmark.records.record import FAILED, OVER_BUDGET, Record
 from benchmark.records.store import Scan, Store
 from benchmark.runs.job import Context
 from benchmark.suites.plan import PlannedRun
 from benchmark.teachers.teacher import teacher_folders
 
 NAMED = 5
-"""As many failed runs are named; the others are counted."""
+"""As many runs that failed, or were over budget, are named; the others are counted."""
 
 
 def run(request: RunRequest, console: Console) -> int:
@@ -182,11 +182,12 @@ def _summary(
     mine = [record for record in scan.records if record.run_id in agenda.ids]
     planned = scan.planned.get(suite, {})
     own = {run_id: entry for run_id, entry in planned.items() if run_id in agenda.ids}
-    shown = Scan(mine, planned={suite: own})
+    shown = Scan(mine, planned={suite: own}, versions=scan.versions)
     if beside is not None:
         others = beside.scan()
         both = {**others.planned.get(suite, {}), **own}
-        shown = Scan(mine + others.records, planned={**others.planned, suite: both})
+        everything = {**others.planned, suite: both}
+        shown = Scan(mine + others.records, planned=everything, versions=scan.versions)
     for table in tables(shown, first.purpose):
         if any(record.run_id in agenda.ids for row in table.rows for record in row.records):
             print_table(table, console)
@@ -197,14 +198,23 @@ def _summary(
     there = agenda.present(store)
     if missing := len(agenda.ids) - len(there):
         console.print(f"{missing} of {len(agenda.ids)} runs are missing", highlight=False)
-    failed = [record for record in there if record.status in UNSUCCESSFUL]
+    failed = [record for record in there if record.status in FAILED]
     if failed:
         console.print(
             f"[bold red]{len(failed)} of {len(agenda.ids)} runs failed:[/bold red] "
             f"{escape(_named(failed))}; run them again with --overwrite failed",
             soft_wrap=True,
         )
-    return int(bool(failed))
+    spent = [record for record in there if record.status == OVER_BUDGET]
+    if spent:
+        console.print(
+            f"[bold red]{len(spent)} of {len(agenda.ids)} runs spent more than their budget:"
+            f"[/bold red] {escape(_named(spent))}; the method would do so again. The rule is "
+            "Budget.limits in methods/settings/budget.py; once the method keeps to it, --overwrite "
+            "stale makes them again",
+            soft_wrap=True,
+        )
+    return int(bool(failed or spent))
 
 
 def say_broken(agenda: Agenda, console: Console) -> int:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from benchmark.machine.tensors import Corrupted, load_tensors
 from benchmark.records.locks import Locks
-from benchmark.records.record import UNSUCCESSFUL, Record
+from benchmark.records.record import FAILED, Record
 from benchmark.records.spec import Spec
 from benchmark.records.store import Overwrite, Store
 from benchmark.runs.job import Context, Job, proxy_checksum
 from benchmark.runs.trial import code_of
+from benchmark.suites.choices import check_teacher
 from benchmark.suites.plan import PlannedRun
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.loaded import dataset
@@ -80,8 +81,8 @@ def prepare(
         progress: told of the steps of a teacher's training.
 
     Raises:
-        UserError: when data or proxy images are missing or damaged, or a task has no such imported
-            teacher as the context names.
+        UserError: when data or proxy images are missing or damaged, a task has no such imported
+            teacher as the context names, or settings were chosen with another teacher.
     """
     agenda = Agenda()
     locks = Locks(store.root)
@@ -141,7 +142,13 @@ def add(
     store: Store,
     overwrite: Overwrite,
 ) -> None:
-    """Add one planned run to the jobs, or its record to those that are kept."""
+    """Add one planned run to the jobs, or its record to those that are kept.
+
+    Raises:
+        UserError: when its settings were chosen with another teacher.
+    """
+    if run.tuned:
+        check_teacher(run.chosen_with, teacher.info.checksum, spec.task, spec.budget.name)
     run_id = spec.run_id(teacher.info.checksum)
     agenda.planned.append((run, run_id))
     if run_id in agenda.ids:
@@ -178,6 +185,8 @@ def _say_tuned(agenda: Agenda, run_id: str, how: str) -> None:
 def repeat(record: Record, overwrite: Overwrite, code: str) -> bool:
     """Whether a record is made again; that of an interrupted run always is.
 
+    A run that spent more than its budget would do so again, and has not failed.
+
     Args:
         record: the record that is there.
         overwrite: which records are made again.
@@ -187,7 +196,7 @@ def repeat(record: Record, overwrite: Overwrite, code: str) -> bool:
         return True
     if overwrite == "stale":
         return record.environment.fingerprint != code
-    return overwrite == "failed" and record.status in UNSUCCESSFUL
+    return overwrite == "failed" and record.status in FAILED
 
 
 def _teacher(

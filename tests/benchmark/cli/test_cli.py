@@ -130,14 +130,19 @@ def ending(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 
 
 @pytest.mark.usefixtures("cached_teacher")
-def test_a_run_over_its_budget_counts_as_failed(
+def test_a_run_over_its_budget_ends_with_the_rule_and_is_not_repeated_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ending(monkeypatch, status="over_budget", reason="twice as many steps")
     done = noise(tmp_path)
     assert done.exit_code == 1
     last = done.output.strip().splitlines()[-1]
-    assert "1 of 1 runs failed: digits noise seed 0: over_budget (twice as many steps)" in last
+    assert "1 of 1 runs spent more than their budget: digits noise seed 0: over_budget" in last
+    assert "methods/settings/budget.py" in last
+    assert "--overwrite failed" not in done.output
+    for overwrite, again in (("failed", 0), ("stale", 0), ("always", 1)):
+        preview = noise(tmp_path, "--overwrite", overwrite, "--dry-run").output
+        assert f"1 runs planned: {1 - again} there, {again} to run" in preview
 
 
 @pytest.mark.usefixtures("cached_teacher")
