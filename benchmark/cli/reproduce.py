@@ -266,7 +266,7 @@ def _notes(
 def _schedules(table: PublishedTable) -> list[str]:
     """The papers' schedules, a line for every method and length of training."""
     lines = {
-        f"{result.method}, as published: {schedule}."
+        f"Schedule of {result.method}: {schedule}."
         for pair, result in table.results()
         if (schedule := protocol(table, pair, result).schedule)
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from benchmark.analysis.pages.wording import are, counted
+from benchmark.analysis.pages.wording import are
 from benchmark.analysis.reproduction import (
     LEGEND,
     PairComparison,
@@ -15,7 +15,7 @@ from benchmark.analysis.reproduction import (
     compare,
     label,
 )
-from benchmark.analysis.text import NO_VALUE, markdown_grid, percent, signed_percent
+from benchmark.analysis.text import NO_VALUE, counted, markdown_grid, percent, signed_percent
 from benchmark.published.papers import Paper, PublishedTable, protocol, published_tables
 
 COLUMNS = ("row", "ours, %", "n", "published, %", "ours − published", "verdict", "protocol")

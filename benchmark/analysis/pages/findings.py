@@ -53,14 +53,11 @@ class Told:
     @property
     def numbers(self) -> str:
         """Difference with its interval, p and n; the winner's difference is positive."""
-        difference, claim = self.pair.difference, self.pair.claim
+        difference, claim = self.pair.winner_first.difference, self.pair.claim
         p = f"n = {claim.n}" if claim.p is None else f"p {format_p(claim.p)}, n = {claim.n}"
         if difference is None:
             return p
-        ends = (difference.estimate, difference.low, difference.high)
-        if self.winner is self.second:
-            ends = (-difference.estimate, -difference.high, -difference.low)
-        middle, low, high = map(signed_percent, ends)
+        middle, low, high = map(signed_percent, difference[:3])
         return f"{middle} points, {low} to {high}; {p}"
 
 
