@@ -120,7 +120,7 @@ class Reproduction:
         return code
 
     def show(self, budget: str | None, console: Console) -> None:
-        """Print the table beside our records of a budget; by default the one with most records."""
+        """Print the table beside our records of a budget; by default `available_budget`."""
         store = Store.existing(self.results)
         known = {name for task in all_tasks() for name in get_task(task).budgets}
         if budget is not None and budget not in known:

@@ -31,9 +31,9 @@ def beside_section(papers: Iterable[Paper], frame: pd.DataFrame) -> str:
     parts = [
         "## Published numbers beside ours",
         "Each table of a paper is compared with the runs of the budget that follows its schedule "
-        "or, where there are none, of the budget with the most runs. Our checkpoints are selected "
-        "as the paper's are: the last, or the best on test. Rows without runs are left out. "
-        "`dfkd reproduce NAME --no-run` shows whole tables.",
+        "or, where there are none, of the budget at which the most methods ran. Our checkpoints "
+        "are selected as the paper's are: the last, or the best on test. Rows without runs are "
+        "left out. `dfkd reproduce NAME --no-run` shows whole tables.",
     ]
     used: dict[str, str] = {}
     for name, (paper, table) in published_tables(papers).items():

@@ -136,12 +136,17 @@ def _everything(row: Row, among_others: bool) -> str:
 
 
 def variants_told(table: Table) -> list[Told]:
-    """Every variant against the ranked rows of its method; one family for the table."""
+    """Every variant against the ranked rows of its method; one family for the table.
+
+    Rows of an older version than the program has are left out.
+    """
     own: dict[str, Row] = {}
     questions = []
     for variant in table.variants:
         for row in table.headline:
-            if (row.method, row.proxy) != (variant.method, variant.proxy) or row.choice:
+            if variant.behind or row.behind or row.choice:
+                continue
+            if (row.method, row.proxy) != (variant.method, variant.proxy):
                 continue
             first, second = (str(len(own) + i) for i in (0, 1))
             own |= {first: variant, second: row}
