@@ -25,6 +25,7 @@ class CIFAR100WideResNets(CIFAR10WideResNets):
     family = "cifar100"
     pair = "WRN-40-2 → WRN-16-2"
     num_classes = 100
+    class_text = ""
     normalization = Normalization((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
     teacher_recipe = CPU_RECIPE.model_copy(update={"epochs": 16})
 
