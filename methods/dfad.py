@@ -21,6 +21,7 @@ from methods.losses.adversarial import logit_distance_loss
 from methods.networks.generators import TransposedGenerator, UpsamplingGenerator, indivisible
 from methods.objectives.opposing import Opposing
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import BATCH_NORM_EPS, ImageGenerator, seeded_generator
 from methods.synthesis.persistent import PersistentGenerator, Schedule
 from methods.synthesis.rounds import AlternatingMethod, Game
@@ -56,6 +57,23 @@ LABEL_MAPS = {"width": 512, "generator_schedule": "thirds", "generator_loss": "l
 """The paper's settings for segmentation, where rates fall after 100 and 200 of 300 epochs."""
 
 
+def _schedule(epochs: int, batch: int, lr: float, decay: float, falls: str) -> PaperSchedule:
+    """Epochs of 50 rounds, each of five steps of the student and one of the generator."""
+    return PaperSchedule(
+        "DFAD",
+        "released code and commands",
+        synthesis_steps=50 * epochs,
+        synthesis_batch=batch,
+        images=0,
+        student_steps=5 * 50 * epochs,
+        student_batch=batch,
+        student_optimizer="sgd",
+        student_lr=lr,
+        student_weight_decay=decay,
+        student_schedule=falls,
+    )
+
+
 class DFAD(AlternatingMethod):
     """An adversarial generator without memory, and no loss but the distance of the logits."""
 
@@ -67,6 +85,12 @@ class DFAD(AlternatingMethod):
         "mnist": {"latent_dim": 100, "generator_schedule": "constant"},
         "camvid": LABEL_MAPS,
         "voc2012": LABEL_MAPS,
+    }
+    schedules = {
+        "mnist": _schedule(40, 512, 0.01, 1e-4, "constant"),
+        "cifar10": _schedule(500, 256, 0.1, 5e-4, "fifths"),
+        "cifar100": _schedule(500, 256, 0.1, 5e-4, "fifths"),
+        "camvid": _schedule(300, 64, 0.1, 5e-4, "thirds"),
     }
 
     def supports(self, problem: Problem) -> str | None:

@@ -24,6 +24,7 @@ from methods.losses.predictions import entropy_loss, information_entropy_loss, k
 from methods.networks.batch_norm import watch_batch_norms
 from methods.networks.generators import UpsamplingGenerator, indivisible
 from methods.settings.params import PER_PIXEL, MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import BATCH_NORM_EPS, seeded_generator
 from methods.synthesis.persistent import PersistentGenerator
 from methods.synthesis.rounds import AlternatingMethod, Game
@@ -31,6 +32,22 @@ from methods.synthesis.statistics_matching import refuse_without_batch_norm
 
 BETAS = (0.5, 0.999)
 """Adam's decays, in the port."""
+
+
+SCHEDULE = PaperSchedule(
+    "DFQ",
+    "unofficial port: 50 epochs of warm-up and 200 of the game, each of 400 rounds; its student's "
+    "momentum is Nesterov's, and not so here",
+    synthesis_steps=250 * 400,
+    synthesis_batch=256,
+    images=0,
+    student_steps=200 * 400 * 10,
+    student_batch=256,
+    student_optimizer="sgd",
+    student_lr=0.1,
+    student_weight_decay=0.0,
+    student_schedule="cosine",
+)
 
 
 class DFQParams(MethodParams):
@@ -106,6 +123,7 @@ class DFQ(AlternatingMethod):
     paper = "Choi et al., CVPRW 2020"
     Params = DFQParams
     settings = PER_PIXEL
+    schedules = {"cifar10": SCHEDULE, "cifar100": SCHEDULE}
 
     def supports(self, problem: Problem) -> str | None:
         p = self.params

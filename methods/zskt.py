@@ -26,12 +26,31 @@ from methods.networks.stages import stages, unlike_stages
 from methods.objectives.opposing import Opposing
 from methods.objectives.stage_attention import StageAttention
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import BATCH_NORM_EPS, seeded_generator
 from methods.synthesis.persistent import HeldBatch, PersistentGenerator
 from methods.synthesis.rounds import AlternatingMethod, Game, Terms
 
 MAX_NORM = 5.0
 """Norm that the generator's gradients are cut to, in the released code."""
+
+
+ROUNDS = 80_000
+"""Rounds of the paper, each of one step of the generator and ten of the student."""
+
+SCHEDULE = PaperSchedule(
+    "ZSKT",
+    "paper, Section 4; the norm that the student's gradients are cut to, 5, is not kept here",
+    synthesis_steps=ROUNDS,
+    synthesis_batch=128,
+    images=0,
+    student_steps=10 * ROUNDS,
+    student_batch=128,
+    student_optimizer="adam",
+    student_lr=2e-3,
+    student_weight_decay=0.0,
+    student_schedule="cosine",
+)
 
 
 class ZSKTParams(MethodParams):
@@ -72,6 +91,7 @@ class ZSKT(AlternatingMethod):
     title = "ZSKT"
     paper = "Micaelli and Storkey, NeurIPS 2019"
     Params = ZSKTParams
+    schedules = {"svhn": SCHEDULE, "cifar10": SCHEDULE}
 
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":

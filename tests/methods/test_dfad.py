@@ -137,7 +137,7 @@ def test_the_transposed_generator_has_the_channels_of_the_paper_and_pixels_in_ra
     assert images.shape == (4, 3, 64, 32)
     pixels = Normalization(mean, std).denormalize(images)
     assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
-    weights = torch.cat([m.weight.flatten() for m in (generator.project, *convolutions)])
+    weights = torch.cat([m.weight.detach().flatten() for m in (generator.project, *convolutions)])
     assert float(weights.std()) == pytest.approx(0.02, rel=0.02)
 
 

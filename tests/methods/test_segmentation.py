@@ -11,7 +11,9 @@ from methods.synthesis.generator import GeneratorParams, build_generator
 from tests.helpers import one_line
 from tests.segmentation import CLASSES, SHAPE, posed, scenes
 
-CLASSIFICATION_ONLY = {"deep-inversion", "metadata", "zskd", "zskt"}
+CLASSIFICATION_ONLY = {
+    *("cmi", "deep-inversion", "metadata", "nayer", "nayer-text", "zskd", "zskt"),
+}
 SMALL = {
     "untrained-generator": {"latent_dim": 8, "generator_width": 4},
     "dafl": {"latent_dim": 8, "generator_width": 4, "generator_lr": 1e-3},
