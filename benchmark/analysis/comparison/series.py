@@ -106,10 +106,10 @@ def select(
 
     Every method is taken at its published setting, of its newest version, as in the leaderboard; a
     method that never ran so, at the setting that departs least (`benchmark.analysis.preference`).
-    Of settings to sweep ``over``, those with several values of it come first. Tuned settings are
-    taken only where there are no others. Where there are several budgets and teachers, the one is
-    taken at which the most methods ran, then at which the most ran as published, then the one with
-    the most student steps.
+    Of settings to sweep ``over``, those with the most values of it come first, because a sweep is
+    judged where it was made. Tuned settings are taken only where there are no others. Where there
+    are several budgets and teachers, the one is taken at which the most methods ran, then at which
+    the most ran as published, then the one with the most student steps.
     Random draws from tuning ranges, and students with another objective than their method's own,
     are left out.
 
@@ -259,15 +259,15 @@ def _series(
         behind = max(0, newest[run.run_id] - run.version)
         families[f"{behind} {_without(run.params, over)} {run.proxy}"].append((run, value))
 
-    def order(family: str) -> tuple[int, bool, bool, bool, Preference]:
+    def order(family: str) -> tuple[int, int, bool, bool, Preference]:
         runs = [run for run, _ in families[family]]
-        alone = over is not None and len({canonical(value) for _, value in families[family]}) < 2
+        values = {canonical(value) for _, value in families[family]}
         fewest = min((_departures(run, over) for run in runs), key=len)
         behind = max(0, newest[runs[0].run_id] - runs[0].version)
         tuned = bool(fewest) and any(run.tuned for run in runs)
         # A setting that no table has comes after the tables' own; as published, it is one of them.
         of_sweeps = bool(fewest) and all(run.purpose != "table" for run in runs)
-        return behind, alone, tuned, of_sweeps, preference(behind, fewest)
+        return behind, -len(values), tuned, of_sweeps, preference(behind, fewest)
 
     def latest(family: str) -> tuple[str, str]:
         return max(run.created for run, _ in families[family]), family

@@ -302,7 +302,7 @@ def test_different_parameters_and_versions_are_different_rows() -> None:
         ]
     )
     assert column(table, "method") == ["RDSKD v2"]
-    assert [row.label for row in table.variants] == ["RDSKD", "RDSKD (temperature=4.0)"]
+    assert [row.label for row in table.variants] == ["RDSKD v1", "RDSKD v1 (temperature=4.0)"]
 
 
 def test_one_experiment_of_two_suites_counts_once() -> None:
