@@ -15,7 +15,7 @@ from benchmark.machine import stopping
 from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
 from benchmark.tasks.models.wide_resnet import wide_resnet
-from benchmark.teachers.teacher import train_teacher
+from benchmark.teachers.training import train_teacher
 from methods.acceleration.cuda_graphs import Replayed
 from methods.base.ledger import Ledger
 from methods.base.objective import Distillation

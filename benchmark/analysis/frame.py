@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmark.analysis.preference import newest_version
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.record import FAILED, SCORED, Metric, Record, Status
-from benchmark.records.spec import Purpose
+from benchmark.records.spec import TUNING_SEEDS_FROM, Purpose
 from benchmark.records.store import Scan, Store
 from methods.settings.budget import Budget
+from methods.settings.versions import Versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,8 @@ class Run(NamedTuple):
     proxy: str
     status: Status
     score: float | None
+    tuned: str
+    created: str
 
     @classmethod
     def of(cls, record: Record) -> Run:
@@ -81,6 +85,8 @@ class Run(NamedTuple):
             proxy=spec.proxy,
             status=record.status,
             score=record.score,
+            tuned=spec.tuned,
+            created=record.created,
         )
 
     @property
@@ -92,10 +98,11 @@ class Run(NamedTuple):
     def counts(self) -> bool:
         """Whether comparisons count it: ended, and its method's own objective.
 
-        Random draws, trials of tuning and runs that spent more than their budget do not count.
+        Random draws, trials of tuning and runs that spent more than their budget do not count, nor
+        do runs on a seed that is for tuning.
         """
         ended = self.status in SCORED or self.status in FAILED
-        settled = self.purpose not in ("draw", "tune")
+        settled = self.purpose not in ("draw", "tune") and self.seed < TUNING_SEEDS_FROM
         return ended and settled and self.objective == OWN_OBJECTIVE
 
 
@@ -126,7 +133,6 @@ def row(record: Record) -> dict[str, Any]:
         "work": work_of(record),
         "peak_memory_mib": ledger.peak_memory_mib,
         "threads": record.environment.threads,
-        "tuned": record.spec.tuned,
         "schedule": record.spec.budget.schedule,
         "code_version": record.environment.code_version,
         "fingerprint": record.environment.fingerprint,
@@ -187,14 +193,29 @@ def image_metrics(record: Record) -> dict[str, Any]:
     return columns
 
 
-def to_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per run, in a stable order."""
+def to_frame(
+    records: Sequence[Record], versions: Mapping[str, Versions] | None = None
+) -> pd.DataFrame:
+    """One row per run, in a stable order.
+
+    Args:
+        records: the records.
+        versions: the versions that the program has, by method. A run's is in ``newest_version``,
+            which is the run's own for other methods.
+    """
     import pandas as pd  # imported here, because it takes longer than the tables that do without it
 
-    frame = pd.DataFrame([row(record) for record in records])
+    known = versions or {}
+    frame = pd.DataFrame([{**row(record), **_newest(record, known)} for record in records])
     if frame.empty:
         return frame
     return frame.sort_values(list(ORDER), ignore_index=True)
+
+
+def _newest(record: Record, known: Mapping[str, Versions]) -> dict[str, int]:
+    spec = record.spec
+    newest = newest_version(known, spec.method, spec.params, spec.method_version)
+    return {"newest_version": newest}
 
 
 def load_results(path: Path) -> pd.DataFrame:
@@ -203,7 +224,8 @@ def load_results(path: Path) -> pd.DataFrame:
     Raises:
         UserError: see `read_results`.
     """
-    return to_frame(read_results(path).records)
+    scan = read_results(path)
+    return to_frame(scan.records, scan.versions)
 
 
 def read_results(path: Path) -> Scan:

@@ -16,9 +16,11 @@ import pandas as pd
 from scipy import special
 
 from benchmark.analysis.frame import OWN_OBJECTIVE
+from benchmark.analysis.preference import Preference, older, preference
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
 from benchmark.published.papers import SCORES, Pair, PublishedTable, Result
 from benchmark.records.record import FAILED, OVER_BUDGET, SCORED
+from benchmark.records.spec import TUNING_SEEDS_FROM
 from methods.settings.params import format_value
 
 Verdict = Literal[
@@ -53,6 +55,8 @@ class Ours:
         over_budget: number of runs that spent more than their budget, and do not count.
         teacher: score of their teacher.
         schedule: short name of the paper whose schedule they followed; empty for no paper's.
+        behind: by how many versions their method is older than the program's.
+        old: that it is older, in words; empty if it is not.
     """
 
     task: str
@@ -62,6 +66,8 @@ class Ours:
     failed: int
     over_budget: int
     teacher: float
+    behind: int
+    old: str
     schedule: str = ""
 
 
@@ -106,7 +112,10 @@ def our_metric(metric: str, selection: str) -> str:
 
 
 def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
-    """The table's budget if it has records, else the preset with the most; ``paper`` without any.
+    """The table's budget if it has records, else one of those that do; ``paper`` without any.
+
+    It is the preset at which the most methods of the table ran on the most of its tasks, then the
+    one with the most student steps, then the first by name.
 
     Args:
         table: the published table.
@@ -116,10 +125,16 @@ def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
         return table.budget or "paper"
     tasks = {name for pair in table.pairs for name in (pair.task, pair.stand_in) if name}
     methods = {result.method for _, result in table.results()}
-    counts = frame[frame["task"].isin(tasks) & frame["method"].isin(methods)]["budget"]
-    if counts.empty or table.budget in set(counts):
+    own = frame[frame["task"].isin(tasks) & frame["method"].isin(methods)]
+    if own.empty or table.budget in set(own["budget"]):
         return table.budget or "paper"
-    return str(counts.value_counts().sort_index().idxmax())
+
+    def use(budget: str) -> tuple[int, int, str]:
+        runs = own[own["budget"] == budget]
+        steps = max(json.loads(text)["student_steps"] for text in runs["budget_numbers"].unique())
+        return -len(runs[["task", "method"]].drop_duplicates()), -steps, budget
+
+    return min((str(name) for name in own["budget"].unique()), key=use)
 
 
 def compare(
@@ -129,8 +144,10 @@ def compare(
 
     A record belongs to the result of its method whose settings it has; where there are several, to
     the result that names the most settings. Where records with different settings belong to one
-    result, those count that depart from the method's usual settings as the whole table does, then
-    those that depart least, then those with the most seeds.
+    result, those of the newest version count, then those that depart from the method's usual
+    settings as the whole table does, then those that depart least, then those whose teacher is
+    nearest to the paper's. Neither scores nor numbers of runs have a say. Runs of an older version
+    than the program has are not set beside a published number.
 
     Args:
         table: the published table.
@@ -158,7 +175,7 @@ def _runs(pair: Pair, frame: pd.DataFrame, budget: str) -> pd.DataFrame:
     """Runs of the pair's task, or of its stand-in where it has none, with their own objective."""
     if not frame.empty:
         own = frame[(frame["budget"] == budget) & (frame["objective"] == OWN_OBJECTIVE)]
-        own = own[~own["purpose"].isin(("draw", "tune"))]
+        own = own[~own["purpose"].isin(("draw", "tune")) & (own["seed"] < TUNING_SEEDS_FROM)]
         for task in filter(None, (pair.task, pair.stand_in)):
             runs = own[own["task"] == task]
             if not runs.empty:
@@ -172,7 +189,9 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
     if runs.empty:
         return found
     keys = ["method", "version", "params", "proxy", "teacher", "variant", "budget_numbers"]
-    for (method, _, params_text, *_, variant, numbers), group in runs.groupby(keys, sort=True):
+    for key, group in runs.groupby(keys, sort=True):
+        method, version, params_text, *_, variant, numbers = key
+        newest = int(group["newest_version"].iloc[0])
         changed = json.loads(group["changed"].iloc[0])
         params = {**json.loads(str(params_text)), **changed}
         epochs = _epochs(json.loads(str(numbers)))
@@ -203,6 +222,8 @@ def _assign(pair: Pair, runs: pd.DataFrame) -> dict[int, list[Ours]]:
                 failed=int(group["status"].isin(FAILED).sum()),
                 over_budget=int((group["status"] == OVER_BUDGET).sum()),
                 teacher=float(group["teacher_score"].iloc[0]),
+                behind=max(0, newest - int(str(version))),
+                old=older(int(str(version)), newest),
                 schedule=str(group["schedule"].iloc[0]),
             )
         )
@@ -216,9 +237,11 @@ def _epochs(budget: dict[str, Any]) -> int | None:
 
 
 def _chosen(groups: Sequence[Ours], pair: Pair, paper: str) -> Ours | None:
-    def order(ours: Ours) -> tuple[bool, int, int, int]:
+    def order(ours: Ours) -> tuple[int, bool, int, Preference, float]:
         apart = sum(ours.extra.get(name) != value for name, value in pair.departs.items())
-        return ours.schedule != paper, apart, len(ours.extra), -ours.runs
+        gap = abs(ours.teacher - (pair.teacher_score or ours.teacher))
+        unlike = ours.schedule != paper
+        return ours.behind, unlike, apart, preference(ours.behind, ours.extra), gap
 
     return min(groups, key=order, default=None)
 
@@ -237,6 +260,8 @@ def _compare(
     scores = ours.scores.get(column, []) if ours else []
     if ours is None:
         return ScoreComparison(result, metric, published, "not run")
+    if ours.old:
+        return ScoreComparison(result, metric, published, "not run", ours.old)
     if not scores:
         lacking = f"none of {ours.runs} runs has {column}" if ours.runs else ""
         reason = _lost(ours) or lacking

@@ -11,6 +11,14 @@ from typing import Any
 from benchmark.records.record import FAILED, OVER_BUDGET, SCORED, Record
 from benchmark.suites.choices import By, Choice
 
+LACKING: dict[By, str] = {
+    "agreement": "agreement: the method never calls run.checkpoint(student, step) while its "
+    "student learns; let it do so, or choose with `dfkd tune --by dev`",
+    "dev": "score on the development split, which older records lack; make them again with "
+    "--overwrite always",
+}
+"""What finished runs may lack, and what helps."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -38,16 +46,19 @@ class Tuning:
     Attributes:
         method: name of the method.
         trials: its trials, by ascending number.
+        by: what they are compared by.
         scores: mean scores of the trials that succeeded, by the trial's number.
         failed: numbers of the trials with a run that failed or spent more than its budget.
         missing: how many runs have not ended.
-        unscored: how many finished runs have no such score, because they are older than it or
-            their student was never looked at while it learnt.
+        unscored: how many finished runs have no such score: no agreement, because their student
+            was never looked at while it learnt; or no score on the development split, because they
+            are older than it.
         skipped: why the method cannot run on the task; empty if it can.
     """
 
     method: str
     trials: list[Trial]
+    by: By = "agreement"
     scores: dict[int, float] = field(default_factory=dict)
     failed: list[int] = field(default_factory=list)
     missing: int = 0
@@ -68,10 +79,8 @@ class Tuning:
             runs = sum(len(trial.runs) for trial in self.trials)
             return f"{self.missing} of {runs} runs are missing"
         if self.unscored:
-            return (
-                f"{self.unscored} finished runs have no such score; make them again with "
-                "--overwrite always"
-            )
+            have = "run has" if self.unscored == 1 else "runs have"
+            return f"{self.unscored} finished {have} no {LACKING[self.by]}"
         return "" if self.scores else "every trial failed"
 
     def choice(self) -> Choice:
@@ -114,7 +123,7 @@ def tunings(trials: Iterable[Trial], records: Iterable[Record], by: By) -> list[
 
 
 def _tuning(method: str, trials: Sequence[Trial], known: Mapping[str, Record], by: By) -> Tuning:
-    tuning = Tuning(method, list(trials))
+    tuning = Tuning(method, list(trials), by)
     for trial in trials:
         records = [known[run_id] for run_id in trial.runs if run_id in known]
         ended = [r for r in records if r.status in SCORED | FAILED | {OVER_BUDGET, "skipped"}]

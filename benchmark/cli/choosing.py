@@ -76,7 +76,7 @@ def trials_of(planned: Iterable[tuple[PlannedRun, str]]) -> list[Trial]:
     return [
         Trial(
             method=method,
-            version=own[0][0].method.version,
+            version=own[0][0].method.version_of(own[0][0].params),
             number=number,
             params=dict(own[0][0].changed),
             runs=tuple(run_id for _, run_id in sorted(own, key=lambda pair: pair[0].seed)),

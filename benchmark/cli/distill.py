@@ -33,9 +33,10 @@ from methods.base.problem import Access, Normalization
 from methods.base.registry import discover
 from methods.base.states import Diverged
 from methods.networks.predictions import CHUNK, predictions
-from methods.own_teacher.architectures import TIMM, build_network, load_weights
+from methods.own_teacher.architectures import TIMM, build_network
 from methods.own_teacher.distill import Distilled, distill, find_method
 from methods.own_teacher.interface import Unsuitable, probe
+from methods.own_teacher.weights import load_weights
 from methods.settings.budget import Budget, preset
 from methods.settings.params import ParameterError
 

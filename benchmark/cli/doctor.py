@@ -22,6 +22,7 @@ from benchmark.records.store import DEFAULT_RESULTS
 from benchmark.tasks.data.base import DATA_VARIABLE, DataError, search_paths
 from benchmark.tasks.data.proxy import SOURCES, find_proxy
 from benchmark.tasks.registry import all_tasks, get_task, look_in
+from benchmark.teachers.imported import imported_teachers
 from benchmark.teachers.teacher import find_teacher, teacher_folders
 from methods.base.errors import RegistryError
 from methods.base.registry import discover
@@ -78,6 +79,7 @@ def report(
             (recipe, find_teacher(task, data.checksum(), folders, console.print, presets[0]))
             for recipe, presets in task.recipes().items()
         ]
+        imported = imported_teachers(task, folders, console.print).values()
         tasks.add_row(
             name,
             f"{counts}, {data.checksum()}{note}",
@@ -89,6 +91,10 @@ def report(
                     else "trained at the first run"
                 )
                 for recipe, found in teachers
+            )
+            + "".join(
+                f"; imported {found.info.checksum}: {found.info.metric} {found.info.score:.4f}"
+                for found in imported
             ),
         )
     console.print(tasks)

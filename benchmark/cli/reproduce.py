@@ -63,6 +63,7 @@ class Options:
     jobs: str
     device: str
     allow_dirty: bool
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Reproduction:
             jobs=options.jobs,
             device=options.device,
             allow_dirty=options.allow_dirty,
+            teacher=options.teacher,
         )
         code = commands.run(request, console)
         self.show(options.budget or load_suite(suite).budget, console)
@@ -125,7 +127,8 @@ class Reproduction:
         known = {name for task in all_tasks() for name in get_task(task).budgets}
         if budget is not None and budget not in known:
             raise UserError(f"there is no budget '{budget}'; {nearest(budget, sorted(known))}")
-        frame = to_frame(readable(store.scan()))
+        scan = store.scan()
+        frame = to_frame(readable(scan), scan.versions)
         budget = budget or available_budget(self.table, frame)
         compared = compare(self.table, frame, budget, self.paper.short)
         _print(self.paper, self.table, compared, budget, console)

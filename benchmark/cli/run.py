@@ -21,14 +21,14 @@ from benchmark.machine.cache import cache_dir
 from benchmark.machine.code import code_version
 from benchmark.machine.device import available_device, keep_freed_memory, pick_precision
 from benchmark.records.files import check_cache, check_writable, sweep, write_atomic
-from benchmark.records.record import UNSUCCESSFUL, Record
+from benchmark.records.record import FAILED, OVER_BUDGET, Record
 from benchmark.records.store import Scan, Store
 from benchmark.runs.job import Context
 from benchmark.suites.plan import PlannedRun
 from benchmark.teachers.teacher import teacher_folders
 
 NAMED = 5
-"""As many failed runs are named; the others are counted."""
+"""As many runs that failed, or were over budget, are named; the others are counted."""
 
 
 def run(request: RunRequest, console: Console) -> int:
@@ -37,13 +37,14 @@ def run(request: RunRequest, console: Console) -> int:
     Raises:
         KeyboardInterrupt: when it was stopped, or reached the time limit, with runs left to do.
     """
+    beside = Store.existing(request.beside) if request.beside else None
     planned = planned_runs(request, saying(console))
     agenda = carry_out(request, planned, console)
     store = Store(request.results)
     if planned[0].purpose == "tune":
         code = conclude(agenda, store, Choosing(), console)
     else:
-        code = _summary(agenda, planned[0], store, console)
+        code = _summary(agenda, planned[0], store, beside, console)
     return max(code, say_broken(agenda, console))
 
 
@@ -164,10 +165,13 @@ def make_context(request: RunRequest) -> Context:
         task_folders=tuple(folder.resolve() for folder in request.task_folders),
         checkpoint_seconds=parse_duration(request.checkpoint_every, "--checkpoint-every"),
         run_timeout=parse_duration(timeout, "--run-timeout") if timeout else None,
+        teacher=request.teacher,
     )
 
 
-def _summary(agenda: Agenda, first: PlannedRun, store: Store, console: Console) -> int:
+def _summary(
+    agenda: Agenda, first: PlannedRun, store: Store, beside: Store | None, console: Console
+) -> int:
     # pandas and scipy take seconds to import; no run needs to wait for them.
     from benchmark.analysis.leaderboard.markdown import markdown
     from benchmark.analysis.leaderboard.tables import tables
@@ -178,8 +182,15 @@ def _summary(agenda: Agenda, first: PlannedRun, store: Store, console: Console) 
     mine = [record for record in scan.records if record.run_id in agenda.ids]
     planned = scan.planned.get(suite, {})
     own = {run_id: entry for run_id, entry in planned.items() if run_id in agenda.ids}
-    for table in tables(Scan(mine, planned={suite: own}), first.purpose):
-        print_table(table, console)
+    shown = Scan(mine, planned={suite: own}, versions=scan.versions)
+    if beside is not None:
+        others = beside.scan()
+        both = {**others.planned.get(suite, {}), **own}
+        everything = {**others.planned, suite: both}
+        shown = Scan(mine + others.records, planned=everything, versions=scan.versions)
+    for table in tables(shown, first.purpose):
+        if any(record.run_id in agenda.ids for row in table.rows for record in row.records):
+            print_table(table, console)
     report = store.root / "report.md"
     write_atomic(report, markdown(scan).encode())
     console.print(f"records: {store.root / suite}", soft_wrap=True)
@@ -187,14 +198,23 @@ def _summary(agenda: Agenda, first: PlannedRun, store: Store, console: Console) 
     there = agenda.present(store)
     if missing := len(agenda.ids) - len(there):
         console.print(f"{missing} of {len(agenda.ids)} runs are missing", highlight=False)
-    failed = [record for record in there if record.status in UNSUCCESSFUL]
+    failed = [record for record in there if record.status in FAILED]
     if failed:
         console.print(
             f"[bold red]{len(failed)} of {len(agenda.ids)} runs failed:[/bold red] "
             f"{escape(_named(failed))}; run them again with --overwrite failed",
             soft_wrap=True,
         )
-    return int(bool(failed))
+    spent = [record for record in there if record.status == OVER_BUDGET]
+    if spent:
+        console.print(
+            f"[bold red]{len(spent)} of {len(agenda.ids)} runs spent more than their budget:"
+            f"[/bold red] {escape(_named(spent))}; the method would do so again. The rule is "
+            "Budget.limits in methods/settings/budget.py; once the method keeps to it, --overwrite "
+            "stale makes them again",
+            soft_wrap=True,
+        )
+    return int(bool(failed or spent))
 
 
 def say_broken(agenda: Agenda, console: Console) -> int:

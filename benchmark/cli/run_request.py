@@ -44,6 +44,8 @@ class RunRequest:
     gpus_per_run: float | None = None
     retries: int | None = None
     allow_dirty: bool = False
+    teacher: str = ""
+    beside: Path | None = None
 
 
 def parse_overwrite(text: str) -> Overwrite:

@@ -228,7 +228,16 @@ def _record(record: Record, results: Path, console: Console) -> None:
         "budget": spec.budget.name,
         "seed": spec.seed,
         **({"data": record.data_note} if record.data_note else {}),
-        "teacher": f"{record.teacher.checksum}, {record.teacher.metric} {record.teacher.score:.4f}",
+        "teacher": ", ".join(
+            filter(
+                None,
+                [
+                    record.teacher.checksum,
+                    f"{record.teacher.metric} {record.teacher.score:.4f}",
+                    record.teacher.origin,
+                ],
+            )
+        ),
         **{name: f"{value:.4f}" for name, value in record.metrics.items()},
         **_loss_variance(record),
         **{

@@ -15,11 +15,11 @@ from benchmark.cli.run import carry_out, preview_planned, say_broken
 from benchmark.cli.run_request import RunRequest
 from benchmark.errors import UserError
 from benchmark.records.files import check_writable
+from benchmark.records.spec import TUNING_SEEDS_FROM
 from benchmark.records.store import Store
 from benchmark.suites.choices import By
 from benchmark.suites.plan import PlannedRun, plan
 from benchmark.suites.suite import (
-    TUNING_SEEDS_FROM,
     MethodEntry,
     Suite,
     check_tuning_seeds,

@@ -185,6 +185,7 @@ def asks_only_for_what_it_declares(cls: type[Method]) -> None:
         Access.TRAIN_LABELS: "train_labels",
         Access.PROXY_IMAGES: "proxy_images",
         Access.METADATA: "metadata",
+        Access.CLASS_TEXT: "class_text",
     }
     for flag, door in doors.items():
         if flag in cls.access:

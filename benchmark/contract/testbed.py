@@ -21,7 +21,8 @@ from benchmark.runs.job import Context, Job, proxy_checksum
 from benchmark.runs.trial import execute, pose
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
-from benchmark.teachers.teacher import TrainedTeacher, train_teacher
+from benchmark.teachers.teacher import TrainedTeacher
+from benchmark.teachers.training import train_teacher
 from methods.base.ledger import Ledger
 from methods.base.method import Method
 from methods.base.problem import Access, Problem

@@ -8,24 +8,26 @@ from pathlib import Path
 
 from benchmark.machine.tensors import Corrupted, load_tensors
 from benchmark.records.locks import Locks
-from benchmark.records.record import UNSUCCESSFUL, Record
+from benchmark.records.record import FAILED, Record
 from benchmark.records.spec import Spec
 from benchmark.records.store import Overwrite, Store
 from benchmark.runs.job import Context, Job, proxy_checksum
 from benchmark.runs.trial import code_of
+from benchmark.suites.choices import check_teacher
 from benchmark.suites.plan import PlannedRun
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.loaded import dataset
+from benchmark.teachers.imported import find_imported, imported_file
 from benchmark.teachers.metadata import ship_metadata
 from benchmark.teachers.teacher import (
     SHIPPED_LIMIT,
     TrainedTeacher,
     find_teacher,
     keep_teacher,
-    obtain_teacher,
     teacher_file,
     weight_bytes,
 )
+from benchmark.teachers.training import obtain_teacher
 from methods.base.problem import Access
 from methods.base.run import Progress
 
@@ -79,7 +81,8 @@ def prepare(
         progress: told of the steps of a teacher's training.
 
     Raises:
-        UserError: when data or proxy images are missing or damaged.
+        UserError: when data or proxy images are missing or damaged, a task has no such imported
+            teacher as the context names, or settings were chosen with another teacher.
     """
     agenda = Agenda()
     locks = Locks(store.root)
@@ -93,18 +96,10 @@ def prepare(
             data = loaded[run.task.name]
             name = teacher_file(run.task, data.checksum(), run.budget.name)
             if name not in teachers:
-                teachers[name] = obtain_teacher(
-                    run.task,
-                    data,
-                    context.teacher_folders,
-                    say,
-                    progress,
-                    run.budget.name,
-                    context.device,
-                    context.precision,
-                    context.checkpoint_seconds,
-                )
-                _keep_with_records(teachers[name], store.root / "teachers" / name)
+                teachers[name] = _teacher(run, data, context, say, progress)
+                checksum = teachers[name].info.checksum
+                file = imported_file(run.task, checksum) if context.teacher else name
+                _keep_with_records(teachers[name], store.root / "teachers" / file)
             if Access.METADATA in run.method.access and name not in described:
                 network = teachers[name].build(run.task).to(context.device)
                 ship_metadata(run.task, data, network, store.root, context.teacher_folders, say)
@@ -124,8 +119,12 @@ def preview(
         data = dataset(run.task.name, context.data_dir)
         proxy = proxy_checksum(run.method, run.task.name, context)
         if run.task.name not in teachers:
-            teachers[run.task.name] = find_teacher(
-                run.task, data.checksum(), context.teacher_folders, preset=run.budget.name
+            teachers[run.task.name] = (
+                find_imported(run.task, data.checksum(), context.teacher, context.teacher_folders)
+                if context.teacher
+                else find_teacher(
+                    run.task, data.checksum(), context.teacher_folders, preset=run.budget.name
+                )
             )
         teacher = teachers[run.task.name]
         if teacher is not None:
@@ -143,7 +142,13 @@ def add(
     store: Store,
     overwrite: Overwrite,
 ) -> None:
-    """Add one planned run to the jobs, or its record to those that are kept."""
+    """Add one planned run to the jobs, or its record to those that are kept.
+
+    Raises:
+        UserError: when its settings were chosen with another teacher.
+    """
+    if run.tuned:
+        check_teacher(run.chosen_with, teacher.info.checksum, spec.task, spec.budget.name)
     run_id = spec.run_id(teacher.info.checksum)
     agenda.planned.append((run, run_id))
     if run_id in agenda.ids:
@@ -180,6 +185,8 @@ def _say_tuned(agenda: Agenda, run_id: str, how: str) -> None:
 def repeat(record: Record, overwrite: Overwrite, code: str) -> bool:
     """Whether a record is made again; that of an interrupted run always is.
 
+    A run that spent more than its budget would do so again, and has not failed.
+
     Args:
         record: the record that is there.
         overwrite: which records are made again.
@@ -189,7 +196,31 @@ def repeat(record: Record, overwrite: Overwrite, code: str) -> bool:
         return True
     if overwrite == "stale":
         return record.environment.fingerprint != code
-    return overwrite == "failed" and record.status in UNSUCCESSFUL
+    return overwrite == "failed" and record.status in FAILED
+
+
+def _teacher(
+    run: PlannedRun,
+    data: Dataset,
+    context: Context,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> TrainedTeacher:
+    """The imported teacher that the context names, or the task's own, found or trained."""
+    folders = context.teacher_folders
+    if context.teacher:
+        return find_imported(run.task, data.checksum(), context.teacher, folders, say)
+    return obtain_teacher(
+        run.task,
+        data,
+        folders,
+        say,
+        progress,
+        run.budget.name,
+        context.device,
+        context.precision,
+        context.checkpoint_seconds,
+    )
 
 
 def _keep_with_records(teacher: TrainedTeacher, path: Path) -> None:

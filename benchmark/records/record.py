@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -33,7 +34,8 @@ FAILED: frozenset[str] = frozenset({"diverged", "out_of_memory", "timeout", "err
 OVER_BUDGET = "over_budget"
 """The status of a run that spent more than its budget: it is shown and has no rank."""
 UNSUCCESSFUL = FAILED | {OVER_BUDGET}
-"""The statuses that end a grid with exit code 1, and that ``--overwrite failed`` repeats."""
+"""The statuses that end a grid with exit code 1; ``--overwrite failed`` repeats those that failed.
+"""
 ACCIDENTS: frozenset[str] = frozenset({"out_of_memory", "timeout", "error", "interrupted"})
 """The statuses that say nothing of the method for sure, so that no finished record gives way to
 them. An interrupted run counts as missing."""
@@ -43,10 +45,23 @@ Metric = Literal["accuracy", "miou"]
 """What a task is ranked by: accuracy for classification, mean IoU for segmentation."""
 
 
+IMPORTED = "imported"
+"""What the recipe of a teacher from elsewhere has in the place of a recipe: the file's name."""
+SHARES = ("accuracy", "miou", "pixel_accuracy", "agreement", "chance")
+"""Metrics in [0, 1], and the first words of the names of others (``accuracy_int8``)."""
+
+
+@lru_cache(1024)
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1] by its definition."""
+    return any(metric == name or metric.startswith(f"{name}_") for name in SHARES)
+
+
 class TeacherInfo(OmitsDefaults):
     """The teacher of a run, scored by ``accuracy``, or by ``miou`` if it segments.
 
-    ``chance`` is the score of a constant prediction by the same metric.
+    ``chance`` is the score of a constant prediction by the same metric. ``recipe`` are the settings
+    of its training, or, if it was trained elsewhere, what it was `IMPORTED` from and how.
     """
 
     later = frozenset({"accuracy", "miou", "pixel_accuracy"})
@@ -75,6 +90,26 @@ class TeacherInfo(OmitsDefaults):
         value = self.accuracy if self.miou is None else self.miou
         assert value is not None
         return value
+
+    @property
+    def origin(self) -> str:
+        """What an imported teacher was imported from; empty for one that was trained here."""
+        if IMPORTED not in self.recipe:
+            return ""
+        own = [
+            f"{name} {', '.join(f'{value:g}' for value in self.recipe[name])}"
+            for name in ("mean", "std")
+            if name in self.recipe
+        ]
+        behind = f", its input normalised by {' and '.join(own)}" if own else ""
+        digits = str(self.recipe.get("sha256"))[:16]
+        return f"imported from {self.recipe[IMPORTED]}, SHA-256 {digits}{behind}"
+
+    @property
+    def scores(self) -> list[tuple[str, float]]:
+        """All its scores and that of a guess, by name."""
+        names = ("accuracy", "miou", "pixel_accuracy", "chance")
+        return [(name, value) for name in names if (value := getattr(self, name)) is not None]
 
 
 class SegmentationInfo(OmitsDefaults):
@@ -243,6 +278,9 @@ class Record(OmitsDefaults):
             record = cls._migrated(text if isinstance(text, str) else text.decode("utf-8"))
         if record.spec.run_id(record.teacher.checksum) != record.run_id:
             raise ValueError("its run_id does not match its spec: it was edited or misplaced")
+        for name, value in [*record.metrics.items(), *record.teacher.scores]:
+            if is_share(name) and not 0 <= value <= 1:
+                raise ValueError(f"{name} is {value:g}, and a share lies in [0, 1]")
         return record
 
     @classmethod

@@ -21,6 +21,11 @@ Purpose = Literal["table", "sweep", "draw", "tune"]
 from a method's tuning ranges, for its robustness score, or one trial of a choice of settings."""
 
 
+TUNING_SEEDS_FROM = 100
+"""Seeds from here on are for tuning and random draws, those below for tables and sweeps. No student
+is in both."""
+
+
 class ObjectiveSpec(Strict):
     """The objective that replaces a method's own."""
 
@@ -61,6 +66,11 @@ class _Experiment(OmitsDefaults):
     purpose: Purpose = "table"
     tuned: str = ""
     """How the parameters were chosen, such as ``16 trials, by agreement``; empty: as published."""
+
+    @property
+    def misplaced(self) -> bool:
+        """Whether it would be in a table or sweep with a seed that is for tuning."""
+        return self.purpose in ("table", "sweep") and self.seed >= TUNING_SEEDS_FROM
 
 
 class Spec(_Experiment):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from benchmark.records.canonical import canonical
 from benchmark.records.files import write_atomic
 from benchmark.records.record import ACCIDENTS, SCORED, Record
 from benchmark.records.spec import Plan, PlannedEntry, Spec
+from methods.settings.versions import Versions, shipped_versions
 
 DEFAULT_RESULTS = Path("results")
 """The folder that commands use by default."""
@@ -40,11 +41,20 @@ class Unreadable:
 
 @dataclass
 class Scan:
-    """Everything found in a results folder."""
+    """Everything found in a results folder.
+
+    Attributes:
+        records: the records.
+        unreadable: the files among them that are none.
+        planned: the plans, by suite and run id.
+        versions: the versions of the methods that the program has, by which records of an older
+            version are told.
+    """
 
     records: list[Record] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     planned: dict[str, dict[str, PlannedEntry]] = field(default_factory=dict)
+    versions: Mapping[str, Versions] = field(default_factory=dict)
 
 
 class Store:
@@ -175,7 +185,7 @@ class Store:
 
     def scan(self) -> Scan:
         """Read all records and plans; files that are none are listed with the reason."""
-        scan = Scan()
+        scan = Scan(versions=shipped_versions())
         with collector_paused():
             for path in self.paths():
                 try:

@@ -37,7 +37,8 @@ class Context:
 
     ``checkpoint_seconds`` is how often a run keeps where it is, to go on from there, None for
     never; ``run_timeout`` is in seconds too. ``handed`` is what a worker on another machine is
-    given instead of files to read.
+    given instead of files to read. ``teacher`` are the first digits of an imported teacher's
+    checksum; where it is empty, runs have their task's own.
     """
 
     cache: Path
@@ -53,6 +54,7 @@ class Context:
     checkpoint_seconds: float | None = None
     run_timeout: float | None = None
     handed: HandedData | None = None
+    teacher: str = ""
 
     def dataset(self, task: str) -> Dataset:
         """The task's data: those handed over, or read from the data folder.

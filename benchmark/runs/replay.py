@@ -28,6 +28,7 @@ from benchmark.records.store import Store
 from benchmark.runs.job import Context, Job, proxy_checksum
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
+from benchmark.teachers.imported import find_imported
 from benchmark.teachers.metadata import obtain_metadata
 from benchmark.teachers.teacher import Say, find_teacher, teacher_folders
 from methods.base.ledger import COUNTS
@@ -91,7 +92,11 @@ def revive(
             f"the proxy images here ({proxy or 'none'}) are not the record's "
             f"({record.method.proxy or 'none'} {spec.proxy}); give the record's with --proxy-dir"
         )
-    teacher = find_teacher(task, spec.data, context.teacher_folders, say, spec.budget.name)
+    teacher = (
+        find_imported(task, spec.data, record.teacher.checksum, context.teacher_folders, say)
+        if record.teacher.origin
+        else find_teacher(task, spec.data, context.teacher_folders, say, spec.budget.name)
+    )
     if teacher is None or teacher.info.checksum != record.teacher.checksum:
         raise UserError(
             f"the record's teacher {record.teacher.checksum} is not here; put it into "

@@ -46,6 +46,7 @@ from benchmark.runs.samples import SampleCache
 from benchmark.runs.states import RunKeeper
 from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import Split
+from benchmark.tasks.data.class_text import class_text
 from benchmark.tasks.data.proxy import proxy_name
 from benchmark.tasks.registry import get_task, look_in
 from benchmark.teachers.metadata import obtain_metadata
@@ -352,6 +353,8 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
             context.teacher_folders,
             lambda message: None,
         )
+    if Access.CLASS_TEXT in method.access and task.class_text:
+        granted[Access.CLASS_TEXT] = class_text(task.class_text)
     if Access.PROXY_IMAGES in method.access:
         proxy = context.proxy(task.name)
         granted[Access.PROXY_IMAGES] = task.preprocess(proxy.images)

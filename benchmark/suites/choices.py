@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -125,8 +125,16 @@ def load_choices(path: Path, task: str, budget: str) -> Choices:
         raise UserError(f"'{path}' is not valid TOML: {error}") from None
 
 
-def choice_of(choices: Choices, method: str, version: int, path: Path) -> Choice:
+def choice_of(
+    choices: Choices, method: str, version_of: Callable[[Choice], int], path: Path
+) -> Choice:
     """The choice for a method.
+
+    Args:
+        choices: all choices of a file.
+        method: the method's name.
+        version_of: the version that runs of the method with a choice's parameters have now.
+        path: the file, for the messages.
 
     Raises:
         UserError: when there is none, or it was made for another version of the method.
@@ -135,12 +143,32 @@ def choice_of(choices: Choices, method: str, version: int, path: Path) -> Choice
     if method not in choices.methods:
         raise UserError(f"'{path}' has no tuned setting of '{method}'; {again}")
     choice = choices.methods[method]
+    version = version_of(choice)
     if choice.version != version:
         raise UserError(
             f"'{path}' was chosen for version {choice.version} of '{method}', which is at version "
-            f"{version}; {again} anew"
+            f"{version} with these parameters; {again} anew"
         )
     return choice
+
+
+def check_teacher(chosen_with: str, teacher: str, task: str, budget: str) -> None:
+    """Refuse settings that were chosen with another teacher.
+
+    Args:
+        chosen_with: checksum of the teacher with which they were chosen.
+        teacher: checksum of the teacher of the run.
+        task: the run's task.
+        budget: the name of its budget.
+
+    Raises:
+        UserError: naming both teachers, when they differ.
+    """
+    if chosen_with != teacher:
+        raise UserError(
+            f"the tuned settings on '{task}' were chosen with the teacher {chosen_with}, but the "
+            f"teacher here is {teacher}; `{_command(task, budget)}` chooses them anew"
+        )
 
 
 def _command(task: str, budget: str) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.errors import UserError
 from benchmark.records.spec import ObjectiveSpec, Purpose, Spec
-from benchmark.suites.choices import choice_of, load_choices
-from benchmark.suites.suite import MethodEntry, Suite, check_tuning_seeds
+from benchmark.suites.choices import Choice, choice_of, load_choices
+from benchmark.suites.suite import MethodEntry, Suite, check_table_seeds, check_tuning_seeds
 from methods.settings.budget import Budget
 from methods.settings.schedule import PAPER
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 class PlannedRun:
     """One run of a suite, validated; a `Spec` needs the checksums of the data in addition.
 
-    ``tuned`` is how the parameters were chosen, empty for those that the suite or the paper names.
-    ``trial`` numbers the settings that a tuning chooses from; the published one has 0.
+    ``tuned`` is how the parameters were chosen, empty for those that the suite or the paper names,
+    and ``chosen_with`` is the checksum of the teacher with which they were. ``trial`` numbers the
+    settings that a tuning chooses from; the published one has 0.
     """
 
     suite: str
@@ -43,6 +45,7 @@ class PlannedRun:
     objective: ObjectiveSpec | None = None
     purpose: Purpose = "table"
     tuned: str = ""
+    chosen_with: str = ""
     trial: int = 0
 
     def spec(self, data_checksum: str, proxy_checksum: str = "") -> Spec:
@@ -88,8 +91,8 @@ def plan(
         say: told which entries are left out, in a sentence.
 
     Raises:
-        UserError: for an unknown task, method, objective or budget, and for tuned settings that
-            are not there.
+        UserError: for an unknown task, method, objective or budget, for tuned settings that are not
+            there, and for a seed that is not for this purpose.
         methods.settings.params.ParameterError: for an unknown, invalid or ineffective parameter.
     """
     from benchmark.tasks.registry import get_task
@@ -112,14 +115,15 @@ def plan(
             if (entry.tasks is None or task.name in entry.tasks)
             and (not only or entry.name in only)
         ]
-        entries, how = with_choices(suite, entries, methods, task, preset.name, say)
+        entries, how, chosen_with = with_choices(suite, entries, methods, task, preset.name, say)
         seeds_of = [(entry, set(seeds or entry.seeds or suite.seeds)) for entry in entries]
         own: list[PlannedRun] = []
         for seed in sorted(set().union(*(wanted for _, wanted in seeds_of))):
             for (entry, wanted), tuned in zip(seeds_of, how, strict=True):
                 if seed in wanted:
                     found = list(cells(suite, entry, methods, task, preset, seed, objectives))
-                    own.extend(replace(run, tuned=tuned) for run in found)
+                    teacher = chosen_with if tuned else ""
+                    own.extend(replace(run, tuned=tuned, chosen_with=teacher) for run in found)
                     if not found:
                         unscheduled[without_schedule(suite, entry.name, task)] = None
         runs += sorted(own, key=lambda run: run.trial)
@@ -128,6 +132,11 @@ def plan(
         raise UserError("; ".join(unscheduled) or nothing)
     for sentence in unscheduled:
         say(f"left out: {sentence}")
+    if not suite.trials and not suite.draws:
+        try:
+            check_table_seeds([run.seed for run in runs])
+        except ValueError as error:
+            raise UserError(str(error)) from None
     return runs
 
 
@@ -138,8 +147,8 @@ def with_choices(
     task: Task,
     budget: str,
     say: Callable[[str], None],
-) -> tuple[list[MethodEntry], list[str]]:
-    """Entries with the settings that tuning has chosen, and how each was chosen.
+) -> tuple[list[MethodEntry], list[str], str]:
+    """Entries with the settings that tuning has chosen, how each was, and with which teacher.
 
     Those whose settings were chosen on another task, or at another budget, are left out.
 
@@ -147,7 +156,7 @@ def with_choices(
         UserError: when there is no choice for an entry.
     """
     if not any(entry.is_tuned for entry in entries):
-        return list(entries), [""] * len(entries)
+        return list(entries), [""] * len(entries), ""
     path = Path(suite.tuned)
     choices = load_choices(path, task.name, budget)
     if (choices.task, choices.budget) != (task.name, budget) or suite.budget_axes:
@@ -157,17 +166,25 @@ def with_choices(
             f"the budget '{choices.budget}'"
         )
         entries = [entry for entry in entries if not entry.is_tuned]
-        return list(entries), [""] * len(entries)
+        return list(entries), [""] * len(entries), ""
     found, how = [], []
     for entry in entries:
         if entry.is_tuned:
-            choice = choice_of(choices, entry.name, methods[entry.name].version, path)
+            version_of = partial(_version_of, methods[entry.name], task.family)
+            choice = choice_of(choices, entry.name, version_of, path)
             entry = entry.model_copy(update={"params": choice.params})
             how.append(choices.how(entry.name))
         else:
             how.append("")
         found.append(entry)
-    return found, how
+    return found, how, choices.teacher
+
+
+def _version_of(method: type[Method], family: str, choice: Choice) -> int:
+    """The version that runs of a method with a choice's parameters have now."""
+    if choice.version not in method.versions():
+        return method.version  # which need not know the parameters
+    return method.version_of(method.build_params(choice.params, family))
 
 
 def check_names(suite: Suite, methods: Mapping[str, type[Method]], only: Sequence[str]) -> None:

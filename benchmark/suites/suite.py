@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from benchmark.errors import UserError
+from benchmark.records.spec import TUNING_SEEDS_FROM
 from methods.settings.budget import Budget
 from methods.settings.names import NAME
 from methods.settings.schedule import NUMBERS
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 SUITES = Path(__file__).parent
 TEACHERS = "teachers"
 TUNED = "tuned"
-TUNING_SEEDS_FROM = 100
-"""Seeds from here on are for tuning, those below for tables; no student is in both."""
 
 
 class _Strict(BaseModel):
@@ -290,6 +289,19 @@ def check_tuning_seeds(seeds: Sequence[int]) -> None:
     if early := [seed for seed in seeds if seed < TUNING_SEEDS_FROM]:
         raise ValueError(
             f"seed {early[0]} is for tables; tuning has the seeds from {TUNING_SEEDS_FROM} on"
+        )
+
+
+def check_table_seeds(seeds: Sequence[int]) -> None:
+    """Refuse tables and sweeps on the seeds of tuning.
+
+    Raises:
+        ValueError: for a seed from `TUNING_SEEDS_FROM` on.
+    """
+    if late := [seed for seed in seeds if seed >= TUNING_SEEDS_FROM]:
+        raise ValueError(
+            f"seed {late[0]} is for tuning and random draws; tables and sweeps have the seeds "
+            f"below {TUNING_SEEDS_FROM}"
         )
 
 

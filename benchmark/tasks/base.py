@@ -87,6 +87,8 @@ class Task(ABC):
         num_classes: K.
         task_type: whether the networks classify images or segment them.
         classes: names of the classes; needed where they are segmented.
+        class_text: name of the table of embeddings of its classes' names
+            (`benchmark.tasks.data.class_text`); empty where there is none.
         palette: colour of each class in pictures, RGB in 0-255; void is black.
         normalization: mean and standard deviation that the networks' input is normalised by.
         proxy: dataset that stands in for the task's own where a method may see proxy images
@@ -107,6 +109,7 @@ class Task(ABC):
     num_classes: ClassVar[int]
     task_type: ClassVar[Literal["classification", "segmentation"]] = "classification"
     classes: ClassVar[tuple[str, ...]] = ()
+    class_text: ClassVar[str] = ""
     palette: ClassVar[tuple[tuple[int, int, int], ...]] = ()
     normalization: ClassVar[Normalization]
     proxy: ClassVar[str] = ""

@@ -9,7 +9,7 @@ from torch import nn
 from benchmark.tasks.base import Task, TeacherRecipe
 from benchmark.tasks.budgets import CPU_SAMPLE, GPU, RDSKD_SCHEDULE, SMOKE
 from benchmark.tasks.data.base import Dataset
-from benchmark.tasks.data.cifar10 import read_cifar10
+from benchmark.tasks.data.cifar import read_cifar10
 from benchmark.tasks.models.wide_resnet import wide_resnet
 from methods.base.problem import Normalization
 from methods.settings.budget import PRESETS
@@ -65,6 +65,7 @@ class CIFAR10(Task):
     pair = "ResNet-34 → ResNet-18"
     image_shape = (3, 32, 32)
     num_classes = 10
+    class_text = "cifar10"
     normalization = Normalization((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
     teacher_recipe = CPU_RECIPE
     teacher_recipes = {"smoke": SMOKE_RECIPE, "gpu": GPU_RECIPE, "paper": PAPER_RECIPE}

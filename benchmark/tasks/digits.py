@@ -24,6 +24,7 @@ class Digits(Task):
     pair = "SmallCNN-16 → SmallCNN-8"
     image_shape = (1, 16, 16)
     num_classes = 10
+    class_text = "digits"
     normalization = Normalization((0.3053,), (0.3189,))
     proxy = "usps"
     teacher_recipe = TeacherRecipe(epochs=30, batch=64, learning_rate=3e-3)

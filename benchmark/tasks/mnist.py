@@ -24,6 +24,7 @@ class MNIST(Task):
     pair = "LeNet-5 → LeNet-5-Half"
     image_shape = (1, 32, 32)
     num_classes = 10
+    class_text = "digits"
     normalization = Normalization((0.1307,), (0.3081,))
     proxy = "usps"
     teacher_recipe = TeacherRecipe(epochs=12, batch=256, learning_rate=2e-3)

@@ -38,6 +38,7 @@ class SVHN(Task):
     pair = "WRN-40-2 → WRN-16-1"
     image_shape = (3, 32, 32)
     num_classes = 10
+    class_text = "digits"
     normalization = Normalization((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
     teacher_recipe = CPU_RECIPE
     teacher_recipes = {

@@ -23,6 +23,7 @@ class Tiny(Task):
     pair = "SmallCNN-4 → SmallCNN-2"
     image_shape = (1, 8, 8)
     num_classes = 4
+    class_text = "quadrants"
     normalization = Normalization((0.4,), (0.25,))
     proxy = "drawn"
     teacher_recipe = TeacherRecipe(epochs=8, batch=32, learning_rate=1e-2)

@@ -21,11 +21,11 @@ from benchmark.teachers.teacher import (
     Say,
     TrainedTeacher,
     keep_teacher,
-    obtain_teacher,
     teacher_file,
     teacher_folders,
     weight_bytes,
 )
+from benchmark.teachers.training import obtain_teacher
 from methods.base.run import Progress
 
 

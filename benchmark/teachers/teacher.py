@@ -1,7 +1,4 @@
-"""Teachers: trained once per task, kept by content, verified whenever they are used.
-
-Training a teacher may take hours, so it goes on where it was interrupted, with the same bits.
-"""
+"""Teachers: what is known of one, and where they are kept; verified whenever they are read."""
 
 from __future__ import annotations
 
@@ -9,28 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.machine import stopping
 from benchmark.machine.cache import cache_dir
-from benchmark.machine.checkpoints import LoopKeeper, forget, teacher_keeper
-from benchmark.machine.device import Precision, what_bits_depend_on
-from benchmark.machine.fingerprint import fingerprint, sources
-from benchmark.machine.tensors import Corrupted, checksum, load_tensors, save_tensors
-from benchmark.metrics.classification import constant_share
-from benchmark.metrics.exam import exam_of
-from benchmark.metrics.segmentation import constant_miou
+from benchmark.machine.code import ROOT
+from benchmark.machine.tensors import Corrupted, load_tensors, save_tensors
 from benchmark.records.canonical import digest
 from benchmark.records.record import TeacherInfo
-from benchmark.tasks.base import Task, TeacherRecipe
-from benchmark.tasks.data.base import Dataset
-from methods.acceleration.optimizers import SGD, Adam
-from methods.base.batch_order import RandomOrder
-from methods.base.run import Progress, Run, derive_seed
-from methods.losses.predictions import IGNORE_INDEX, median_frequency_weights
-from methods.synthesis.augmentation import crop_flip, scale_crop_flip
+from benchmark.records.store import DEFAULT_RESULTS
+from benchmark.tasks.base import Task
+from benchmark.teachers.normalized import network_for
 
 SHIPPED_LIMIT = 9 << 20
 """Weights of up to this many bytes are kept with the records that they belong to."""
@@ -47,7 +32,7 @@ class TrainedTeacher:
 
     def build(self, task: Task) -> nn.Module:
         """A fresh network with these weights."""
-        network = task.make_teacher()
+        network = network_for(task.make_teacher(), task.normalization, self.weights)
         network.load_state_dict(self.weights)
         return network
 
@@ -64,12 +49,16 @@ def teacher_file(task: Task, data_checksum: str, preset: str = "") -> str:
 
 
 def teacher_folders(results: Path) -> tuple[Path, ...]:
-    """The folders in which teachers are looked for: with the records, then in the cache.
+    """The folders in which teachers are looked for: with the records, as shipped, in the cache.
 
     The order matters, because a record's teacher is part of its identity: with another teacher of
-    the same recipe, trained on this machine, every committed record would seem to be missing.
+    the same recipe, trained on this machine, every committed record would seem to be missing. So
+    runs that are kept elsewhere have the teachers of the committed ones too, where the program is a
+    checkout that holds them.
     """
-    return (results / "teachers", cache_dir() / "teachers")
+    own, shipped = results / "teachers", ROOT / DEFAULT_RESULTS / "teachers"
+    further = shipped.is_dir() and shipped.resolve() != own.resolve()
+    return (own, *([shipped] if further else []), cache_dir() / "teachers")
 
 
 def find_teacher(
@@ -82,63 +71,36 @@ def find_teacher(
     for folder in folders:
         path = folder / teacher_file(task, data_checksum, preset)
         try:
-            weights, header = load_tensors(path)
-            info = TeacherInfo.model_validate_json(header["teacher"])
-            if info.checksum != header["checksum"]:
-                raise Corrupted(f"'{path}' is damaged (it describes another teacher)")
+            teacher = read_teacher(path)
+            if teacher.info.recipe != task.recipe(preset).identity():
+                raise Corrupted(
+                    f"'{path}' was not trained by the recipe that its name stands for; use "
+                    "dfkd import-teacher for weights from elsewhere"
+                )
         except FileNotFoundError:
             continue
-        except (Corrupted, KeyError, ValueError) as error:
-            say(f"cached teacher ignored: {error}; looking further, then training it again")
+        except Corrupted as error:
+            say(f"teacher ignored: {error}; looking further, then training it again")
             continue
-        return TrainedTeacher(weights, info)
+        return teacher
     return None
 
 
-def obtain_teacher(
-    task: Task,
-    dataset: Dataset,
-    folders: Sequence[Path],
-    say: Say = print,
-    progress: Progress = lambda phase, step, total, loss: None,
-    preset: str = "",
-    device: str = "cpu",
-    precision: Precision = "fp32",
-    checkpoint_seconds: float | None = None,
-) -> TrainedTeacher:
-    """The teacher of a budget preset, from a folder or freshly trained and saved in the last.
-
-    Args:
-        task: gives the network and the recipe.
-        dataset: dataset whose training split trains the teacher, and whose test split scores it.
-        folders: folders in which teachers are looked for; the last is the cache's.
-        say: called with one sentence when a kept teacher is damaged.
-        progress: called with ``"teacher"``, step, total and loss.
-        preset: name of the budget whose recipe is followed.
-        device: device to train on.
-        precision: ``bf16`` is used by recipes of mixed precision.
-        checkpoint_seconds: seconds after which the state of its training is kept in the cache
-            again; None for never.
+def read_teacher(path: Path) -> TrainedTeacher:
+    """The teacher of a file that `keep_teacher` wrote.
 
     Raises:
-        KeyboardInterrupt: when a stop was requested; training that is kept goes on from there the
-            next time.
+        FileNotFoundError: when there is no such file.
+        Corrupted: when it is damaged, or another program wrote it.
     """
-    data_checksum = dataset.checksum()
-    found = find_teacher(task, data_checksum, folders, say, preset)
-    if found is not None:
-        return found
-    path = folders[-1] / teacher_file(task, data_checksum, preset)
-    cache, keeper = folders[-1].parent, None
-    if checkpoint_seconds is not None:
-        code = fingerprint(Path(__file__), *sources(type(task)))
-        bits = [code, *what_bits_depend_on(device, precision)]
-        keeper = teacher_keeper(cache, path.stem, checkpoint_seconds, bits)
-    with stopping.patiently():
-        teacher = train_teacher(task, dataset, progress, preset, device, precision, keeper)
-    keep_teacher(teacher, path)
-    forget(cache, path.stem)
-    return teacher
+    weights, header = load_tensors(path)
+    try:
+        info = TeacherInfo.model_validate_json(header["teacher"])
+    except (KeyError, ValueError):
+        raise Corrupted(f"'{path}' does not say what teacher it is") from None
+    if info.checksum != header["checksum"]:
+        raise Corrupted(f"'{path}' is damaged (it describes another teacher)")
+    return TrainedTeacher(weights, info)
 
 
 def keep_teacher(teacher: TrainedTeacher, path: Path) -> None:
@@ -149,151 +111,3 @@ def keep_teacher(teacher: TrainedTeacher, path: Path) -> None:
 def weight_bytes(teacher: TrainedTeacher) -> int:
     """Size of the weights."""
     return sum(tensor.numel() * tensor.element_size() for tensor in teacher.weights.values())
-
-
-def train_teacher(
-    task: Task,
-    dataset: Dataset,
-    progress: Progress,
-    preset: str = "",
-    device: str = "cpu",
-    precision: Precision = "fp32",
-    keeper: LoopKeeper | None = None,
-) -> TrainedTeacher:
-    """Train by the task's recipe; the weights after the last epoch are the teacher.
-
-    Args:
-        task: gives the network and the recipe.
-        dataset: dataset whose training split trains the teacher, and whose test split scores it.
-        progress: called with ``"teacher"``, step, total and loss.
-        preset: name of the budget whose recipe is followed.
-        device: device to train on.
-        precision: ``bf16`` is used by recipes of mixed precision.
-        keeper: keeps the state of the training, so that it can go on after an interruption.
-
-    Raises:
-        KeyboardInterrupt: after a step, when a stop was requested.
-    """
-    # Dropout draws from the global generators, of which the GPU has its own.
-    forked = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=forked):
-        network = _trained(task, dataset, progress, preset, device, precision, keeper)
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    info = TeacherInfo(
-        checksum=checksum(weights),
-        chance=_chance(task, dataset.test.labels),
-        recipe=task.recipe(preset).identity(),
-        **exam_of(task, dataset.test, device).measure(network).metrics,
-    )
-    return TrainedTeacher(weights, info)
-
-
-def _trained(
-    task: Task,
-    dataset: Dataset,
-    progress: Progress,
-    preset: str,
-    device: str,
-    precision: Precision,
-    keeper: LoopKeeper | None,
-) -> nn.Module:
-    recipe = task.recipe(preset)
-    images = dataset.train.images[: recipe.images].to(device)
-    labels = dataset.train.labels[: recipe.images].to(device)
-    torch.manual_seed(derive_seed(recipe.seed, "teacher-initialisation"))
-    network = task.make_teacher()
-    if recipe.pretrained:
-        task.load_pretrained(network)
-    network.to(device)
-    class_weights = (
-        median_frequency_weights(labels, task.num_classes) if recipe.class_balanced else None
-    )
-    order = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-batches"))
-    batches = RandomOrder(len(images), recipe.batch, order)
-    crops = torch.Generator().manual_seed(derive_seed(recipe.seed, "teacher-augmentation"))
-    total = recipe.epochs * batches.batches_per_epoch
-    optimizer, schedule = _optimization(recipe, network, total)
-    reduced = recipe.mixed_precision and precision == "bf16"
-    network.train()
-    # The loop of a `Run` goes on after an interruption, as a method's does. Any budget will do,
-    # because none limits a teacher.
-    run = Run(
-        next(iter(task.budgets.values())),
-        device=device,
-        stopping=stopping.requested,
-        keeper=keeper,
-    )
-    for step in run.steps(
-        "teacher",
-        total,
-        network=network,
-        optimizer=optimizer,
-        schedule=schedule,
-        batches=batches,
-        crops=crops,
-    ):
-        chosen = batches.next().to(device)
-        batch, wanted = images[chosen], labels[chosen]
-        if recipe.augmentation == "crop-flip":
-            batch = crop_flip(batch, crops)
-        elif recipe.augmentation == "scale-crop-flip":
-            batch, wanted = scale_crop_flip(batch, wanted, crops)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=reduced):
-            logits = network(task.preprocess(batch))
-        loss = teacher_loss(logits.float(), wanted.long(), class_weights)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        done = step + 1
-        # Reading a loss from an accelerator waits for it.
-        if device == "cpu" or done % 50 == 0 or done == total:
-            progress("teacher", done, total, loss.item())
-    return network.eval()
-
-
-def teacher_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy with the true labels, averaged over samples; void pixels do not count.
-
-    Args:
-        logits: B×K or B×K×H×W.
-        labels: B, or B×H×W with `IGNORE_INDEX` where a pixel is of no class.
-        class_weights: K, or None for equal ones.
-
-    Returns:
-        A scalar in [0, ∞); 0 when every pixel is void.
-    """
-    if labels.ndim == 1:  # labels of images, of which 255 is a class like any other
-        return F.cross_entropy(logits, labels, class_weights)
-    if (labels == IGNORE_INDEX).all():
-        return 0.0 * logits.sum()
-    return F.cross_entropy(logits, labels, class_weights, ignore_index=IGNORE_INDEX)
-
-
-def _chance(task: Task, labels: Tensor) -> float:
-    if task.task_type == "segmentation":
-        return constant_miou(labels, task.num_classes)
-    return constant_share(labels)
-
-
-def _optimization(
-    recipe: TeacherRecipe, network: nn.Module, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "adam":
-        optimizer = Adam(network.parameters(), lr=rate, weight_decay=decay, fused=True)
-    else:
-        optimizer = SGD(
-            network.parameters(),
-            lr=rate,
-            momentum=recipe.momentum,
-            weight_decay=decay,
-            nesterov=recipe.momentum > 0,
-            fused=True,
-        )
-    if recipe.schedule == "cosine":
-        return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, steps, cycle_momentum=False
-    )

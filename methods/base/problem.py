@@ -21,6 +21,7 @@ class Access(enum.Flag):
     PROXY_IMAGES = enum.auto()
     TRAIN_IMAGES = enum.auto()
     TRAIN_LABELS = enum.auto()
+    CLASS_TEXT = enum.auto()
 
     def describe(self) -> str:
         """The name of this access class in tables."""
@@ -104,6 +105,10 @@ class Problem:
         kinds = (Access.TRAIN_IMAGES, Access.PROXY_IMAGES)
         return sum(len(self._granted[kind]) for kind in kinds if kind in self._granted)
 
+    def has(self, flag: Access) -> bool:
+        """Whether the method was given the data of a flag, for `Method.supports`."""
+        return flag in self._granted
+
     def _get(self, flag: Access, what: str) -> Any:
         if flag not in self.access:
             raise AccessError(
@@ -138,3 +143,9 @@ class Problem:
     def metadata(self) -> Any:
         """Activation records shipped with the teacher. Needs ``Access.METADATA``."""
         return self._get(Access.METADATA, "the teacher's metadata")
+
+    @property
+    def class_text(self) -> Tensor:
+        """Embeddings of the classes' names by a text model, K×D. Needs ``Access.CLASS_TEXT``."""
+        embeddings: Tensor = self._get(Access.CLASS_TEXT, "the embeddings of the class names")
+        return embeddings

@@ -1,8 +1,8 @@
-"""Statistics of the inputs of a network's BatchNorm layers, without changing the network."""
+"""Statistics of the inputs of a network's layers, without changing the network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,6 +39,26 @@ def watch_batch_norms(network: nn.Module) -> Iterator[list[LayerStatistics]]:
         seen.append(LayerStatistics(mean, variance, layer.running_mean, layer.running_var))
 
     handles = [layer.register_forward_pre_hook(record) for layer in batch_norm_layers(network)]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def watch_instance_means(layers: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """Within the block every forward pass appends the mean of each layer's input to a list.
+
+    The mean is over the positions of an image's feature map: B×C for an input of B×C×H×W, in
+    float32, with gradients to the input. The caller clears the list before the next pass.
+    """
+    seen: list[Tensor] = []
+
+    def record(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].float().mean(dim=(2, 3)))
+
+    handles = [layer.register_forward_pre_hook(record) for layer in layers]
     try:
         yield seen
     finally:

@@ -305,11 +305,10 @@ class DCGANDiscriminator(nn.Module):
 
 
 def dcgan_initialize(module: nn.Module) -> None:
-    """Weights from N(0, 0.02), BatchNorm scales from N(1, 0.02), no bias (DCGAN, Section 4)."""
+    """Weights from N(0, 0.02), BatchNorm scales from N(1, 0.02), biases 0 (DCGAN, Section 4)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
-        nn.init.zeros_(module.bias)
+    if getattr(module, "bias", None) is not None:
+        nn.init.zeros_(module.bias)  # type: ignore[arg-type]

@@ -1,20 +1,15 @@
-"""Networks by name (``timm/NAME``, ``module:factory``) and weights from files."""
+"""Networks by name: ``timm/NAME`` or ``module:factory``."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from methods.base.errors import described
 from methods.own_teacher.interface import Unsuitable
@@ -22,7 +17,7 @@ from methods.settings.params import nearest
 
 TIMM = "timm/"
 SHOWN = 3
-"""Most names that a message lists; it counts the others."""
+"""Most names that a message suggests."""
 
 
 def build_network(
@@ -106,82 +101,3 @@ def _current_folder_first() -> Iterator[None]:
         yield
     finally:
         sys.path.remove("")
-
-
-def load_weights(network: nn.Module, path: Path, name: str = "the network") -> None:
-    """Fill a network with the weights of a file, all of them.
-
-    Args:
-        network: filled in place.
-        path: safetensors, or a file that ``torch.load(weights_only=True)`` accepts. Other pickles
-            are refused, because they could execute anything. Weights may be in an entry
-            ``state_dict`` or ``model``, and may have the prefix ``module.`` of parallel training.
-        name: the network's name, for messages.
-
-    Raises:
-        Unsuitable: one line, when the file cannot be read or does not fit, with the keys.
-    """
-    weights = read_weights(path)
-    wanted = network.state_dict()
-    # Older files lack these counters, which only cumulative averages read.
-    missing = [
-        key for key in wanted if key not in weights and not key.endswith("num_batches_tracked")
-    ]
-    surplus = [key for key in weights if key not in wanted]
-    shapes = [
-        f"{key} ({_size(weights[key])} in the file, {_size(wanted[key])} in the network)"
-        for key in wanted
-        if key in weights and weights[key].shape != wanted[key].shape
-    ]
-    faults = [
-        f"{what} {_first(keys)}"
-        for what, keys in (("missing", missing), ("unexpected", surplus), ("other shape:", shapes))
-        if keys
-    ]
-    if faults:
-        raise Unsuitable(
-            f"the weights in '{path}' are not those of {name}: {'; '.join(faults)}; check the "
-            "network and its number of classes"
-        )
-    network.load_state_dict(weights, strict=False)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file of weights by name; see `load_weights`.
-
-    Raises:
-        Unsuitable: one line, when the file is missing, damaged or holds more than tensors.
-    """
-    if not path.is_file():
-        raise Unsuitable(f"there is no file of weights '{path}'")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise Unsuitable(f"'{path}' is no safetensors file: {described(error)}") from None
-    try:
-        with warnings.catch_warnings(action="ignore"):  # such files are refused anyway
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # damaged bytes can raise anything
-        raise Unsuitable(
-            f"'{path}' is not loaded: it is damaged, or a pickle of more than tensors, which could "
-            "execute anything; save the state_dict with safetensors.torch.save_file"
-        ) from None
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise Unsuitable(f"'{path}' holds no state_dict, which maps names to tensors")
-    parallel = all(key.startswith("module.") for key in content)
-    return {key.removeprefix("module.") if parallel else key: v for key, v in content.items()}
-
-
-def _first(keys: list[str]) -> str:
-    more = len(keys) - SHOWN
-    return ", ".join(keys[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _size(tensor: Tensor) -> str:
-    return "×".join(map(str, tensor.shape)) or "a number"

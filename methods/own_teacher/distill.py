@@ -26,7 +26,7 @@ from methods.own_teacher.interface import Unsuitable, probe, with_timm_interface
 from methods.settings.budget import Budget, preset
 from methods.settings.params import nearest
 
-NOT_HERE = Access.METADATA | Access.TRAIN_IMAGES | Access.TRAIN_LABELS
+NOT_HERE = Access.METADATA | Access.TRAIN_IMAGES | Access.TRAIN_LABELS | Access.CLASS_TEXT
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ PADDING = 4
 SCALES = (0.5, 2.0)
 """Least and largest random scale of a crop, as in the segmentation literature."""
 
+AREAS, ASPECTS = (0.25, 1.0), (3 / 4, 4 / 3)
+"""Least and largest area of a resized crop, as a share of the image's, and width by height."""
+
 Augmentation = Literal["none", "crop-flip", "scale-crop-flip"]
 """`crop_flip` is for images with one class, `scale_crop_flip` for images with a label map."""
 
@@ -109,6 +112,34 @@ def _labels_through(grid: Tensor, labels: Tensor) -> Tensor:
     shifted = torch.where(labels == IGNORE_INDEX, 0, labels.float() + 1)
     moved = F.grid_sample(shifted[:, None], grid, mode="nearest", align_corners=False)[:, 0]
     return torch.where(moved == 0, IGNORE_INDEX, moved - 1).to(labels.dtype)
+
+
+def resized_crop(images: Tensor, stream: torch.Generator, flip: bool = True) -> Tensor:
+    """A random part of every image, enlarged to the size of the image, with gradients.
+
+    The part has an area of `AREAS` of the image's and sides that are to each other as `ASPECTS`,
+    as in Inception's training. No part is larger than the image.
+
+    Args:
+        images: B×C×H×W, on any device; resampled bilinearly.
+        stream: a CPU generator, so that every device sees the same parts.
+        flip: whether half of them are mirrored, left to right.
+
+    Returns:
+        B×C×H×W.
+    """
+    area, aspect, mirror, right, down = torch.rand(5, len(images), generator=stream)
+    area = AREAS[0] + (AREAS[1] - AREAS[0]) * area
+    low, high = (math.log(end) for end in ASPECTS)
+    aspect = torch.exp(low + (high - low) * aspect)
+    wide, tall = ((area * ratio).sqrt().clamp(max=1) for ratio in (aspect, 1 / aspect))
+    # In grid_sample's coordinates an image spans 2, and the part's centre has the rest to move in.
+    right, down = (2 * right - 1) * (1 - wide), (2 * down - 1) * (1 - tall)
+    sign = torch.where(mirror < 0.5, -1.0, 1.0) if flip else torch.ones(len(images))
+    zero = torch.zeros_like(wide)
+    affine = torch.stack([sign * wide, zero, right, zero, tall, down], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(affine.to(images.device), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def unsuitable(augmentation: Augmentation, problem: Problem) -> str | None:

@@ -77,19 +77,29 @@ def build_generator(params: GeneratorParams, problem: Problem, run: Run) -> Upsa
 
 def pixel_generator(problem: Problem, run: Run, latent_dim: int, width: int) -> UpsamplingGenerator:
     """The generator of CMI and what followed it: its output are pixels, normalised as real ones."""
+    with run.seeded("generator"):
+        return another_pixel_generator(problem, run, latent_dim, width)
+
+
+def another_pixel_generator(
+    problem: Problem, run: Run, latent_dim: int, width: int
+) -> UpsamplingGenerator:
+    """A pixel generator from the present state of torch's random numbers: never the same twice.
+
+    For methods that begin with a new one again and again. It is initialised on the CPU, so that it
+    is the same on every device.
+    """
     normalization = problem.normalization
-    return seeded_generator(
-        run,
-        lambda: UpsamplingGenerator(
-            latent_dim,
-            problem.image_shape,
-            width,
-            BATCH_NORM_EPS,
-            head="pixels",
-            bias=False,
-            normalization=(normalization.mean, normalization.std),
-        ),
+    generator = UpsamplingGenerator(
+        latent_dim,
+        problem.image_shape,
+        width,
+        BATCH_NORM_EPS,
+        head="pixels",
+        bias=False,
+        normalization=(normalization.mean, normalization.std),
     )
+    return generator.to(run.device).to(memory_format=torch.channels_last)
 
 
 def draw_latents(count: int, latent_dim: int, stream: torch.Generator, run: Run) -> Tensor:

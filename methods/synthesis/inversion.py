@@ -123,19 +123,29 @@ class Inversion:
 
 
 class BestIterate:
-    """The images with the least loss of a turn, as they were before the step that changed them."""
+    """The images with the least loss of a turn, as they were before the step that changed them.
+
+    Attributes:
+        images: the images.
+        others: what else was said of them, such as their features.
+    """
 
     images: Tensor
+    others: tuple[Tensor, ...]
 
     def __init__(self) -> None:
         self._least: Tensor | None = None
 
     @torch.no_grad()
-    def remember(self, images: Tensor, loss: Tensor) -> None:
-        """Keep a copy of the images if their loss is the least so far."""
+    def remember(self, images: Tensor, loss: Tensor, *others: Tensor) -> None:
+        """Keep a copy of the images, and of ``others``, if their loss is the least so far."""
         if self._least is None:
             self.images, self._least = images.detach().clone(), loss.detach()
+            self.others = tuple(other.detach().clone() for other in others)
             return
         lower = loss < self._least
         self.images = torch.where(lower, images, self.images)
+        self.others = tuple(
+            torch.where(lower, other, kept) for other, kept in zip(others, self.others, strict=True)
+        )
         self._least = torch.where(lower, loss, self._least)

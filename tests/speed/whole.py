@@ -17,7 +17,8 @@ from benchmark.suites.suite import MethodEntry, Suite
 from benchmark.tasks.data.base import DataError
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
-from benchmark.teachers.teacher import TrainedTeacher, find_teacher, train_teacher
+from benchmark.teachers.teacher import TrainedTeacher, find_teacher
+from benchmark.teachers.training import train_teacher
 from methods.base.registry import discover
 
 

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,6 @@ from benchmark.analysis.comparison.series import (
     AddedDefaults,
     Place,
     Series,
-    no_added_defaults,
     select,
 )
 from benchmark.analysis.comparison.summary import summary_section
@@ -48,8 +48,8 @@ from methods.settings.schedule import NUMBERS
 
 ONE_SETTING = "At one setting each"
 CHOSEN = (
-    "Every method at the setting with the most runs in tables, then the one nearest the paper's. "
-    "Scores have no say in the choice."
+    "Every method at its published setting, of its newest version; without a run there, at the "
+    "setting nearest to it. Neither scores nor numbers of runs have a say in the choice."
 )
 
 DRAWN = (
@@ -57,6 +57,9 @@ DRAWN = (
     f"term log-uniformly within a factor of {FACTOR:g} of its published value, a temperature "
     f"log-uniformly between {TEMPERATURES[0]:g} and {TEMPERATURES[1]:g}; all else is as published."
 )
+
+Choose = Callable[..., tuple[Place, list[Series]]]
+"""`benchmark.analysis.comparison.series.select`, some of its arguments given."""
 
 OWN_TERMS = ("loss", "diversity")
 """Terms of the generator's loss that every method defines in its own way."""
@@ -91,7 +94,7 @@ def robustness(
     Args:
         methods: names of two or more.
         task: its name.
-        budget: preset; the one with the most runs when None.
+        budget: preset; the one that `benchmark.analysis.comparison.series.select` takes when None.
         results: folder of the records.
         output: the document; its plots go into a folder of the same name without suffix.
         console: for the name of what was written.
@@ -119,7 +122,8 @@ def robustness_files(
     records = scan.records
     runs = runs_of(records)
     folder = output.with_suffix("")
-    found = compare_series(*select(runs, methods, task, budget))
+    choose = partial(select, added_defaults=context.added_defaults, versions=scan.versions)
+    found = compare_series(*choose(runs, methods, task, budget))
     mine = [
         r
         for r in {r.run_id: r for r in records}.values()
@@ -139,10 +143,8 @@ def robustness_files(
         f"observed one, with probability {POWER:g}.",
     ]
     sweeps = [
-        compare_series(
-            *select(runs, methods, task, found.place.budget, over, context.added_defaults)
-        )
-        for over in swept(runs, methods, task, found.place.budget, context.added_defaults)
+        compare_series(*choose(runs, methods, task, found.place.budget, over))
+        for over in swept(runs, methods, task, found.place.budget, choose)
     ]
     families = {f"“{ONE_SETTING}”": _runs_of(found)}
     families |= {f"“Over `{one.place.over}`”": _runs_of(one) for one in sweeps}
@@ -160,9 +162,7 @@ def robustness_files(
             "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
             f"task. Suites that sweep one: {_commands(context.sweep_suites)}."
         )
-    parts += _alone(
-        runs, methods, found.place, [str(one.place.over) for one in sweeps], context.added_defaults
-    )
+    parts += _alone(runs, methods, found.place, [str(one.place.over) for one in sweeps], choose)
     parts.append(
         _draws(scores, titles, task, folder / "draws.svg", output, context.draw_suites, drawn)
     )
@@ -186,7 +186,7 @@ def swept(
     methods: Sequence[str],
     task: str,
     budget: str,
-    added_defaults: AddedDefaults = no_added_defaults,
+    choose: Choose = select,
 ) -> list[str]:
     """Settings that two of the methods have several common values of, all else being equal."""
     names = set(NUMBERS) | set.intersection(*(_settings(runs, m) for m in methods))
@@ -195,9 +195,7 @@ def swept(
         for name in sorted(names)
         if any(
             len(a.points.keys() & b.points.keys()) > 1
-            for a, b in itertools.combinations(
-                select(runs, methods, task, budget, name, added_defaults)[1], 2
-            )
+            for a, b in itertools.combinations(choose(runs, methods, task, budget, name)[1], 2)
         )
     ]
 
@@ -213,7 +211,7 @@ def _alone(
     methods: Sequence[str],
     place: Place,
     shared: Sequence[str],
-    added_defaults: AddedDefaults,
+    choose: Choose,
 ) -> list[str]:
     """The section on settings that only one method was swept over; empty without such settings."""
     body = []
@@ -221,7 +219,7 @@ def _alone(
         own = [run for run in runs if (run.method, run.teacher) == (method, place.teacher)]
         names = _settings(own, method) - set(shared)
         for name in sorted(names):
-            _, (series,) = select(own, [method], place.task, place.budget, name, added_defaults)
+            _, (series,) = choose(own, [method], place.task, place.budget, name)
             if len(series.points) < 2:
                 continue
             for value, scores in series.points.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +12,20 @@ from types import MappingProxyType
 from typing import Any
 
 from benchmark.analysis.frame import METRIC_NAMES, Run
+from benchmark.analysis.preference import (
+    Preference,
+    changes,
+    newest_version,
+    older,
+    preference,
+)
 from benchmark.analysis.scores import counted_score
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.record import FAILED
-from methods.settings.params import format_value, nearest
+from methods.settings.params import nearest
 from methods.settings.schedule import NUMBERS
+from methods.settings.versions import Versions
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,7 @@ class Series:
             value of the swept setting (None when none is swept).
         collapsed: runs that ended at chance level, failed ones included, by value.
         chance: the score of a guess.
+        note: what else a reader must know: that its runs are of an older version.
     """
 
     method: str
@@ -50,6 +59,7 @@ class Series:
     collapsed: dict[Any, int]
     run_ids: frozenset[str]
     chance: float = 0.0
+    note: str = ""
 
     def at_chance(self, values: Sequence[Any]) -> bool:
         """Whether it was no better than chance over these values.
@@ -63,7 +73,7 @@ class Series:
     @property
     def label(self) -> str:
         """Title with its settings."""
-        text = ", ".join(f"{name}={format_value(v)}" for name, v in self.settings.items())
+        text = "; ".join(filter(None, [changes(self.settings), self.note]))
         return f"{self.title} ({text})" if text else self.title
 
 
@@ -90,13 +100,16 @@ def select(
     budget: str | None = None,
     over: str | None = None,
     added_defaults: AddedDefaults = no_added_defaults,
+    versions: Mapping[str, Versions] | None = None,
 ) -> tuple[Place, list[Series]]:
-    """The series to compare, chosen by how many runs there are and never by their scores.
+    """The series to compare; neither scores nor numbers of runs choose them.
 
-    Where there are several budgets and teachers, the one with the most runs is taken. Where a
-    method has several settings, those are taken with the most values of ``over`` (without it, with
-    the most runs in the leaderboard), then those with the most runs, then those nearest the
-    paper's.
+    Every method is taken at its published setting, of its newest version, as in the leaderboard; a
+    method that never ran so, at the setting that departs least (`benchmark.analysis.preference`).
+    Of settings to sweep ``over``, those with several values of it come first. Tuned settings are
+    taken only where there are no others. Where there are several budgets and teachers, the one is
+    taken at which the most methods ran, then at which the most ran as published, then the one with
+    the most student steps.
     Random draws from tuning ranges, and students with another objective than their method's own,
     are left out.
 
@@ -104,9 +117,10 @@ def select(
         runs: as `benchmark.analysis.frame.runs_of` gives them.
         methods: names, in the order wanted.
         task: its name.
-        budget: preset; the one with the most runs when None.
+        budget: preset; see above when None.
         over: a parameter of every method, or a number of the budget.
         added_defaults: what records without ``over`` were run at.
+        versions: the versions that the program has, by method.
 
     Raises:
         UserError: for a name that no run has.
@@ -130,16 +144,50 @@ def select(
             f"no run of {', '.join(methods)} on '{task}' has ended at a budget's own numbers and "
             "with its method's own objective"
         )
-    homes = [f"{_without(run.budget_numbers, over)} {run.teacher}" for run, _ in chosen]
-    sizes = Counter(homes)
-    home = min(sizes, key=lambda name: (-sizes[name], name))
-    chosen = [valued for valued, own in zip(chosen, homes, strict=True) if own == home]
+    newest = _newest([run for run, _ in chosen], versions or {})
+    homes: dict[str, list[Valued]] = defaultdict(list)
+    for run, value in chosen:
+        homes[f"{_without(run.budget_numbers, over)} {run.teacher}"].append((run, value))
+    chosen = homes[min(homes, key=lambda name: (*_use(homes[name], over, newest), name))]
     first, _ = chosen[0]
     place = Place(task, first.budget, first.teacher, METRIC_NAMES[first.metric], over)
     by_method: dict[str, list[Valued]] = defaultdict(list)
     for run, value in chosen:
         by_method[run.method].append((run, value))
-    return place, [_series(by_method[name], name, over) for name in methods]
+    return place, [_series(by_method[name], name, over, newest) for name in methods]
+
+
+def _newest(runs: Sequence[Run], known: Mapping[str, Versions]) -> Mapping[str, int]:
+    """The newest version of every run's method with its parameters, by run id."""
+    recorded: dict[str, int] = defaultdict(int)
+    for run in runs:
+        recorded[run.method] = max(recorded[run.method], run.version)
+    return {
+        run.run_id: newest_version(known, run.method, _read(run.params), recorded[run.method])
+        for run in runs
+    }
+
+
+def _use(
+    own: Sequence[Valued], over: str | None, newest: Mapping[str, int]
+) -> tuple[int, int, int]:
+    """The least comes first: most methods, most of them as published, most student steps."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for run, value in own:
+        values[run.method].add(canonical(value))
+    compared = sum(len(different) > 1 or over is None for different in values.values())
+    published = {
+        run.method
+        for run, _ in own
+        if not _departures(run, over) and run.version >= newest[run.run_id]
+    }
+    steps = max(_read(run.budget_numbers).get("student_steps", 0) for run, _ in own)
+    return -compared, -len(published), -steps
+
+
+def _departures(run: Run, over: str | None) -> dict[str, Any]:
+    """Settings that are not as published, without the swept one."""
+    return {name: value for name, value in _read(run.changed).items() if name != over}
 
 
 def _wanted(
@@ -200,21 +248,31 @@ def _without(text: str, over: str | None) -> str:
     return canonical({name: value for name, value in _read(text).items() if name not in left_out})
 
 
-def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
+def _series(
+    own: Sequence[Valued], method: str, over: str | None, newest: Mapping[str, int]
+) -> Series:
     if not own:
         return Series(method, method, {}, {}, {}, frozenset())
     families: dict[str, list[Valued]] = defaultdict(list)
     for run, value in own:
-        families[f"{_without(run.params, over)}{run.version}{run.proxy}"].append((run, value))
+        # Values of one setting may be of several versions that are all the newest.
+        behind = max(0, newest[run.run_id] - run.version)
+        families[f"{behind} {_without(run.params, over)} {run.proxy}"].append((run, value))
 
-    def preference(family: str) -> tuple[int, int, int, int, str]:
+    def order(family: str) -> tuple[int, bool, bool, bool, Preference]:
         runs = [run for run, _ in families[family]]
-        different = {canonical(value) for _, value in families[family]}
-        in_table = 0 if over else sum(run.purpose == "table" for run in runs)
-        fewest = min(len(_read(run.changed)) for run in runs)
-        return (-len(different), -in_table, -len(runs), fewest, family)
+        alone = over is not None and len({canonical(value) for _, value in families[family]}) < 2
+        fewest = min((_departures(run, over) for run in runs), key=len)
+        behind = max(0, newest[runs[0].run_id] - runs[0].version)
+        tuned = bool(fewest) and any(run.tuned for run in runs)
+        # A setting that no table has comes after the tables' own; as published, it is one of them.
+        of_sweeps = bool(fewest) and all(run.purpose != "table" for run in runs)
+        return behind, alone, tuned, of_sweeps, preference(behind, fewest)
 
-    own = families[min(families, key=preference)]
+    def latest(family: str) -> tuple[str, str]:
+        return max(run.created for run, _ in families[family]), family
+
+    own = families[min(sorted(families, key=latest, reverse=True), key=order)]
     points: dict[Any, dict[int, float]] = defaultdict(dict)
     guesses: dict[Any, dict[int, bool]] = defaultdict(dict)
     for run, value in own:
@@ -223,14 +281,14 @@ def _series(own: Sequence[Valued], method: str, over: str | None) -> Series:
             points[value][int(run.seed)] = counted
             guesses[value][int(run.seed)] = run.status != "ok"
     first, _ = own[0]
-    settings = {name: v for name, v in _read(first.changed).items() if name != over}
     ordered = sorted(points, key=lambda v: (isinstance(v, str), v) if v is not None else (True, ""))
     return Series(
         method,
         first.title,
-        settings,
+        _departures(first, over),
         {value: dict(sorted(points[value].items())) for value in ordered},
         {value: sum(guesses[value].values()) for value in ordered},
         frozenset(run.run_id for run, _ in own),
         float(first.chance),
+        older(first.version, newest[first.run_id]),
     )

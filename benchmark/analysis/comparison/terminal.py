@@ -42,8 +42,11 @@ def compare(
     path = plot or Path("runs") / "compare" / f"{name}.svg"
     if path.suffix not in PLOTS:
         raise UserError(f"--plot '{path}' must end in {', '.join(PLOTS[:-1])} or {PLOTS[-1]}")
-    runs = runs_of(read_results(results).records)
-    found = compare_series(*select(runs, methods, task, budget, over, added_defaults))
+    scan = read_results(results)
+    chosen = select(
+        runs_of(scan.records), methods, task, budget, over, added_defaults, scan.versions
+    )
+    found = compare_series(*chosen)
     console.print(comparison_markdown(found), markup=False, highlight=False, soft_wrap=True)
     for drawn in draw(found, path):
         console.print(f"plot: {drawn}", markup=False, highlight=False, soft_wrap=True)

@@ -40,8 +40,7 @@ def caption(table: Table) -> str:
     records = [record for row in table.rows for record in row.records]
     sentences = (
         _budget(table, records),
-        f"Teacher `{table.teacher}`, {METRIC_NAMES[table.metric]} "
-        f"{100 * table.teacher_score:.2f} %.",
+        _teacher(table, records),
         f"Data: {table.data_note}." if table.data_note else "",
         _proxies(records),
         _scored_on(table),
@@ -70,6 +69,12 @@ def _budget(table: Table, records: Sequence[Record]) -> str:
         f"({b.student_optimizer.capitalize()} {b.student_lr:g}, {SCHEDULES[b.student_schedule]})."
         f"{OF_A_PAPER if b.name == PAPER else ''}"
     )
+
+
+def _teacher(table: Table, records: Sequence[Record]) -> str:
+    score = f"{METRIC_NAMES[table.metric]} {100 * table.teacher_score:.2f} %"
+    origins = sorted({record.teacher.origin for record in records} - {""})
+    return f"Teacher `{table.teacher}`, {', '.join([score, *origins])}."
 
 
 def _proxies(records: Sequence[Record]) -> str:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from benchmark.analysis.leaderboard.rows import Row
+from benchmark.analysis.preference import Preference, preference
 
 OF_THE_SUITE = "of the suite"
 
@@ -18,9 +19,9 @@ def headline_rows(rows: Iterable[Row]) -> list[Row]:
     """The rows to rank: of every method its published setting, then its tuned ones.
 
     Of several versions the newest counts. A method that never ran as published is shown at the
-    setting that departs least, which is one of its suite's. Where tuning was repeated in the same
-    way, the latest choice counts. Each proxy data set has rows of its own. Students with another
-    objective than their method's own are variants.
+    setting that departs least, which is one of its suite's (`benchmark.analysis.preference`). Where
+    tuning was repeated in the same way, the latest choice counts. Each proxy data set has rows of
+    its own. Students with another objective than their method's own are variants.
     """
     methods: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in sorted(rows, key=_newest):
@@ -28,8 +29,8 @@ def headline_rows(rows: Iterable[Row]) -> list[Row]:
             methods[row.method, row.proxy].append(row)
     found = []
     for own in methods.values():
-        newest = max(row.version for row in own)
-        candidates = [row for row in own if row.version == newest]
+        newest = min(row.behind for row in own)
+        candidates = [row for row in own if row.behind == newest]
         found += [*_published(candidates), *_tuned(candidates)]
     return found
 
@@ -37,12 +38,12 @@ def headline_rows(rows: Iterable[Row]) -> list[Row]:
 def _published(rows: Sequence[Row]) -> list[Row]:
     """The row as published, or the one nearest to it; none if all were chosen by tuning."""
     untuned = [row for row in rows if not (row.choice and row.changed)]
-    return [min(reversed(untuned), key=_departures)] if untuned else []
+    nearest = min(reversed(untuned), key=_preference, default=None)
+    return [] if nearest is None else [nearest]
 
 
-def _departures(row: Row) -> tuple[int, str]:
-    """How many settings are not as published, then their text, so that no score decides."""
-    return len(row.changed), row.changes
+def _preference(row: Row) -> Preference:
+    return preference(row.behind, row.changed)
 
 
 def _tuned(rows: Sequence[Row]) -> list[Row]:

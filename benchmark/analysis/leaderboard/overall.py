@@ -122,10 +122,11 @@ class Overall:
 def overalls(tables: Sequence[Table]) -> list[Overall]:
     """One `Overall` for every budget and kind of setting with an access class that shares tasks.
 
-    Where a task and budget have several tables, the one with the most finished runs counts.
+    Where a task and budget have several tables, of other teachers or data, the one counts in which
+    the most methods have a rank, then the one with the latest run.
     """
     budgets: dict[str, dict[str, Table]] = defaultdict(dict)
-    for table in sorted(tables, key=lambda t: -sum(len(row.scored) for row in t.rows)):
+    for table in sorted(tables, key=_use, reverse=True):
         budgets[table.budget.title].setdefault(table.task, table)
     kinds: tuple[Settings, ...] = ("as published", "tuned")
     found = [
@@ -134,6 +135,13 @@ def overalls(tables: Sequence[Table]) -> list[Overall]:
         for kind in kinds
     ]
     return [overall for overall in found if overall.classes]
+
+
+def _use(table: Table) -> tuple[int, str, str]:
+    """How many methods are ranked in a table, when its latest run was made, and its teacher."""
+    ranked = {row.method for row in table.headline if row.standing == "ranked"}
+    latest = max(record.created for row in table.rows for record in row.records)
+    return len(ranked), latest, table.teacher
 
 
 def _classes(tables: Mapping[str, Table], kind: Settings) -> Iterator[OverallClass]:

@@ -84,7 +84,8 @@ def quoted_cells(quotes: Sequence[Quote | None]) -> tuple[list[str], str]:
 def published(table: Table) -> tuple[dict[Row, str], str]:
     """The published number of every row as a cell, and the line that names their protocols.
 
-    A row whose student minimises another objective than its method's own has none.
+    A row whose student minimises another objective than its method's own has none, nor does one of
+    an older version.
     """
     papers = load_published()
     quotes = [_quote_of(row, table.task, papers) for row in table.rows]
@@ -93,7 +94,7 @@ def published(table: Table) -> tuple[dict[Row, str], str]:
 
 
 def _quote_of(row: Row, task: str, papers: Iterable[Paper]) -> Quote | None:
-    if not row.own_objective:
+    if row.behind or not row.own_objective:
         return None
     settings = {**row.records[0].spec.params, **row.changed}
     return quote(papers, task, row.method, settings, row.changed)

@@ -9,10 +9,10 @@ from statistics import fmean
 from typing import Any, Literal
 
 from benchmark.analysis.frame import work_of
+from benchmark.analysis.preference import changes, older
 from benchmark.analysis.scores import counted_score
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
 from benchmark.records.record import OVER_BUDGET, SCORED, Metric, Record
-from methods.settings.params import format_value
 
 CONTROLS = frozenset({"noise", "untrained-generator"})
 """Methods that learn nothing of the teacher to make their images. They show what a score is worth,
@@ -20,9 +20,10 @@ and have no rank. A set of names, because records tell nothing of it."""
 
 AS_PUBLISHED = "as published"
 
-Standing = Literal["ranked", "reference", "provisional", "over budget", "untried"]
-"""Whether a row has a rank, and if not, why: it is a control; some of its planned runs are missing;
-some spent more than their budget; none of its runs could be tried."""
+Standing = Literal["ranked", "reference", "old version", "provisional", "over budget", "untried"]
+"""Whether a row has a rank, and if not, why: it is a control; the method has a newer version; some
+of its planned runs are missing; some spent more than their budget; none of its runs could be tried.
+"""
 
 
 @dataclass(eq=False)
@@ -45,6 +46,8 @@ class Row:
     """The id of every planned run."""
     choices: set[str] = field(default_factory=set)
     """How the setting was chosen, if it was tuned (`benchmark.records.spec.Spec.tuned`)."""
+    newest: int = 0
+    """The newest version of the method with these parameters."""
 
     @cached_property
     def scored(self) -> list[Record]:
@@ -76,6 +79,11 @@ class Row:
         return len(self.planned - settled)
 
     @property
+    def behind(self) -> int:
+        """By how many versions its runs are older than the newest."""
+        return max(0, self.newest - self.version)
+
+    @property
     def own_objective(self) -> bool:
         """Whether the student minimises its method's own objective."""
         return not any(record.spec.objective for record in self.records)
@@ -83,6 +91,8 @@ class Row:
     @cached_property
     def standing(self) -> Standing:
         """Whether the row has a rank among others, and why not."""
+        if self.behind:
+            return "old version"
         if any(record.status == OVER_BUDGET for record in self.records):
             return "over budget"
         if self.missing:
@@ -149,7 +159,7 @@ class Row:
     @property
     def changes(self) -> str:
         """The parameters that differ from the paper's, if any."""
-        return ", ".join(f"{name}={format_value(value)}" for name, value in self.changed.items())
+        return changes(self.changed)
 
     @property
     def _proxy_setting(self) -> str:
@@ -176,8 +186,8 @@ class Row:
     def note(self) -> str:
         """The method's remarks on this task, and what else a reader must know of the runs.
 
-        How many failed, were skipped or are missing; why some were over budget; and whether several
-        programs made them. Collapsed students have a column.
+        Whether they are of an older version; how many failed, were skipped or are missing; why some
+        were over budget; and whether several programs made them. Collapsed students have a column.
         """
         counts: dict[str, int] = defaultdict(int)
         for record in self.records:
@@ -187,7 +197,8 @@ class Row:
         remarks = sorted({record.method.note for record in self.records} - {""})
         statuses = [f"{count} {status}" for status, count in sorted(counts.items())]
         missing = [f"{self.missing} missing"] if self.missing else []
-        return ", ".join([*remarks, *statuses, *missing, *self._mixture])
+        old = [older(self.version, self.newest)] if self.behind else []
+        return ", ".join([*remarks, *old, *statuses, *missing, *self._mixture])
 
     @property
     def _mixture(self) -> list[str]:

@@ -6,7 +6,7 @@ Everything here is a pure function of the records; the same records give the sam
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -15,11 +15,13 @@ from benchmark.analysis.comparison.robustness import robustness_scores
 from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.analysis.leaderboard.headline import headline_rows
 from benchmark.analysis.leaderboard.rows import Row
+from benchmark.analysis.preference import newest_version
 from benchmark.records.canonical import canonical
 from benchmark.records.record import SCORED, Metric, Record, one_a_run
 from benchmark.records.spec import PlannedEntry, Purpose, Spec
 from benchmark.records.store import Scan
 from methods.settings.budget import Budget
+from methods.settings.versions import Versions
 
 DATA_FREE = "data-free"
 QUANTISED = ("full_precision", "int8")
@@ -112,6 +114,7 @@ def tables(scan: Scan, purpose: Purpose = "table") -> list[Table]:
     robustness = _robustness(scan)
     found = []
     for table, rows in sorted(groups.items()):
+        _date(rows.values(), scan.versions)
         chosen = headline_rows(rows.values()) if purpose == "table" else list(rows.values())
         own = first[table]
         found.append(
@@ -137,12 +140,16 @@ def _rows(
     """The rows of every table with their records, and the first record of every table.
 
     A run that another suite has made, for a purpose of its own, is not made again: it counts here
-    if it is ``wanted``.
+    if it is ``wanted``. One on a seed that is for tuning is in no table and no sweep.
     """
     groups: dict[TableKey, dict[RowKey, Row]] = defaultdict(dict)
     first: dict[TableKey, Record] = {}
     measured = {record.run_id: record.quality for record in scan.records if record.quality}
-    mine = [r for r in scan.records if r.spec.purpose == purpose or r.run_id in wanted]
+    mine = [
+        record
+        for record in scan.records
+        if record.run_id in wanted or (record.spec.purpose == purpose and not record.spec.misplaced)
+    ]
     for record in one_a_run(mine):
         if not record.quality and record.run_id in measured and record.status in SCORED:
             record = record.model_copy(update={"quality": measured[record.run_id]})
@@ -165,6 +172,17 @@ def _rows(
         row.planned.add(record.run_id)
         row.choices.update({record.spec.tuned} - {""})
     return groups, first
+
+
+def _date(rows: Collection[Row], known: Mapping[str, Versions]) -> None:
+    """Tell every row of a table which version is the newest of its method and setting."""
+    recorded: dict[tuple[str, str], int] = defaultdict(int)
+    for row in rows:
+        name = row.method, row.proxy
+        recorded[name] = max(recorded[name], row.version)
+    for row in rows:
+        params = row.records[0].spec.params
+        row.newest = newest_version(known, row.method, params, recorded[row.method, row.proxy])
 
 
 def _robustness(scan: Scan) -> dict[TableKey, dict[str, list[float]]]:
@@ -206,7 +224,7 @@ def _planned(scan: Scan, purpose: Purpose) -> Iterator[tuple[str, TableKey, RowK
     """Every planned run of a purpose, with the table and the row it belongs to."""
     for suite in sorted(scan.planned):
         for run_id, entry in sorted(scan.planned[suite].items()):
-            if entry.purpose == purpose:
+            if entry.purpose == purpose and not entry.misplaced:
                 table = TableKey(
                     entry.task,
                     entry.task_version,

@@ -66,7 +66,7 @@ def results_page(scan: Scan, papers: Iterable[Paper]) -> str:
     if not found:
         return "\n".join([*parts, "There are no records yet: `dfkd run quickstart` makes some.\n"])
     parts += [f"{table_section(table)}\n" for table in found]
-    parts.append(f"{beside_section(papers, to_frame(scan.records))}\n")
+    parts.append(f"{beside_section(papers, to_frame(scan.records, scan.versions))}\n")
     return "\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -67,8 +68,16 @@ class Question(NamedTuple):
 
     @property
     def differences(self) -> dict[int, float]:
-        """First − second by common seed."""
+        """First − second by common seed.
+
+        Raises:
+            ValueError: for a score that is not finite, about which no verdict could be true.
+        """
         common = sorted(self.scores.keys() & self.others.keys())
+        for name, scores in ((self.first, self.scores), (self.second, self.others)):
+            for seed in common:
+                if not math.isfinite(scores[seed]):
+                    raise ValueError(f"the score of '{name}' on seed {seed} is {scores[seed]}")
         return {seed: self.scores[seed] - self.others[seed] for seed in common}
 
 

@@ -55,6 +55,14 @@ Device = Annotated[
     str,
     typer.Option(help="Where to compute: cpu, cuda, cuda:N, or auto for the first GPU if any."),
 ]
+ImportedTeacher = Annotated[
+    str,
+    typer.Option(
+        "--teacher",
+        help="An imported teacher in the place of the task's own: its id, or the first digits (see "
+        "dfkd import-teacher).",
+    ),
+]
 Seeds = Annotated[str | None, typer.Option(help="The seeds, like 0-4 or 0,2,7.")]
 Settings = Annotated[
     list[str] | None,

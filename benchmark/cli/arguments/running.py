@@ -11,6 +11,7 @@ from benchmark.cli.arguments.options import (
     AllowDirty,
     DataDir,
     Device,
+    ImportedTeacher,
     MethodsDir,
     ProxyDir,
     Results,
@@ -81,6 +82,7 @@ def run(
         str | None,
         typer.Option(help="The budget: smoke, cpu, gpu or paper (default: the suite's, or cpu)."),
     ] = None,
+    teacher: ImportedTeacher = "",
     results: Results = Path("results"),
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
@@ -149,6 +151,13 @@ def run(
         str | None,
         typer.Option(help="The folder of the records if no suite is given (default: custom)."),
     ] = None,
+    beside: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rank the runs among the records of this folder, like results: those of the same "
+            "task, budget and teacher. Nothing is written there."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -194,6 +203,8 @@ def run(
         gpus_per_run=gpus_per_run,
         retries=retries,
         allow_dirty=allow_dirty,
+        teacher=teacher,
+        beside=beside,
     )
     code = commands.preview_runs(request, console) if dry_run else commands.run(request, console)
     raise typer.Exit(code)
@@ -243,6 +254,7 @@ def tune(
         str | None,
         typer.Option(help="The budget of every trial (default: the suite's, or cpu)."),
     ] = None,
+    teacher: ImportedTeacher = "",
     write: Annotated[
         Path | None,
         typer.Option(
@@ -300,6 +312,7 @@ def tune(
             gpus_per_run=gpus_per_run,
             retries=retries,
             allow_dirty=allow_dirty,
+            teacher=teacher,
         ),
         trials=trials,
         by=by,
@@ -326,6 +339,7 @@ def reproduce(
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only this task of the table.")] = None,
     seeds: Seeds = None,
+    teacher: ImportedTeacher = "",
     no_run: Annotated[
         bool, typer.Option("--no-run", help="Run nothing; compare with the records that are there.")
     ] = False,
@@ -351,6 +365,7 @@ def reproduce(
     if no_run:
         of_runs = {
             "--seeds": seeds is not None,
+            "--teacher": bool(teacher),
             "--data-dir": data_dir is not None,
             "--proxy-dir": proxy_dir is not None,
             "--jobs": jobs != "auto",
@@ -363,7 +378,7 @@ def reproduce(
         wanted.show(budget, console)
         return
     options = reproducing.Options(
-        budget, task, seeds, data_dir, proxy_dir, jobs, device, allow_dirty
+        budget, task, seeds, data_dir, proxy_dir, jobs, device, allow_dirty, teacher
     )
     raise typer.Exit(wanted.run(options, console))
 

@@ -16,7 +16,7 @@ from benchmark.tasks.data.base import Dataset, ImageProgress, Split, unreadable
 from benchmark.tasks.data.images import decode_image, stacked
 
 IMAGE_COLUMNS = ("image", "img")
-LABEL_COLUMNS = ("label", "labels")
+LABEL_COLUMNS = ("label", "labels", "fine_label")
 JPEG_START = b"\xff\xd8\xff"
 ROWS = 1000
 

@@ -23,6 +23,7 @@ from benchmark.published.papers import Pair, PublishedTable, Result
 from benchmark.records.record import Record
 from benchmark.records.spec import ObjectiveSpec
 from benchmark.records.store import Store
+from methods.settings.versions import Versions
 from tests.helpers import failed_record, make_record, tiny_budget
 
 PAPER = tiny_budget(name="paper")
@@ -241,9 +242,30 @@ def test_among_several_settings_the_usual_ones_count_and_are_never_pooled() -> N
     changed = runs(0.1, 0.2, 0.3, params={"temperature": 4.0}, changed={"temperature": 4.0})
     (row,) = rows(table(Result(method="rdskd", accuracy=0.91)), [*changed, *runs(0.9, 0.92)])
     assert (row.n, row.mean) == (2, pytest.approx(0.91))
-    teachers = [*runs(0.9, 0.92), *runs(0.1, 0.2, 0.3, teacher="f" * 16)]
+    teachers = [
+        *runs(0.9, 0.92),
+        *runs(0.1, 0.2, 0.3, teacher="f" * 16, teacher_accuracy=0.9),
+    ]
     (row,) = rows(table(Result(method="rdskd", accuracy=0.91)), teachers)
+    assert (row.n, row.mean) == (2, pytest.approx(0.91))
+    (row,) = rows(table(Result(method="rdskd", accuracy=0.91), teacher_score=0.91), teachers)
     assert (row.n, row.mean) == (3, pytest.approx(0.2))
+
+
+def test_the_newest_version_counts_and_an_older_one_stands_beside_no_published_number() -> None:
+    def later(record: Record) -> Record:
+        spec = record.spec.model_copy(update={"method_version": 2})
+        return record.model_copy(
+            update={"spec": spec, "run_id": spec.run_id(record.teacher.checksum)}
+        )
+
+    old, new = runs(0.9, 0.91, 0.92), [later(record) for record in runs(0.5, 0.51)]
+    published, known = table(Result(method="rdskd", accuracy=0.91)), {"rdskd": Versions(2)}
+    (pair,) = compare(published, to_frame([*old, *new], known), "paper")
+    assert (pair.rows[0].n, pair.rows[0].mean) == (2, pytest.approx(0.505))
+    (pair,) = compare(published, to_frame(old, known), "paper")
+    assert (pair.rows[0].verdict, pair.rows[0].mean) == ("not run", None)
+    assert pair.rows[0].reason == "version 1; the program has 2"
 
 
 def test_where_the_whole_table_departs_runs_that_do_so_too_go_first() -> None:

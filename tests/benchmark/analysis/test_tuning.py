@@ -92,11 +92,21 @@ def test_the_development_split_is_another_judge_and_old_records_do_not_have_it()
         for i, (a, dev) in enumerate([(0.9, 0.3), (0.1, 0.8)])
     ]
     assert (only(records).best, only(records, by="dev").best) == (0, 1)
-    assert "1 finished runs have no such score" in only([*records, made(2, 0.9)], by="dev").why_not
+    old = only([*records, made(2, 0.9)], by="dev").why_not
+    assert "1 finished run has no score on the development split" in old
+    assert "--overwrite always" in old
     mapped = [
         made(i, 0.5, metric="miou", more={"miou_dev": dev}) for i, dev in enumerate([0.3, 0.8])
     ]
     assert only(mapped, by="dev").best == 1
+
+
+def test_a_method_that_never_shows_its_student_is_told_what_helps() -> None:
+    lacking = only([made(0, None), made(1, None)]).why_not
+    assert "2 finished runs have no agreement" in lacking
+    assert "run.checkpoint" in lacking
+    assert "--by dev" in lacking
+    assert "--overwrite" not in lacking
 
 
 def test_a_method_that_cannot_run_there_is_said_with_its_reason() -> None:

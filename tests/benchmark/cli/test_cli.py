@@ -59,6 +59,27 @@ def test_a_run_prints_its_table_and_where_the_records_are(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("cached_teacher")
+def test_runs_are_ranked_among_the_records_of_another_folder(tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    command = ("run", "--task", "digits", "--method", "untrained-generator", "--device", "cpu")
+    for budget in ("smoke", "cpu"):
+        done = dfkd(*command, "--budget", budget, "--seeds", "0-1", "--results", others)
+        assert done.exit_code == 0, done.output
+    before = sorted(others.rglob("*"))
+    alone = noise(tmp_path, "--seeds", "0")
+    assert "Untrained generator" not in alone.output
+    beside = noise(tmp_path, "--seeds", "0", "--beside", others)
+    assert beside.exit_code == 0
+    assert "Untrained generator" in beside.output
+    assert "Noise" in beside.output
+    assert "budget cpu" not in beside.output
+    assert sorted(others.rglob("*")) == before
+    absent = noise(tmp_path, "--seeds", "0", "--beside", tmp_path / "absent")
+    assert absent.exit_code == 2
+    assert "does not exist" in absent.output
+
+
+@pytest.mark.usefixtures("cached_teacher")
 def test_failed_runs_are_named_at_the_end_with_exit_code_1(tmp_path: Path) -> None:
     suite = write_file(tmp_path / "mine.toml", SUITE)
     done = run_one(tmp_path, suite, "--methods-dir", FAULTY_METHODS)
@@ -109,14 +130,19 @@ def ending(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 
 
 @pytest.mark.usefixtures("cached_teacher")
-def test_a_run_over_its_budget_counts_as_failed(
+def test_a_run_over_its_budget_ends_with_the_rule_and_is_not_repeated_as_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ending(monkeypatch, status="over_budget", reason="twice as many steps")
     done = noise(tmp_path)
     assert done.exit_code == 1
     last = done.output.strip().splitlines()[-1]
-    assert "1 of 1 runs failed: digits noise seed 0: over_budget (twice as many steps)" in last
+    assert "1 of 1 runs spent more than their budget: digits noise seed 0: over_budget" in last
+    assert "methods/settings/budget.py" in last
+    assert "--overwrite failed" not in done.output
+    for overwrite, again in (("failed", 0), ("stale", 0), ("always", 1)):
+        preview = noise(tmp_path, "--overwrite", overwrite, "--dry-run").output
+        assert f"1 runs planned: {1 - again} there, {again} to run" in preview
 
 
 @pytest.mark.usefixtures("cached_teacher")

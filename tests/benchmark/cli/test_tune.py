@@ -133,6 +133,22 @@ def test_a_tuning_goes_on_where_it_was_and_may_choose_by_another_score(tmp_path:
 
 
 @pytest.mark.usefixtures("cached_teacher")
+def test_a_foreign_file_of_choices_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    assert on_digits(tmp_path, "dafl,student-supervised").exit_code == 0
+    path = tmp_path / "results" / "tune-digits-smoke" / "chosen.toml"
+    own = chosen(tmp_path)["teacher"]
+    write_file(path, path.read_text(encoding="utf-8").replace(own, "f" * 16))
+    suite = write_file(tmp_path / "mine.toml", TABLE)
+    for more in ((), ("--dry-run",)):
+        done = dfkd("run", suite, "--results", tmp_path / "results", "--jobs", "1", *more)
+        assert done.exit_code == 2
+        message = done.output.strip().splitlines()[-1]
+        assert own in message
+        assert "f" * 16 in message
+    assert {r.spec.purpose for r in Store(tmp_path / "results").scan().records} == {"tune"}
+
+
+@pytest.mark.usefixtures("cached_teacher")
 def test_other_test_scores_change_no_choice(tmp_path: Path) -> None:
     assert on_digits(tmp_path, "rdskd").exit_code == 0
     path = tmp_path / "results" / "tune-digits-smoke" / "chosen.toml"

@@ -37,7 +37,8 @@ from benchmark.records.record import TeacherInfo
 from benchmark.tasks.registry import all_tasks, get_task
 from benchmark.tasks.tiny import Tiny
 from benchmark.teachers.critic import critic_task
-from benchmark.teachers.teacher import TrainedTeacher, train_teacher
+from benchmark.teachers.teacher import TrainedTeacher
+from benchmark.teachers.training import train_teacher
 from methods.base.problem import Normalization
 from methods.base.samples import ImageBank, OnlineSource
 from methods.losses.predictions import IGNORE_INDEX

@@ -35,6 +35,17 @@ def refusal(text: str) -> str:
     return one_line(str(caught.value))
 
 
+def test_a_share_beyond_its_bounds_is_refused_with_its_name() -> None:
+    for name in ("accuracy", "accuracy_dev", "accuracy_int8", "agreement", "pixel_accuracy"):
+        for value in (1.7, -0.1):
+            record = make_record()
+            text = record.model_copy(update={"metrics": {**record.metrics, name: value}}).to_json()
+            assert f"{name} is {value:g}" in refusal(text)
+    for name in ("kib_int8", "agreements", "confidence"):
+        assert Record.from_json(make_record(metrics={name: 1.7}).to_json())
+    assert "accuracy is 1.7" in refusal(make_record(teacher_accuracy=1.7).to_json())
+
+
 # Text and back
 
 

@@ -38,7 +38,8 @@ from benchmark.tasks.digits import Digits
 from benchmark.tasks.models import deeplab
 from benchmark.tasks.registry import get_task
 from benchmark.tasks.scenes import Scenes
-from benchmark.teachers.teacher import TrainedTeacher, train_teacher
+from benchmark.teachers.teacher import TrainedTeacher
+from benchmark.teachers.training import train_teacher
 from methods.base.registry import discover
 from methods.base.student import train_student
 from methods.losses.predictions import IGNORE_INDEX as VOID

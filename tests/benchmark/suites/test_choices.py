@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from benchmark.errors import UserError
-from benchmark.suites.choices import Choice, Choices, load_choices
+from benchmark.suites.choices import Choice, Choices, check_teacher, load_choices
 from benchmark.suites.plan import plan
 from benchmark.suites.suite import MethodEntry, Suite, load_suite
 from methods.base.registry import discover
@@ -33,7 +33,7 @@ def choice(**changes: Any) -> Choice:
         "version": 1,
         "trials": 16,
         "chosen": 3,
-        "params": {"width": 32, "learning_rate": 5e-5, "diversity": "weighted"},
+        "params": {"width": 32, "learning_rate": 5e-5},
         "score": 0.75,
         "failed": 0,
         "runs": ["0123456789abcdef"],
@@ -106,6 +106,40 @@ def test_a_missing_choice_is_answered_with_the_command_that_makes_it(tmp_path: P
     assert "`dfkd tune digits --budget smoke --method degan`" in message
     message = refused(suite_in(tmp_path, choices(methods={"degan": choice(version=7)})))
     assert "chosen for version 7 of 'degan'" in message
+
+
+class Revised(discover()["degan"]):
+    """A method of which one value means something else since version 2."""
+
+    name = "revised"
+    revised: ClassVar[Any] = {"diversity": {"weighted": 2}}
+
+
+@pytest.mark.parametrize(("version", "accepted"), [(1, False), (2, True)])
+def test_the_version_is_that_of_runs_with_the_chosen_parameters(
+    tmp_path: Path, version: int, accepted: bool
+) -> None:
+    weighted = choice(version=version, params={"diversity": "weighted"})
+    suite = suite_in(tmp_path, choices(methods={"revised": weighted}))
+    suite = suite.model_copy(update={"methods": [MethodEntry(name="revised", params="tuned")]})
+    if accepted:
+        (run,) = plan(suite, {"revised": Revised})
+        assert run.spec("data").method_version == version
+        return
+    with pytest.raises(UserError, match="for version 1 of 'revised', which is at version 2"):
+        plan(suite, {"revised": Revised})
+
+
+def test_settings_chosen_with_another_teacher_are_refused_naming_both(tmp_path: Path) -> None:
+    published, tuned = plan(suite_in(tmp_path, choices()), discover())
+    assert (published.chosen_with, tuned.chosen_with) == ("", "0123456789abcdef")
+    check_teacher(tuned.chosen_with, "0123456789abcdef", "digits", "smoke")
+    with pytest.raises(UserError) as caught:
+        check_teacher(tuned.chosen_with, "f" * 16, "digits", "smoke")
+    message = one_line(str(caught.value))
+    assert "0123456789abcdef" in message
+    assert "f" * 16 in message
+    assert "`dfkd tune digits --budget smoke`" in message
 
 
 def test_the_command_is_that_of_the_shipped_tuning_where_there_is_one(tmp_path: Path) -> None:

@@ -44,6 +44,16 @@ def suite(**changes: Any) -> Suite:
     return Suite(**{**fields, **changes})
 
 
+@pytest.mark.parametrize("changes", [{}, {"purpose": "sweep"}])
+def test_tables_and_sweeps_have_no_seeds_of_tuning(changes: dict[str, Any]) -> None:
+    for own in (suite(seeds="99-100", **changes), suite(**changes)):
+        with pytest.raises(UserError) as caught:
+            plan(own, discover(), seeds=None if own.seeds != [0] else [0, 100])
+        assert "seed 100 is for tuning" in one_line(str(caught.value))
+    drawn = suite(draws=2, seeds=[100], methods=[MethodEntry(name="dafl")])
+    assert {run.purpose for run in plan(drawn, discover())} == {"draw"}
+
+
 def refusal(path: Path, content: str) -> str:
     write_file(path, content)
     with pytest.raises(UserError) as caught:

@@ -16,7 +16,7 @@ from benchmark.tasks.cifar10 import CIFAR10, CIFAR10Lite, CIFAR10WideResNets
 from benchmark.tasks.data.base import Dataset
 from benchmark.tasks.svhn import SVHN
 from benchmark.tasks.tiny import Tiny
-from benchmark.teachers.teacher import train_teacher
+from benchmark.teachers.training import train_teacher
 from tests.benchmark.tasks.data.test_image_data import small_dataset, write_parquet
 
 

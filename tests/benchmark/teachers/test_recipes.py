@@ -14,8 +14,10 @@ from benchmark.tasks.digits import Digits
 from benchmark.tasks.mnist import MNIST
 from benchmark.tasks.registry import all_tasks, get_task
 from benchmark.tasks.tiny import Tiny
-from benchmark.teachers.teacher import TrainedTeacher, find_teacher, obtain_teacher, teacher_file
-from benchmark.teachers.teacher import train_teacher as train
+from benchmark.teachers.critic import critic_task
+from benchmark.teachers.teacher import TrainedTeacher, find_teacher, read_teacher, teacher_file
+from benchmark.teachers.training import obtain_teacher
+from benchmark.teachers.training import train_teacher as train
 from methods.synthesis.augmentation import crop_flip
 
 RESULTS = Path(__file__).parents[3] / "results"
@@ -33,6 +35,8 @@ def train_teacher(recipe: TeacherRecipe, **options: str) -> tuple[TrainedTeacher
 RECIPE = TeacherRecipe(
     epochs=4, batch=32, learning_rate=0.05, optimizer="sgd", momentum=0.9, weight_decay=1e-3
 )
+
+COLOUR_TASKS = ["svhn", "cifar10", "cifar10-wrn", "cifar10-lite", "cifar100-wrn"]
 
 # Identity
 
@@ -78,6 +82,21 @@ def test_every_number_of_a_recipe_is_part_of_its_identity() -> None:
     assert len({str(identity) for identity in identities}) == len(changes) + 1
 
 
+SHIPPED = [
+    path
+    for path in sorted((RESULTS / "teachers").glob("*.safetensors"))
+    if not path.name.endswith(".metadata.safetensors")
+]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_shipped_teacher_was_trained_by_a_recipe_of_its_task(path: Path) -> None:
+    name = path.stem.rpartition("-")[0]
+    task = get_task(name.removesuffix("-critic"))
+    posed = critic_task(task) if name.endswith("-critic") else task
+    assert read_teacher(path).info.recipe in [recipe.identity() for recipe in posed.recipes()]
+
+
 # Budgets
 
 
@@ -95,7 +114,7 @@ def test_a_budget_may_have_a_teacher_of_its_own(tmp_path: Path) -> None:
         assert found.info == teacher.info
 
 
-@pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar10-wrn", "cifar10-lite"])
+@pytest.mark.parametrize("name", COLOUR_TASKS)
 def test_colour_tasks_have_a_teacher_for_minutes_and_one_for_the_paper(name: str) -> None:
     task = get_task(name)
     assert set(task.budgets) == {"smoke", "cpu", "gpu", "paper"}
@@ -113,7 +132,7 @@ def test_colour_tasks_have_a_teacher_for_minutes_and_one_for_the_paper(name: str
     assert len(recipes) == len(set(kinds.values()))
 
 
-@pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar10-wrn", "cifar10-lite"])
+@pytest.mark.parametrize("name", COLOUR_TASKS)
 def test_colour_tasks_normalise_by_their_own_statistics(name: str) -> None:
     task = get_task(name)
     pixels = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 32, 32)
@@ -128,6 +147,7 @@ def test_colour_tasks_normalise_by_their_own_statistics(name: str) -> None:
 def test_names_of_the_colour_tasks_are_theirs() -> None:
     families = {name: cls.family for name, cls in all_tasks().items()}
     assert families["svhn"] == "svhn"
+    assert families["cifar100-wrn"] == "cifar100"
     assert {families[n] for n in ("cifar10", "cifar10-wrn", "cifar10-lite")} == {"cifar10"}
     assert issubclass(CIFAR10Lite, CIFAR10)
 

@@ -2,27 +2,30 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from benchmark.machine import stopping
-from benchmark.machine.tensors import checksum
+from benchmark.machine.tensors import checksum, save_tensors
 from benchmark.tasks.base import TeacherRecipe
 from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
-from benchmark.teachers import teacher as teachers
+from benchmark.tasks.mnist import MNIST
+from benchmark.teachers import training
 from benchmark.teachers.teacher import (
     TrainedTeacher,
     find_teacher,
     keep_teacher,
-    obtain_teacher,
     teacher_file,
-    teacher_loss,
-    train_teacher,
+    teacher_folders,
     weight_bytes,
 )
+from benchmark.teachers.training import obtain_teacher, teacher_loss, train_teacher
 from tests.helpers import one_line
 
 DATA = read_digits()
@@ -94,13 +97,54 @@ def test_a_second_folder_serves_when_the_first_is_empty_or_damaged(
     task: Digits, tmp_path: Path, digits_teacher: TrainedTeacher
 ) -> None:
     name = teacher_file(task, DATA.checksum())
-    keep_teacher(digits_teacher, tmp_path / "shipped" / name)
+    shipped = with_recipe(digits_teacher, task.recipe().identity())
+    keep_teacher(shipped, tmp_path / "shipped" / name)
     found, said, steps = obtained(task, tmp_path / "cache", tmp_path / "shipped")
-    assert (found.info, said, steps) == (digits_teacher.info, [], 0)
+    assert (found.info, said, steps) == (shipped.info, [], 0)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / name).write_bytes(b"broken")
     found, said, steps = obtained(task, tmp_path / "cache", tmp_path / "shipped")
-    assert (found.info, len(said), steps) == (digits_teacher.info, 1, 0)
+    assert (found.info, len(said), steps) == (shipped.info, 1, 0)
+
+
+def test_a_file_of_another_recipe_than_its_name_says_is_not_taken(
+    task: Digits, tmp_path: Path, digits_teacher: TrainedTeacher
+) -> None:
+    path = tmp_path / teacher_file(task, DATA.checksum())
+    for recipe in ({**task.recipe().identity(), "epochs": 3}, {"imported": "mine.pth"}):
+        keep_teacher(with_recipe(digits_teacher, recipe), path)
+        said: list[str] = []
+        assert find_teacher(task, DATA.checksum(), [tmp_path], said.append) is None
+        assert "not trained by the recipe" in one_line(said[0])
+        assert "dfkd import-teacher" in said[0]
+
+
+def test_weights_that_another_program_wrote_are_not_taken(task: Digits, tmp_path: Path) -> None:
+    path = tmp_path / teacher_file(task, DATA.checksum())
+    weights = task.make_teacher().state_dict()
+    save_tensors(path, weights, {"made by": "somebody"})
+    said: list[str] = []
+    assert find_teacher(task, DATA.checksum(), [tmp_path], said.append) is None
+    assert "does not say what teacher it is" in said[0]
+    save_file(weights, path)
+    assert find_teacher(task, DATA.checksum(), [tmp_path], said.append) is None
+    assert str(path) in one_line(said[1])
+
+
+def test_shipped_teachers_are_found_wherever_the_records_are(tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[3] / "results"
+    own, fallback, cache = teacher_folders(tmp_path / "results")
+    assert own == tmp_path / "results" / "teachers"
+    assert fallback.samefile(shipped / "teachers")
+    assert cache == tmp_path / "cache" / "teachers"
+    assert len(teacher_folders(shipped)) == 2
+    found = find_teacher(MNIST(), "3ee7f568b8fdc891", teacher_folders(tmp_path / "results"))
+    assert found is not None
+    assert found.info.checksum == "7063eadebfb4206c"
+
+
+def with_recipe(teacher: TrainedTeacher, recipe: dict[str, Any]) -> TrainedTeacher:
+    return replace(teacher, info=teacher.info.model_copy(update={"recipe": recipe}))
 
 
 def test_no_teacher_anywhere_is_none(task: Digits, tmp_path: Path) -> None:
@@ -231,7 +275,7 @@ def test_a_teacher_of_other_code_does_not_go_on_from_this_one(
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted_at(9, dropping_out, tmp_path, lambda: signal.raise_signal(signal.SIGINT))
-    monkeypatch.setattr(teachers, "fingerprint", lambda *files: "other code")
+    monkeypatch.setattr(training, "fingerprint", lambda *files: "other code")
     assert interrupted_at(0, dropping_out, tmp_path) == list(range(1, 45))
 
 

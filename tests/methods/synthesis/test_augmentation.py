@@ -19,6 +19,7 @@ from methods.synthesis.augmentation import (
     Augmented,
     crop_flip,
     random_views,
+    resized_crop,
     scale_crop_flip,
     with_views,
 )
@@ -323,3 +324,51 @@ def test_rare_classes_gain_recall_by_balance() -> None:
         return float(found.float().mean())
 
     assert recall(True) > recall(False) + 0.3
+
+
+# Resized crops
+
+
+def corners(count: int, flip: bool = True, side: int = 64) -> Tensor:
+    """Left, right, top and bottom end of every crop, in shares of the image, count×4.
+
+    The image's two channels are its own coordinates.
+    """
+    axis = (torch.arange(side) + 0.5) / side
+    image = torch.stack([axis.expand(side, side), axis[:, None].expand(side, side)])
+    stream = torch.Generator().manual_seed(0)
+    x, y = resized_crop(image.expand(count, -1, -1, -1), stream, flip).unbind(1)
+    middle = side // 2
+    x, y = x[:, middle, 2:-2], y[:, 2:-2, middle]  # the border repeats the outermost pixels
+    per_pixel = torch.stack([(line[:, -1] - line[:, 0]) / (side - 5) for line in (x, y)], dim=1)
+    first, last = torch.stack([x[:, 0], y[:, 0]], 1), torch.stack([x[:, -1], y[:, -1]], 1)
+    start, end = first - 2.5 * per_pixel, last + 2.5 * per_pixel
+    return torch.cat([start, end], dim=1)[:, [0, 2, 1, 3]]
+
+
+def test_a_resized_crop_has_the_published_areas_and_aspects_and_lies_in_the_image() -> None:
+    ends = corners(400)
+    wide, tall = (ends[:, 1] - ends[:, 0]).abs(), ends[:, 3] - ends[:, 2]
+    area, aspect = wide * tall, wide / tall
+    assert ends.min() > -1e-3
+    assert ends.max() < 1 + 1e-3
+    assert 0.24 < area.min() < 0.27
+    assert 0.9 < area.max() < 1.001
+    assert 0.745 < aspect.min() < 0.77
+    assert 1.3 < aspect.max() < 1.34
+    assert area.mean().item() == pytest.approx(0.62, abs=0.03)
+
+
+def test_half_of_the_resized_crops_are_mirrored_where_asked() -> None:
+    def mirrored(ends: Tensor) -> float:
+        return (ends[:, 1] < ends[:, 0]).float().mean().item()
+
+    assert mirrored(corners(400)) == pytest.approx(0.5, abs=0.1)
+    assert mirrored(corners(400, flip=False)) == 0
+
+
+def test_gradients_reach_the_image_through_a_resized_crop() -> None:
+    images = torch.rand(3, 1, 8, 8, requires_grad=True)
+    resized_crop(images, torch.Generator().manual_seed(0)).sum().backward()
+    assert images.grad is not None
+    assert images.grad.flatten(1).any(dim=1).all()

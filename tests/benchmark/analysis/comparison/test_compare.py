@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from benchmark.records.record import Record
 from benchmark.records.spec import ObjectiveSpec, PlannedEntry
 from benchmark.records.store import Scan, Store
 from methods.base.registry import discover
+from methods.settings.versions import Versions
 from tests.helpers import failed_record, make_record, one_line, tiny_budget
 
 STEADY, SHAKY = "rdskd", "dafl"
@@ -104,17 +106,71 @@ def dfkd(*arguments: str | Path) -> Any:
 # What is compared
 
 
-def test_the_headline_is_the_setting_with_most_runs_in_the_leaderboard_not_the_best() -> None:
+def of_version(version: int, records: Sequence[Record]) -> list[Record]:
+    """The runs as another version of their method made them."""
+    found = []
+    for record in records:
+        spec = record.spec.model_copy(update={"method_version": version})
+        run_id = spec.run_id(record.teacher.checksum)
+        found.append(record.model_copy(update={"spec": spec, "run_id": run_id}))
+    return found
+
+
+def test_a_method_is_judged_as_published_however_many_runs_other_settings_have() -> None:
     records = [
-        *runs(STEADY, 0.99, 0.99, lr=0.5),
-        *runs(STEADY, 0.8, 0.8, 0.8),
+        *runs(STEADY, *[0.99] * 9, lr=0.5),
+        *runs(STEADY, 0.8, 0.8),
         *runs(STEADY, *[0.95] * 6, lr=0.3, purpose="sweep"),
         *runs(STEADY, *[0.97] * 9, lr=0.7, purpose="draw"),
+        *runs(STEADY, *[0.98] * 9, lr=0.9, tuned="16 trials, by agreement"),
         *runs(SHAKY, 0.7),
     ]
     first, _ = series_of(records)
-    assert first.points == {None: {0: 0.8, 1: 0.8, 2: 0.8}}
+    assert first.points == {None: {0: 0.8, 1: 0.8}}
     assert first.settings == {}
+
+
+def test_the_newest_version_comes_first_however_few_runs_it_has() -> None:
+    old, new = runs(STEADY, *[0.9] * 9), of_version(2, runs(STEADY, 0.5, lr=0.3))
+    (series,) = series_of([*old, *new], [STEADY])
+    assert series.points == {None: {0: 0.5}}
+    (swept_over,) = series_of([*old, *new], [STEADY], over="generator_lr")
+    assert swept_over.points == {0.3: {0: 0.5}}
+    (series,) = series_of(old, [STEADY], versions={STEADY: Versions(2)})
+    assert series.label == f"{STEADY.upper()} (version 1; the program has 2)"
+
+
+def test_a_value_that_was_revised_takes_no_other_value_out_of_a_sweep() -> None:
+    versions = {STEADY: Versions(1, {"generator_lr": {0.3: 2}})}
+    records = [*runs(STEADY, 0.9), *of_version(2, runs(STEADY, 0.5, lr=0.3))]
+    (series,) = series_of(records, [STEADY], over="generator_lr", versions=versions)
+    assert list(series.points) == [0.01, 0.3]
+    (series,) = series_of(records, [STEADY], versions=versions)
+    assert series.points == {None: {0: 0.9}}
+
+
+@pytest.mark.parametrize("more", [2, 9])
+def test_without_a_published_run_the_setting_is_that_of_the_leaderboard(more: int) -> None:
+    far, near = {"generator_lr": 0.5, "depth": 2}, {"generator_lr": 0.02}
+    records = [
+        *runs(STEADY, *[0.9] * more, params=far, changed=far),
+        *runs(STEADY, 0.4, 0.4, 0.4, params=near, changed=near),
+        *runs(STEADY, *[0.8] * more, lr=0.001, purpose="sweep"),
+    ]
+    (series,) = series_of(records, [STEADY])
+    (table,) = tables(Scan(records))
+    (row,) = table.headline
+    assert series.run_ids == {record.run_id for record in row.records}
+    assert series.settings == near
+
+
+def test_of_several_budgets_that_is_taken_at_which_most_methods_ran_as_published() -> None:
+    long = tiny_budget(name="long", student_steps=400)
+    ours = [*runs(STEADY, 0.9, budget=long), *runs(SHAKY, 0.8, budget=long)]
+    records = [*runs(STEADY, *[0.9] * 9), *ours]
+    assert answer(records, STEADY, SHAKY).place.budget == "long"
+    records += runs(SHAKY, *[0.9] * 9, lr=0.5)
+    assert answer(records, STEADY, SHAKY).place.budget == "long"
 
 
 def test_a_sweep_holds_everything_else_fixed() -> None:
@@ -192,7 +248,13 @@ def test_a_record_without_an_added_parameter_is_one_at_its_default() -> None:
     assert (list(degan.points), list(dcgan.points)) == ([0.0, 0.5], [0.0])
     (alone,) = series_of(records, ["degan"], over="diversity")
     assert list(alone.points) == ["none", "plain"]
-    assert swept(runs_of(records), ("degan", "dcgan"), "digits", "tiny", added_defaults) == ["mix"]
+    assert swept(
+        runs_of(records),
+        ("degan", "dcgan"),
+        "digits",
+        "tiny",
+        partial(select, added_defaults=added_defaults),
+    ) == ["mix"]
     drawn = [plot.caption for plot in robustness_plots(records, added_defaults=added_defaults)]
     assert [caption.split(",")[0] for caption in drawn] == ["Over diversity", "Over mix"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmark.analysis.frame import runs_of
 from benchmark.analysis.leaderboard.cells import headline_grid, variants_grid
 from benchmark.analysis.leaderboard.markdown import markdown_table
 from benchmark.analysis.leaderboard.rows import CONTROLS
@@ -16,6 +17,7 @@ from benchmark.records.record import Record
 from benchmark.records.spec import ObjectiveSpec, Purpose
 from benchmark.records.store import Scan, Store
 from methods.base.registry import discover
+from methods.settings.versions import Versions
 from tests.helpers import failed_record, make_record
 
 CHOSEN = "16 trials, by agreement"
@@ -41,6 +43,20 @@ def only_table(records: Sequence[Record], purpose: Purpose = "table") -> Table:
 def headline(*records: Record) -> list[tuple[str, str]]:
     grid = headline_grid(only_table(records))
     return list(zip(grid.column("method"), grid.column("setting"), strict=True))
+
+
+@pytest.mark.parametrize("purpose", ["table", "sweep"])
+def test_records_on_seeds_of_tuning_are_no_rows(tmp_path: Path, purpose: Purpose) -> None:
+    first, second = (make_record(seed=seed, purpose=purpose) for seed in (99, 100))
+    store = Store(tmp_path)
+    for record in (first, second):
+        store.put(record)
+    store.add_plan("suite", [(r.spec, r.teacher.checksum) for r in (first, second)])
+    (table,) = tables(store.scan(), purpose)
+    (row,) = table.rows
+    assert row.planned == {first.run_id}
+    assert tables(Scan([second]), purpose) == []
+    assert [run.counts for run in runs_of([first, second])] == [True, False]
 
 
 def test_a_method_is_ranked_once_as_published_however_its_variants_score() -> None:
@@ -116,6 +132,32 @@ def test_only_the_newest_version_is_ranked() -> None:
     run_id = spec.run_id(old.teacher.checksum)
     new = old.model_copy(update={"spec": spec, "run_id": run_id, "metrics": {"accuracy": 0.1}})
     assert headline(old, new) == [("A v2", "as published")]
+
+
+def test_rows_of_an_older_version_are_marked_below_the_others_and_without_a_quote() -> None:
+    old = runs("rdskd", 0.9, 0.91, task="mnist", params={"generator_lr": 0.001})
+    new = runs("b", 0.5, 0.51, task="mnist")
+    scan = Scan([*old, *new])
+    (table,) = tables(scan)
+    assert headline_grid(table).column("method") == ["RDSKD", "B"]
+    assert headline_grid(table).column("published, %")[0] != "–"
+    scan.versions = {"rdskd": Versions(2)}
+    (table,) = tables(scan)
+    grid = headline_grid(table)
+    assert grid.column("method") == ["B", "RDSKD [version 1; the program has 2]"]
+    assert grid.column("rank") == ["1", "old version"]
+    assert grid.column("published, %") == ["–", "–"]
+
+
+def test_a_revised_value_leaves_the_published_setting_its_rank() -> None:
+    weighted = at("a", 2, 0.9)[0]
+    spec = weighted.spec.model_copy(update={"method_version": 2})
+    run_id = spec.run_id(weighted.teacher.checksum)
+    weighted = weighted.model_copy(update={"spec": spec, "run_id": run_id})
+    scan = Scan([*runs("a", 0.5), weighted], versions={"a": Versions(1, {"x": {2: 2}})})
+    (table,) = tables(scan)
+    assert [row.version for row in table.headline] == [1]
+    assert [row.behind for row in table.rows] == [0, 0]
 
 
 def test_another_objective_is_a_variant() -> None:

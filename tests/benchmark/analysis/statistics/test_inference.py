@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -63,6 +63,14 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def by_seed(*scores: float) -> dict[int, float]:
     return dict(enumerate(scores))
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("asked", [compare, verdicts])
+def test_what_is_not_finite_reaches_no_verdict(asked: Callable[..., object], wrong: float) -> None:
+    scores = {"a": by_seed(*range(7), wrong), "b": by_seed(*(0.5 * s for s in range(8)))}
+    with pytest.raises(ValueError, match=f"score of 'a' on seed 7 is {wrong}"):
+        asked(questions_of_all_pairs(scores), rng())
 
 
 def all_pairs(scores: Mapping[str, Scores]) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""CIFAR-10 and SVHN in every layout people have them in, on small files written here."""
+"""CIFAR-10, CIFAR-100 and SVHN in every layout people have them in, on small files written here."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ import pytest
 import torch
 from PIL import Image
 from scipy.io import savemat
-from torchvision.datasets import CIFAR10, SVHN
+from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
 from benchmark.tasks.data.base import DataError, Dataset, Split, check_labels
-from benchmark.tasks.data.cifar10 import CIFAR10_FILES, read_cifar10
+from benchmark.tasks.data.cifar import CIFAR10_FILES, CIFAR100_FILES, read_cifar10, read_cifar100
 from benchmark.tasks.data.images import decode_image
 from benchmark.tasks.data.parquet import read_parquet
 from benchmark.tasks.data.svhn import read_svhn
+from benchmark.tasks.registry import get_task
 from tests.helpers import one_line
 
 Reader = Callable[[Path], Dataset]
 
 
-def small_dataset(train: int = 10, test: int = 6) -> Dataset:
+def small_dataset(train: int = 10, test: int = 6, classes: int = 10) -> Dataset:
     stream = torch.Generator().manual_seed(0)
 
     def split(count: int) -> Split:
         images = torch.randint(0, 256, (count, 3, 32, 32), generator=stream).to(torch.uint8)
-        return Split(images, torch.arange(count) % 10)
+        return Split(images, torch.arange(count) * (classes // 10) % classes)
 
     return Dataset(split(train), split(test))
 
@@ -56,10 +57,7 @@ def write_cifar_pickles(root: Path, data: Dataset, monkeypatch: pytest.MonkeyPat
     """torchvision's layout; its md5 sums are those of the real files, so they are put aside."""
     folder = root / CIFAR10_FILES.folder
     folder.mkdir(parents=True)
-    for attribute in ("train_list", "test_list"):
-        names = [[name, None] for name, _ in getattr(CIFAR10, attribute)]
-        monkeypatch.setattr(CIFAR10, attribute, names)
-    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": None})
+    without_md5(CIFAR10, monkeypatch)
     parts = [*zip(data.train.images.chunk(5), data.train.labels.chunk(5), strict=True)]
     parts.append((data.test.images, data.test.labels))
     names = [name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
@@ -67,6 +65,30 @@ def write_cifar_pickles(root: Path, data: Dataset, monkeypatch: pytest.MonkeyPat
         batch = {"data": images.flatten(1).numpy(), "labels": labels.tolist()}
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+
+
+def write_cifar100_pickles(root: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published layout: one pickle a split, with fine and coarse labels."""
+    folder = root / CIFAR100_FILES.folder
+    folder.mkdir(parents=True)
+    without_md5(CIFAR100, monkeypatch)
+    for name, split in (("train", data.train), ("test", data.test)):
+        batch = {
+            "filenames": [f"{number}.png" for number in range(len(split.labels))],
+            "fine_labels": split.labels.tolist(),
+            "coarse_labels": (split.labels // 5).tolist(),
+            "data": split.images.flatten(1).numpy(),
+        }
+        (folder / name).write_bytes(pickle.dumps(batch))
+    names = {"fine_label_names": [f"class {number}" for number in range(100)]}
+    (folder / "meta").write_bytes(pickle.dumps(names))
+
+
+def without_md5(source: type[CIFAR10], monkeypatch: pytest.MonkeyPatch) -> None:
+    for attribute in ("train_list", "test_list"):
+        names = [[name, None] for name, _ in getattr(source, attribute)]
+        monkeypatch.setattr(source, attribute, names)
+    monkeypatch.setattr(source, "meta", {**source.meta, "md5": None})
 
 
 def write_svhn_matrices(root: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +120,11 @@ def refusal(reader: Reader, root: Path) -> str:
     return one_line(str(caught.value))
 
 
-READERS: list[tuple[Reader, str]] = [(read_cifar10, "cifar10"), (read_svhn, "svhn")]
+READERS: list[tuple[Reader, str]] = [
+    (read_cifar10, "cifar10"),
+    (read_cifar100, "cifar100"),
+    (read_svhn, "svhn"),
+]
 
 
 def test_cifar10_is_read_from_torchvisions_folder(
@@ -107,6 +133,42 @@ def test_cifar10_is_read_from_torchvisions_folder(
     data = small_dataset()
     write_cifar_pickles(tmp_path, data, monkeypatch)
     assert_equal(read_cifar10(tmp_path), data)
+
+
+def test_cifar100_is_read_from_its_pickles_with_fine_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = small_dataset(train=24, classes=100)
+    assert data.train.labels.max() > 20  # as no coarse label is
+    write_cifar100_pickles(tmp_path, data, monkeypatch)
+    assert_equal(read_cifar100(tmp_path), data)
+
+
+def test_cifar100_is_read_from_parquet_with_fine_labels(tmp_path: Path) -> None:
+    data = small_dataset(train=24, classes=100)
+    for name, split in (("train", data.train), ("test", data.test)):
+        columns = {
+            "img": [{"bytes": encoded(image, "PNG"), "path": None} for image in split.images],
+            "fine_label": split.labels.tolist(),
+            "coarse_label": (split.labels // 5).tolist(),
+        }
+        path = tmp_path / "cifar100" / "cifar100" / f"{name}-00000-of-00001.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns), path)
+    read = get_task("cifar100-wrn").load(tmp_path)
+    assert_equal(read, data)
+    assert read.note == ""
+
+
+def test_a_damaged_file_of_cifar100_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / CIFAR100_FILES.folder
+    folder.mkdir()
+    for name in CIFAR100_FILES.files:
+        (folder / name).write_bytes(b"half")
+    message = refusal(read_cifar100, tmp_path)
+    assert "CIFAR-100 is damaged" in message
+    assert str(folder / "train") in message
+    assert "CIFAR100('data', download=True)" in message
 
 
 def test_svhn_is_read_from_torchvisions_files_with_zero_as_zero(

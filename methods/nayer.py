@@ -1,0 +1,264 @@
+"""NAYER: the class says what an image is of, and a layer of random weights how it looks.
+
+Tran et al., "NAYER: Noisy Layer Data Generation for Efficient and Effective Data-Free Knowledge
+Distillation", CVPR 2024.
+
+A generator's input is not noise but a code of the wanted class, always the same. Behind it comes a
+layer with random weights, one for every set of all classes. In every round, (1) new noisy layers
+are drawn; (2) they and the generator are trained together for a few steps on λ_bn·L_bn +
+λ_oh·CE(t(x), y) + λ_adv·L_adv; (3) the best images join a growing pool, from which (4) the student
+learns with τ²·KL. Every so many rounds the generator is made anew.
+
+The paper takes a text model's embeddings of the class names for codes, which is knowledge from
+outside: that is `NAYERText`. The codes of `NAYER` are drawn or one-hot, and it is data-free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.acceleration.optimizers import Adam, improve
+from methods.base.problem import DATA_FREE, Access, Problem
+from methods.base.run import Run
+from methods.base.samples import SampleSource
+from methods.base.states import Part
+from methods.networks.class_codes import ClassCodeGenerator, NoisyLayers
+from methods.settings.params import MethodParams, param
+from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
+from methods.synthesis.generator import another_pixel_generator
+from methods.synthesis.inversion import BestIterate, Inversion, target_labels
+from methods.synthesis.memory import Pool
+from methods.synthesis.rounds import AlternatingMethod, Game, Terms, steps_of_a_turn
+from methods.synthesis.statistics_matching import refuse_without_batch_norm
+
+BETAS = (0.5, 0.999)
+"""Adam's decays, of generator and noisy layers."""
+
+WARM_UP_EPOCH = 5
+"""An epoch of the warm-up has so many times the rounds of a later one: 10, then 2."""
+
+Codes = Literal["gauss", "onehot"]
+"""Codes of the classes: drawn once from a normal distribution, or one unit for each class."""
+
+
+class NAYERTextParams(MethodParams):
+    """Hyper-parameters of NAYER on CIFAR-10, 300 epochs."""
+
+    latent_dim: int = param(
+        1000, "outputs of a noisy layer, the generator's input", source="released code", ge=1
+    )
+    width: int = param(
+        128, "channels of the generator's first convolution", source="released code", ge=2
+    )
+    inner_steps: int = param(
+        30,
+        "steps of a batch's noisy layers and of the generator",
+        source="released code; 40 on CIFAR-100",
+        ge=1,
+    )
+    life: int = param(
+        20,
+        "rounds after which the generator is made anew; five times as many in the warm-up",
+        source="paper: 10 epochs, of 2 rounds each, and of 10 in the warm-up",
+        ge=1,
+    )
+    generator_lr: float = param(
+        4e-3,
+        "Adam learning rate of generator and noisy layers",
+        source="released code",
+        tune="rate",
+        gt=0,
+    )
+    bn_weight: float = param(
+        10.0, "weight of the BatchNorm statistics", source="released code", tune="weight", ge=0
+    )
+    momentum: float = param(
+        0.9,
+        "momentum of the batches' statistics; 0 compares every batch alone",
+        source="released code",
+        ge=0,
+        lt=1,
+        needs=("bn_weight",),
+    )
+    one_hot: float = param(
+        0.5,
+        "weight of the cross-entropy with the target classes",
+        source="released code",
+        tune="weight",
+        ge=0,
+    )
+    adversarial: float = param(
+        1.33,
+        "weight of the term that the student gets wrong what the teacher knows",
+        source="released code",
+        tune="weight",
+        ge=0,
+    )
+    warm_up: float = param(
+        0.25,
+        "share of the rounds before the student begins and the adversarial term acts",
+        source="paper: 20 of 320 epochs, which have 200 of the 800 rounds",
+        ge=0,
+        lt=1,
+    )
+    augmentation: Augmentation = param(
+        "crop-flip",
+        "random change of images, before the teacher sees them in a generator's step and in the "
+        "student's batches",
+        source="released code",
+    )
+    temperature: float = param(
+        20.0,
+        "temperature τ of the student's KD loss",
+        source="released code",
+        tune="temperature",
+        gt=0,
+    )
+
+
+class NAYERParams(NAYERTextParams):
+    """The same, and where the codes come from."""
+
+    codes: Codes = param(
+        "gauss",
+        "codes of the classes: drawn once at random, or one-hot",
+        source="ours; the paper's ablation has one-hot codes",
+    )
+    code_dim: int = param(
+        512,
+        "length of a code",
+        source="CLIP ViT-B/32, in the paper",
+        ge=1,
+        active_when={"codes": ("gauss",)},
+    )
+
+
+class NAYERText(AlternatingMethod):
+    """NAYER as published: the codes are a text model's embeddings of the class names."""
+
+    name = "nayer-text"
+    title = "NAYER (text)"
+    paper = "Tran et al., CVPR 2024"
+    access = Access.CLASS_TEXT
+    Params = NAYERTextParams
+    settings = {
+        "digits": {"augmentation": "none"},
+        "mnist": {"augmentation": "none"},
+        "cifar100": {"inner_steps": 40},
+    }
+
+    def supports(self, problem: Problem) -> str | None:
+        p = self.params
+        if problem.task_type == "segmentation":
+            return "its codes are of classes, and a map of labels has no class of its own"
+        if self.access and not problem.has(self.access):
+            return "there are no embeddings of this task's class names; 'nayer' does without"
+        return (
+            super().supports(problem)
+            or refuse_without_batch_norm(problem.teacher.network, p.bn_weight, "bn_weight")
+            or unsuitable(p.augmentation, problem)
+        )
+
+    def game(self, problem: Problem, run: Run) -> Game:
+        return NAYERGame(self.params, self.class_codes(problem, run), problem, run)
+
+    def class_codes(self, problem: Problem, run: Run) -> Tensor:
+        """A code for every class, K×D, the same in all rounds."""
+        return problem.class_text.to(run.device)
+
+    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
+        return augmented(samples, self.params.augmentation, problem, run)
+
+
+class NAYER(NAYERText):
+    """NAYER without text: the codes of the classes are drawn at random, or one-hot."""
+
+    name = "nayer"
+    title = "NAYER"
+    access = DATA_FREE
+    Params = NAYERParams
+
+    def class_codes(self, problem: Problem, run: Run) -> Tensor:
+        classes = problem.num_classes
+        if self.params.codes == "onehot":
+            return torch.eye(classes, device=run.device)
+        stream = run.stream("class-codes")
+        return torch.randn(classes, self.params.code_dim, generator=stream).to(run.device)
+
+
+class NAYERGame(Game):
+    """One turn makes one batch of images."""
+
+    def __init__(self, params: NAYERTextParams, codes: Tensor, problem: Problem, run: Run) -> None:
+        self.params, self.codes, self.problem, self.run = params, codes, problem, run
+        self.steps = steps_of_a_turn(params.inner_steps, run)
+        self.warm_up = params.warm_up
+        self.samples: Pool = Pool(problem, run)
+        self.inversion = Inversion(
+            problem,
+            run,
+            bn_weight=params.bn_weight,
+            one_hot=params.one_hot,
+            adversarial=params.adversarial,
+            momentum=params.momentum,
+            augmentation=params.augmentation,
+        )
+        with run.seeded("generator"):
+            self.generator = self._another_generator()
+        self.age = Age()
+        self.draws = run.stream("generator-latents")
+
+    def parts(self) -> dict[str, Part]:
+        return {
+            "generator": self.generator,
+            "age": self.age,
+            "pool": self.samples,
+            "draws": self.draws,
+            **self.inversion.parts(),
+        }
+
+    def make(self, student: nn.Module, stage: float) -> Terms:
+        p, count = self.params, self.run.budget.synthesis_batch
+        warming_up = stage < p.warm_up
+        if self.age.rounds >= p.life * (WARM_UP_EPOCH if warming_up else 1):
+            self.generator.load_state_dict(self._another_generator().state_dict())
+            self.age.rounds = 0
+        self.age.rounds += 1
+        self.generator.noisy.draw(self.draws)
+        labels = target_labels("balanced", count, len(self.codes), self.draws).to(self.run.device)
+        optimizer = Adam(self.generator.parameters(), lr=p.generator_lr, betas=BETAS)
+        best = BestIterate()
+        with self.inversion.turn():
+            for _ in range(self.steps):
+                with self.run.autocast():
+                    images = self.generator(self.codes[labels]).float()
+                terms = self.inversion.terms(images, labels, None if warming_up else student)
+                best.remember(images, terms["loss"])
+                improve(optimizer, terms["loss"])
+        self.samples.add(best.images)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _another_generator(self) -> ClassCodeGenerator:
+        p = self.params
+        count, (classes, code_dim) = self.run.budget.synthesis_batch, self.codes.shape
+        noisy = NoisyLayers(code_dim, p.latent_dim, classes, count)
+        images = another_pixel_generator(self.problem, self.run, p.latent_dim, p.width)
+        return ClassCodeGenerator(noisy, images).to(self.run.device).train()
+
+
+class Age:
+    """How many rounds a generator has been used."""
+
+    rounds = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of rounds."""
+        return {"rounds": self.rounds}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Restore ``state``."""
+        self.rounds = state["rounds"]
