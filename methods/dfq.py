@@ -24,6 +24,7 @@ from methods.losses.predictions import entropy_loss, information_entropy_loss, k
 from methods.networks.batch_norm import watch_batch_norms
 from methods.networks.generators import UpsamplingGenerator, indivisible
 from methods.settings.params import PER_PIXEL, MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import BATCH_NORM_EPS, seeded_generator
 from methods.synthesis.persistent import PersistentGenerator
 from methods.synthesis.rounds import AlternatingMethod, Game
@@ -98,6 +99,22 @@ class DFQParams(MethodParams):
     )
 
 
+PORTED = PaperSchedule(
+    "DFQ",
+    "unofficial port: 50 epochs of 400 generator steps, then 200 of 400 rounds of 1 generator step "
+    "and 10 student steps; its weight decay is not known, and is none",
+    synthesis_steps=(50 + 200) * 400,
+    synthesis_batch=256,
+    images=0,
+    student_steps=200 * 400 * 10,
+    student_batch=256,
+    student_optimizer="sgd",
+    student_lr=0.1,
+    student_weight_decay=0.0,
+    student_schedule="cosine",
+)
+
+
 class DFQ(AlternatingMethod):
     """An adversarial generator without memory, bound to the teacher's statistics and classes."""
 
@@ -106,6 +123,7 @@ class DFQ(AlternatingMethod):
     paper = "Choi et al., CVPRW 2020"
     Params = DFQParams
     settings = PER_PIXEL
+    schedules = {"cifar10": PORTED, "cifar100": PORTED}
 
     def supports(self, problem: Problem) -> str | None:
         p = self.params

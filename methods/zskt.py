@@ -26,6 +26,7 @@ from methods.networks.stages import stages, unlike_stages
 from methods.objectives.opposing import Opposing
 from methods.objectives.stage_attention import StageAttention
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import BATCH_NORM_EPS, seeded_generator
 from methods.synthesis.persistent import HeldBatch, PersistentGenerator
 from methods.synthesis.rounds import AlternatingMethod, Game, Terms
@@ -65,6 +66,20 @@ class ZSKTParams(MethodParams):
     )
 
 
+RELEASED = PaperSchedule(
+    "ZSKT",
+    "paper: 80,000 rounds of 1 generator step and 10 student steps, on SVHN and CIFAR-10",
+    synthesis_steps=80_000,
+    synthesis_batch=128,
+    images=0,
+    student_steps=10 * 80_000,
+    student_batch=128,
+    student_optimizer="adam",
+    student_lr=2e-3,
+    student_schedule="cosine",
+)
+
+
 class ZSKT(AlternatingMethod):
     """An adversarial generator without memory; a student that learns each batch for a while."""
 
@@ -72,6 +87,7 @@ class ZSKT(AlternatingMethod):
     title = "ZSKT"
     paper = "Micaelli and Storkey, NeurIPS 2019"
     Params = ZSKTParams
+    schedules = {"svhn": RELEASED, "cifar10": RELEASED}
 
     def supports(self, problem: Problem) -> str | None:
         if problem.task_type != "classification":

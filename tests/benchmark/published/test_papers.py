@@ -219,7 +219,8 @@ def test_a_table_at_the_budget_paper_has_runs_by_the_schedule_of_its_paper() -> 
         if (schedule := method.schedule_of(method.build_params({}, family), family))
     }
     told = {p.short for p in PAPERS if any(table.budget == "paper" for table in p.tables)}
-    assert told == followed
+    assert told <= followed
+    assert followed - told == {"DFQ"}, "whose own paper's numbers are not at hand"
 
 
 # Protocols
