@@ -15,9 +15,10 @@ from typing import Any, Literal
 import pandas as pd
 from scipy import special
 
-from benchmark.analysis.frame import OWN_OBJECTIVE
+from benchmark.analysis.frame import METRIC_NAMES, OWN_OBJECTIVE
 from benchmark.analysis.preference import Preference, older, preference
 from benchmark.analysis.statistics.intervals import Interval, mean_interval
+from benchmark.analysis.text import counted
 from benchmark.published.papers import SCORES, Pair, PublishedTable, Result
 from benchmark.records.record import FAILED, OVER_BUDGET, SCORED
 from benchmark.records.spec import TUNING_SEEDS_FROM
@@ -38,6 +39,11 @@ LEGEND: dict[Verdict, str] = {
 """What every verdict means."""
 RESOLUTION = 0.05
 """Half-width, as a fraction, above which an interval would agree with almost any number."""
+CHECKPOINTS = {
+    "oracle": " of the checkpoint that is best on test",
+    "agreement": " of the checkpoint that agrees best with the teacher",
+}
+"""What the last word of a score's name says of the checkpoint."""
 TEACHER_GAP = 0.01
 """Difference of two teachers' scores above which the verdict's reason names it."""
 
@@ -109,6 +115,15 @@ def our_metric(metric: str, selection: str) -> str:
     """The column of the frame that a paper's checkpoint selection compares with."""
     suffix = {"best-on-test": "_oracle", "agreement": "_agreement"}.get(selection, "")
     return metric + suffix
+
+
+def in_words(column: str) -> str:
+    """``the pixel accuracy of the checkpoint that is best on test`` for a column of the frame."""
+    metric, _, selection = column.rpartition("_")
+    if selection not in CHECKPOINTS:
+        metric, selection = column, ""
+    names = {str(name): text for name, text in METRIC_NAMES.items()}
+    return f"the {names.get(metric, metric.replace('_', ' '))}{CHECKPOINTS.get(selection, '')}"
 
 
 def available_budget(table: PublishedTable, frame: pd.DataFrame) -> str:
@@ -263,7 +278,8 @@ def _compare(
     if ours.old:
         return ScoreComparison(result, metric, published, "not run", ours.old)
     if not scores:
-        lacking = f"none of {ours.runs} runs has {column}" if ours.runs else ""
+        lacking = f"none of our {counted(ours.runs, 'run')} has {in_words(column)}"
+        lacking = lacking if ours.runs else ""
         reason = _lost(ours) or lacking
         missing: Verdict = "not comparable" if ours.scores.get(metric) else "not run"
         return ScoreComparison(result, metric, published, missing, reason)

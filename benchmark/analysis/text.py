@@ -22,6 +22,11 @@ def signed_percent(share: float) -> str:
     return f"{100 * share:+.2f}".replace("-", "−")
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 run``, ``12 runs``, ``1,353 runs``; the noun takes an s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def escape_cell(text: str) -> str:
     """A text that stays within its cell, and is no HTML, wherever the Markdown is shown."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

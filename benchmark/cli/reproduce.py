@@ -122,7 +122,7 @@ class Reproduction:
         return code
 
     def show(self, budget: str | None, console: Console) -> None:
-        """Print the table beside our records of a budget; by default the one with most records."""
+        """Print the table beside our records of a budget; by default `available_budget`."""
         store = Store.existing(self.results)
         known = {name for task in all_tasks() for name in get_task(task).budgets}
         if budget is not None and budget not in known:
@@ -268,7 +268,7 @@ def _notes(
 def _schedules(table: PublishedTable) -> list[str]:
     """The papers' schedules, a line for every method and length of training."""
     lines = {
-        f"{result.method}, as published: {schedule}."
+        f"Schedule of {result.method}: {schedule}."
         for pair, result in table.results()
         if (schedule := protocol(table, pair, result).schedule)
     }

@@ -15,7 +15,7 @@ from benchmark.analysis.comparison.sentences import (
     which_spreads_less,
 )
 from benchmark.analysis.statistics.effect import interquartile_mean
-from benchmark.analysis.statistics.intervals import mean_interval, wilson_interval
+from benchmark.analysis.statistics.intervals import collapse_percents, mean_interval
 from benchmark.analysis.text import NO_VALUE, markdown_grid, percent
 from methods.settings.params import format_value
 
@@ -73,8 +73,7 @@ def summary_cells(scores: Sequence[float], collapsed: int) -> list[str]:
         return [NO_VALUE] * 4
     found = mean_interval(scores, np.random.default_rng(0))
     span = "" if found is None else f" ({percent(found.low)} to {percent(found.high)})"
-    share = wilson_interval(collapsed, len(scores))
-    assert share is not None
-    rate = f"{100 * share.estimate:.0f} % ({100 * share.low:.0f} to {100 * share.high:.0f})"
+    low, high = collapse_percents(collapsed, len(scores))
+    rate = f"{100 * collapsed / len(scores):.0f} % ({low} to {high})"
     deviation = percent(float(np.std(scores, ddof=1))) if len(scores) > 1 else NO_VALUE
     return [percent(fmean(scores)) + span, percent(interquartile_mean(scores)), deviation, rate]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.analysis.statistics.claims import ALPHA, Claim, format_p
 from benchmark.analysis.statistics.intervals import Interval
@@ -33,6 +34,23 @@ class Steadiness:
     ratio: Interval | None = None
 
     @property
+    def winner_first(self) -> Steadiness:
+        """The same answer, told of the method `winner`, if it is the second."""
+        if self.winner != self.second:
+            return self
+        ratio = self.ratio
+        if ratio is not None:
+            middle, low, high = (1 / end if end else math.inf for end in ratio[:3])
+            ratio = ratio._replace(estimate=middle, low=high, high=low)
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            deviations=(self.deviations[1], self.deviations[0]),
+            ratio=ratio,
+        )
+
+    @property
     def less(self) -> str | None:
         """The method that was shown to vary less, whatever the reason."""
         a, b = self.deviations
@@ -47,7 +65,8 @@ class Steadiness:
 
 
 def which_is_better(pair: Pair, titles: Mapping[str, str]) -> str:
-    """One sentence on the means."""
+    """One sentence on the means; where one is better, all of it speaks of that method."""
+    pair = pair.winner_first
     first, second = titles[pair.first], titles[pair.second]
     if pair.difference is None:
         return f"{first} or {second}: {pair.claim.words}"
@@ -61,12 +80,12 @@ def which_is_better(pair: Pair, titles: Mapping[str, str]) -> str:
     )
     if pair.better is None:
         return f"{first} or {second}: {pair.claim.words}; {numbers}"
-    worse = second if pair.better == pair.first else first
-    return f"**{titles[pair.better]} is better than {worse}**, {pair.claim.words}; {numbers}"
+    return f"**{first} is better than {second}**, {pair.claim.words}; {numbers}"
 
 
 def which_spreads_less(spread: Steadiness, titles: Mapping[str, str]) -> str:
-    """One sentence on the spread over seeds."""
+    """One sentence on the spread over seeds; of the steadier one, where there is one."""
+    spread = spread.winner_first
     first, second = titles[spread.first], titles[spread.second]
     a, b = spread.deviations
     if a is None or b is None:
@@ -78,13 +97,13 @@ def which_spreads_less(spread: Steadiness, titles: Mapping[str, str]) -> str:
     if spread.winner is None:
         about = f"spread over seeds, {first} or {second}"
         return f"{about}: {_no_winner(spread, titles)}; {numbers}"
-    more = second if spread.winner == spread.first else first
-    won = f"**{titles[spread.winner]} spreads less over seeds than {more}**"
+    won = f"**{first} spreads less over seeds than {second}**"
     return f"{won}, {spread.claim.words}; {numbers}"
 
 
 def which_is_less_sensitive(found: Steadiness, titles: Mapping[str, str], over: str) -> str:
-    """One sentence on how much the means vary over the swept values."""
+    """One sentence on how much the means vary over the swept values; of the steadier, likewise."""
+    found = found.winner_first
     first, second = titles[found.first], titles[found.second]
     about = f"sensitivity to `{over}`, {first} or {second}"
     a, b = found.deviations
@@ -96,8 +115,7 @@ def which_is_less_sensitive(found: Steadiness, titles: Mapping[str, str], over: 
     )
     if found.winner is None:
         return f"{about}: {_no_winner(found, titles)}; {numbers}"
-    more = second if found.winner == found.first else first
-    won = f"**{titles[found.winner]} is less sensitive to `{over}` than {more}**"
+    won = f"**{first} is less sensitive to `{over}` than {second}**"
     return f"{won}, {found.claim.words}; {numbers}"
 
 

@@ -8,6 +8,7 @@ from benchmark.analysis.frame import METRIC_NAMES, work_of
 from benchmark.analysis.leaderboard.headline import OF_THE_SUITE, headline_setting
 from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.statistics.intervals import NOT_COVERED
+from benchmark.analysis.text import counted
 from benchmark.records.record import Record
 from methods.settings.schedule import PAPER
 
@@ -111,18 +112,18 @@ def _unpublished(table: Table) -> str:
 def _code(table: Table) -> str:
     """How many programs made the runs of a row, and what to do where it is not one."""
     programs = [row.programs for row in table.rows if row.programs]
+    one = sum(len(own) == 1 and own != {""} for own in programs)
     counts = {
-        "one": sum(len(own) == 1 and own != {""} for own in programs),
-        "several (marked)": sum(len(own) > 1 for own in programs),
-        "unrecorded": sum(own == {""} for own in programs),
+        "all runs of a row made by one program": one,
+        "by several programs (marked)": sum(len(own) > 1 for own in programs),
+        "by programs that are not recorded": sum(own == {""} for own in programs),
     }
-    shown = ", ".join(f"{what} in {count} rows" for what, count in counts.items() if count)
-    if counts["one"] == len(programs):
-        return f"Programs that made a row: {shown}." if programs else ""
-    return (
-        f"Programs that made a row: {shown}; `dfkd run --overwrite stale` makes again what the "
-        "present code did not make."
-    )
+    shown = [f"{what}: {counted(count, 'row')}" for what, count in counts.items() if count]
+    if not shown:
+        return ""
+    text = "; ".join(shown)
+    again = "`dfkd run --overwrite stale` makes again what the present code did not make"
+    return f"{text[0].upper()}{text[1:]}{'' if one == len(programs) else f'; {again}'}."
 
 
 LATER: dict[str, Callable[[Record, str], bool]] = {
@@ -146,5 +147,7 @@ def _lacking(table: Table) -> str:
 
 
 def _missing(table: Table) -> str:
-    absent = ", ".join(f"{name} ({count} runs)" for name, count in sorted(table.missing.items()))
+    absent = ", ".join(
+        f"{name} ({counted(count, 'run')})" for name, count in sorted(table.missing.items())
+    )
     return f"Planned, but without any record: {absent}." if absent else ""

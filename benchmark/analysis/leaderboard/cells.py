@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from benchmark.analysis.leaderboard.ranking import groups, ranks
 from benchmark.analysis.leaderboard.rows import Row
 from benchmark.analysis.leaderboard.tables import Table
 from benchmark.analysis.leaderboard.work import work_unit
-from benchmark.analysis.statistics.intervals import collapse_bound
+from benchmark.analysis.statistics.intervals import collapse_percents
 from benchmark.analysis.text import NO_VALUE, percent
 
 PIXEL_ACCURACY = "pixel accuracy, %"
@@ -126,7 +125,7 @@ def _collapsed(row: Row) -> str:
     runs = len(row.scored)
     if not runs:
         return NO_VALUE
-    return f"{row.collapsed}/{runs} (≤ {math.ceil(100 * collapse_bound(row.collapsed, runs))} %)"
+    return f"{row.collapsed}/{runs} (≤ {collapse_percents(row.collapsed, runs)[1]} %)"
 
 
 def _share(row: Row, teacher_score: float) -> float | None:

@@ -30,8 +30,9 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   small number. One seed gives no interval and no claim: *insufficient*. A *reference* is a control
   that learns nothing of the teacher to make its images: it takes no rank, and no rank from others.
   *provisional*: some planned runs never started, or were interrupted; the means are over those that
-  ended. *over budget*: some runs spent more than their budget; they count in no mean. Rows of the
-  last two kinds stand below the others.
+  ended. *over budget*: some runs spent more than their budget; they count in no mean. *old
+  version*: the program has a newer version of the method, which may score otherwise; no published
+  number stands beside such a row. Rows of the last three kinds stand below the others.
 - **published**: the number in the method's own paper, or in the paper that is usually quoted, for
   the row's method and setting. Its protocol stands below the table: schedule, the checkpoint that
   was picked, teacher. `dfkd reproduce` compares whole published tables with the records.

@@ -174,8 +174,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        """Title and version."""
-        return self.title + (f" v{self.version}" if self.version != 1 else "")
+        """Title, and the version if it is not the first, or an old one."""
+        return self.title + (f" v{self.version}" if self.version != 1 or self.behind else "")
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from benchmark.analysis.pages.wording import are, counted
+from benchmark.analysis.pages.wording import are
 from benchmark.analysis.reproduction import (
     LEGEND,
     PairComparison,
@@ -15,7 +15,7 @@ from benchmark.analysis.reproduction import (
     compare,
     label,
 )
-from benchmark.analysis.text import NO_VALUE, markdown_grid, percent, signed_percent
+from benchmark.analysis.text import NO_VALUE, counted, markdown_grid, percent, signed_percent
 from benchmark.published.papers import Paper, PublishedTable, protocol, published_tables
 
 COLUMNS = ("row", "ours, %", "n", "published, %", "ours − published", "verdict", "protocol")
@@ -31,9 +31,9 @@ def beside_section(papers: Iterable[Paper], frame: pd.DataFrame) -> str:
     parts = [
         "## Published numbers beside ours",
         "Each table of a paper is compared with the runs of the budget that follows its schedule "
-        "or, where there are none, of the budget with the most runs. Our checkpoints are selected "
-        "as the paper's are: the last, or the best on test. Rows without runs are left out. "
-        "`dfkd reproduce NAME --no-run` shows whole tables.",
+        "or, where there are none, of the budget at which the most methods ran. Our checkpoints "
+        "are selected as the paper's are: the last, or the best on test. Rows without runs are "
+        "left out. `dfkd reproduce NAME --no-run` shows whole tables.",
     ]
     used: dict[str, str] = {}
     for name, (paper, table) in published_tables(papers).items():

@@ -53,14 +53,11 @@ class Told:
     @property
     def numbers(self) -> str:
         """Difference with its interval, p and n; the winner's difference is positive."""
-        difference, claim = self.pair.difference, self.pair.claim
+        difference, claim = self.pair.winner_first.difference, self.pair.claim
         p = f"n = {claim.n}" if claim.p is None else f"p {format_p(claim.p)}, n = {claim.n}"
         if difference is None:
             return p
-        ends = (difference.estimate, difference.low, difference.high)
-        if self.winner is self.second:
-            ends = (-difference.estimate, -difference.high, -difference.low)
-        middle, low, high = map(signed_percent, ends)
+        middle, low, high = map(signed_percent, difference[:3])
         return f"{middle} points, {low} to {high}; {p}"
 
 
@@ -139,12 +136,17 @@ def _everything(row: Row, among_others: bool) -> str:
 
 
 def variants_told(table: Table) -> list[Told]:
-    """Every variant against the ranked rows of its method; one family for the table."""
+    """Every variant against the ranked rows of its method; one family for the table.
+
+    Rows of an older version than the program has are left out.
+    """
     own: dict[str, Row] = {}
     questions = []
     for variant in table.variants:
         for row in table.headline:
-            if (row.method, row.proxy) != (variant.method, variant.proxy) or row.choice:
+            if variant.behind or row.behind or row.choice:
+                continue
+            if (row.method, row.proxy) != (variant.method, variant.proxy):
                 continue
             first, second = (str(len(own) + i) for i in (0, 1))
             own |= {first: variant, second: row}

@@ -26,11 +26,12 @@ from benchmark.analysis.pages.sentences import (
     tally,
     tuning_lines,
 )
-from benchmark.analysis.pages.wording import counted, listed
+from benchmark.analysis.pages.wording import listed
 from benchmark.analysis.scores import RULE
 from benchmark.analysis.statistics.claims import ALPHA, POWER
 from benchmark.analysis.statistics.intervals import NOT_COVERED
 from benchmark.analysis.statistics.sign_flips import seeds_to_decide
+from benchmark.analysis.text import counted
 from benchmark.published.papers import Paper
 from benchmark.records.store import Scan
 
@@ -83,7 +84,8 @@ def table_section(table: Table) -> str:
         if len(rows) == 1 and rows[0].standing in COMPLETE
     ]
     if alone:
-        parts.append(f"Alone in its access class, and so not compared: {listed(alone)}.")
+        each = "Alone in its access class" if len(alone) == 1 else "Each alone in its access class"
+        parts.append(f"{each}, and so not compared: {listed(alone)}.")
     if open_rows := unfinished(table.headline, names):
         parts.append(open_rows)
     parts += ["### Collapses and costs", " ".join(collapse_sentences(table.headline, names))]
@@ -132,15 +134,12 @@ def settings_sentence(rows: Sequence[Row], names: Names) -> list[str]:
 
 
 def unfinished(rows: Sequence[Row], names: Names) -> str:
-    """The rows that are not compared because runs are missing or over budget; empty if none is."""
+    """The rows that are not compared, each with the reason; empty if there are none."""
     texts = [
         f"{names[row]} ({row.note or row.standing})" for row in rows if row.standing not in COMPLETE
     ]
-    return (
-        f"Not compared, because runs are missing or over budget: {'; '.join(texts)}."
-        if texts
-        else ""
-    )
+    why = "because runs are missing, over budget or of an older version"
+    return f"Not compared, {why}: {', '.join(texts)}." if texts else ""
 
 
 def variants_words(table: Table) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from benchmark.analysis.leaderboard.rows import CONTROLS, Row
 from benchmark.analysis.leaderboard.work import work_unit
 from benchmark.analysis.pages.findings import ClassFindings, Names, Told
-from benchmark.analysis.pages.wording import are, counted, listed, ranged
+from benchmark.analysis.pages.wording import are, listed, ranged
 from benchmark.analysis.statistics.claims import about_seeds
-from benchmark.analysis.statistics.intervals import collapse_bound, wilson_interval
+from benchmark.analysis.statistics.intervals import collapse_percents
 from benchmark.analysis.statistics.sign_flips import seeds_to_decide
+from benchmark.analysis.text import counted
 from benchmark.records.record import Record
 
 
@@ -145,13 +145,12 @@ def collapse_sentences(rows: Sequence[Row], names: Names) -> list[str]:
 
 
 def _rate(collapsed: int, runs: int) -> str:
-    found = wilson_interval(collapsed, runs)
-    assert found is not None
-    return f"{math.floor(100 * found.low)} to {_bound(collapsed, runs)}"
+    low, high = collapse_percents(collapsed, runs)
+    return f"{low} to {high} %"
 
 
 def _bound(collapsed: int, runs: int) -> str:
-    return f"{math.ceil(100 * collapse_bound(collapsed, runs) - 1e-9)} %"
+    return f"{collapse_percents(collapsed, runs)[1]} %"
 
 
 def cost_sentences(rows: Sequence[Row], names: Names) -> list[str]:

@@ -6,11 +6,6 @@ import re
 from collections.abc import Sequence
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 run``, ``12 runs``, ``1,353 runs``; the noun takes an s."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def are(count: int) -> str:
     """``is`` for one, ``are`` for any other number."""
     return "is" if count == 1 else "are"

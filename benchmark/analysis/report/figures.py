@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +28,7 @@ from benchmark.analysis.leaderboard.tables import DATA_FREE, Table
 from benchmark.errors import UserError
 from benchmark.records.canonical import canonical
 from benchmark.records.record import Record
+from methods.settings.versions import Versions
 
 if TYPE_CHECKING:
     from matplotlib.backends.backend_svg import RendererSVG
@@ -174,20 +175,23 @@ def robustness_plots(
     records: Sequence[Record],
     planned: Iterable[tuple[str, str, str]] = (),
     added_defaults: AddedDefaults = no_added_defaults,
+    versions: Mapping[str, Versions] | None = None,
 ) -> Iterator[Plot]:
     """Plots of scores over every swept setting, all else being equal, and over random draws.
 
     Args:
         records: records of one task, budget preset and teacher.
         planned: planned draws, as `robustness_scores` takes them.
-        added_defaults: see `benchmark.analysis.comparison.series.select`.
+        added_defaults, versions: see `benchmark.analysis.comparison.series.select`.
     """
     spec, titles = records[0].spec, {r.spec.method: r.method.title for r in records}
     name = f"{spec.task} {spec.budget.name} {records[0].teacher.checksum}"
     shown, runs = 0, runs_of(records)
     for over, methods in sorted(_candidates(runs).items()):
         try:
-            place, found = select(runs, methods, spec.task, spec.budget.name, over, added_defaults)
+            place, found = select(
+                runs, methods, spec.task, spec.budget.name, over, added_defaults, versions
+            )
         except UserError:
             continue  # it was varied at another budget's numbers only
         swept = [series for series in found if len(series.points) > 1]

@@ -232,7 +232,7 @@ def _robustness_sections(
         places[spec.task, spec.budget.name, record.teacher.checksum].append(record)
     for (task, budget, teacher), own in sorted(places.items()):
         planned = planned_draws(scan, partial(_is_of, task, budget, teacher))
-        plots = list(robustness_plots(own, planned, added_defaults))
+        plots = list(robustness_plots(own, planned, added_defaults, scan.versions))
         if plots:
             title = f"Robustness: {task}, budget {budget}"
             caption = f"Teacher {teacher}. `dfkd compare` says which differences the seeds support."

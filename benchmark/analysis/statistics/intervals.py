@@ -186,7 +186,20 @@ def collapse_bound(collapsed: int, runs: int) -> float:
     return 1.0 if interval is None else interval.high
 
 
+def collapse_percents(collapsed: int, runs: int) -> tuple[int, int]:
+    """Both ends of Wilson's 95 % interval of the collapse rate in whole percent, rounded outward.
+
+    Args:
+        collapsed: number of runs that ended at chance.
+        runs: number of runs, at least one.
+    """
+    interval = wilson_interval(collapsed, runs)
+    assert interval is not None, "no runs have no rate"
+    # What a computer makes of a whole number may lie a little beside it.
+    return math.floor(100 * interval.low + 1e-9), math.ceil(100 * interval.high - 1e-9)
+
+
 def collapse_words(collapsed: int, runs: int) -> str:
     """``0 of 10 collapsed; at most 28 %``: the count with `collapse_bound`, rounded up."""
-    bound = math.ceil(100 * collapse_bound(collapsed, runs) - 1e-9)
+    bound = collapse_percents(collapsed, runs)[1] if runs else 100
     return f"{collapsed} of {runs} collapsed; at most {bound} %"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,21 @@ class Pair:
         if not self.claim.shown or self.difference is None:
             return None
         return self.first if self.difference.estimate > 0 else self.second
+
+    @property
+    def winner_first(self) -> Pair:
+        """The same answer, told of the method that was shown to be better, if it is the second."""
+        d = self.difference
+        if d is None or self.better != self.second:
+            return self
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            difference=d._replace(estimate=-d.estimate, low=-d.high, high=-d.low),
+            effect=None if self.effect is None else -self.effect,
+            improvement=None if self.improvement is None else 1 - self.improvement,
+        )
 
 
 class Question(NamedTuple):

@@ -123,7 +123,7 @@ def compare(
         ),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="The budget (default: the one with the most runs).")
+        str | None, typer.Option(help="The budget (default: that at which the most methods ran).")
     ] = None,
     results: Results = Path("results"),
     plot: Annotated[
@@ -147,7 +147,7 @@ def robustness(
     methods: Annotated[list[str], typer.Argument(help="Two or more methods.")],
     task: Annotated[str, typer.Option(help="The task to compare them on.")],
     budget: Annotated[
-        str | None, typer.Option(help="The budget (default: the one with the most runs).")
+        str | None, typer.Option(help="The budget (default: that at which the most methods ran).")
     ] = None,
     results: Results = Path("results"),
     output: Annotated[

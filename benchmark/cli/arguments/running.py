@@ -334,7 +334,7 @@ def reproduce(
         str | None,
         typer.Option(
             help="The budget: smoke, cpu, gpu or paper (default: the suite's; with --no-run "
-            "the one with the most records)."
+            "that at which the most methods of the table ran)."
         ),
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only this task of the table.")] = None,

@@ -169,7 +169,7 @@ def test_what_has_no_record_or_no_student_was_not_run() -> None:
 def test_a_checkpoint_that_the_records_lack_is_not_replaced_by_another() -> None:
     assert verdict(0.91, runs(*CLOSE), selection="best-on-test") == (
         "not comparable",
-        "none of 3 runs has accuracy_oracle",
+        "none of our 3 runs has the accuracy of the checkpoint that is best on test",
     )
 
 

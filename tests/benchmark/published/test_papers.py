@@ -238,7 +238,7 @@ def test_the_protocol_of_a_number_tells_schedule_checkpoint_and_teacher() -> Non
         "teacher 96.50; read in the authors' repository"
     )
     mnist, *_ = protocols("dafl-table1", "dafl")
-    assert mnist.text.startswith("released: 200 epochs of 120 steps of 512")
+    assert mnist.text.startswith("200 epochs of 120 steps of 512")
     assert "best on test; teacher 98.91 (Adam, 10 epochs)" in mnist.text
 
 
@@ -337,7 +337,7 @@ DAFL = {"one_hot": 1.0, "entropy": 5.0, "activation": 0.1, "generator_lr": 0.2, 
 @pytest.mark.parametrize(
     ("task", "method", "params", "value", "source"),
     [
-        ("mnist", "dafl", DAFL, 0.982, "DAFL, Table 1 (released: 200 epochs of 120 steps"),
+        ("mnist", "dafl", DAFL, 0.982, "DAFL, Table 1 (200 epochs of 120 steps"),
         ("mnist", "dafl", {**DAFL, "temperature": 10.0}, 0.976, "RDSKD, Table 2"),
         ("mnist", "dafl", {**DAFL, "entropy": 0.0}, 0.4207, "not verified)"),
         ("mnist", "rdskd", {"generator_lr": 0.005}, 0.973, "RDSKD, Table 2"),

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from benchmark.analysis.comparison.compare import Comparison, compare_series
 from benchmark.analysis.comparison.loss_stability import fluctuation, loss_stability
-from benchmark.analysis.comparison.markdown import comparison_markdown
+from benchmark.analysis.comparison.markdown import comparison_markdown, summary_cells
 from benchmark.analysis.comparison.plots import style
 from benchmark.analysis.comparison.robustness import (
     planned_draws,
@@ -31,6 +31,7 @@ from benchmark.analysis.leaderboard.cells import headline_grid
 from benchmark.analysis.leaderboard.tables import tables
 from benchmark.analysis.report.figures import robustness_plots
 from benchmark.analysis.statistics.claims import seeds_for_effect
+from benchmark.analysis.statistics.intervals import wilson_interval
 from benchmark.analysis.statistics.sign_flips import joint_sign_flips
 from benchmark.cli.comparisons import added_defaults
 from benchmark.cli.program import app
@@ -296,6 +297,35 @@ def test_the_better_and_the_steadier_are_named() -> None:
     assert "; Wilcoxon's p = 0.006; a run of RDSKD beats" in text
     assert "generator_lr = 0.2: **RDSKD is better than DAFL**, shown" in text
     assert "**RDSKD is less sensitive to `generator_lr` than DAFL**, shown" in text
+
+
+def test_a_sentence_speaks_of_the_better_method_whichever_is_named_first() -> None:
+    records = [*noisy(STEADY, 0.9, scale=0.001), *noisy(SHAKY, 0.6, scale=0.05)]
+    said = []
+    for names in ((STEADY, SHAKY), (SHAKY, STEADY)):
+        lines = comparison_markdown(answer(records, *names)).splitlines()
+        said.append([line for line in lines if line.lstrip().startswith("- ")])
+    assert said[0][0] == said[1][0]
+    for better, steadier in said:
+        assert better.startswith("- **RDSKD is better than DAFL**")
+        assert "difference +" in better
+        assert "a run of RDSKD beats one of DAFL with probability 1.00" in better
+        assert "effect size +" in better
+        ratio = float(steadier.split("ratio of variances ")[1].split(",")[0])
+        assert "**RDSKD spreads less over seeds than DAFL**" in steadier
+        assert ratio < 0.1
+
+
+def test_the_interval_of_a_collapse_rate_is_rounded_outward_as_in_the_leaderboard() -> None:
+    high = math.ceil(100 * wilson_interval(2, 5).high)  # type: ignore[union-attr]
+    assert summary_cells([0.9] * 5, 2)[-1] == f"40 % (11 to {high})"
+    records = [*runs(STEADY, 0.9, 0.9, 0.9), *runs(STEADY, 0.1, 0.1, status="collapsed")]
+    records = [
+        make_record(method=STEADY, seed=i, accuracy=r.score, status=r.status)
+        for i, r in enumerate(records)
+    ]
+    (table,) = tables(Scan(records))
+    assert headline_grid(table).column("collapsed") == [f"2/5 (≤ {high} %)"]
 
 
 def test_sensitivity_is_the_variance_of_means_over_values_without_that_of_seeds() -> None:

@@ -19,7 +19,7 @@ from benchmark.analysis.leaderboard.terminal import print_table
 from benchmark.analysis.leaderboard.work import work_unit
 from benchmark.analysis.statistics.intervals import NOT_COVERED
 from benchmark.records.record import Record
-from benchmark.records.store import Scan
+from benchmark.records.store import Scan, Store
 from benchmark.tasks.registry import all_tasks
 from tests.helpers import failed_record, make_record
 
@@ -102,15 +102,26 @@ def test_a_row_of_several_programs_is_marked_and_counted() -> None:
     ]
     text = caption(table)
     assert (
-        "Programs that made a row: one in 1 rows, several (marked) in 2 rows, unrecorded in 1 rows;"
+        "All runs of a row made by one program: 1 row; by several programs (marked): 2 rows; "
+        "by programs that are not recorded: 1 row;"
     ) in text
     assert "`dfkd run --overwrite stale` makes again" in text
 
 
 def test_one_program_a_row_needs_no_remedy() -> None:
     table = only_table([make_record(method=m, fingerprint=m, work=1.0) for m in "ab"])
-    assert "Programs that made a row: one in 2 rows." in caption(table)
+    assert "All runs of a row made by one program: 2 rows." in caption(table)
     assert "--overwrite stale" not in caption(table)
+
+
+@pytest.mark.parametrize(("count", "says"), [(1, "b (1 run)"), (2, "b (2 runs)")])
+def test_methods_without_any_record_are_counted(tmp_path: Path, count: int, says: str) -> None:
+    store = Store(tmp_path)
+    store.put(make_record(method="a"))
+    absent = [make_record(method="b", seed=seed) for seed in range(count)]
+    store.add_plan("suite", [(record.spec, record.teacher.checksum) for record in absent])
+    (table,) = tables(store.scan())
+    assert f"without any record: {says}." in caption(table)
 
 
 # The images that score, and those that choose

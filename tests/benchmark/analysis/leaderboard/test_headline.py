@@ -144,7 +144,7 @@ def test_rows_of_an_older_version_are_marked_below_the_others_and_without_a_quot
     scan.versions = {"rdskd": Versions(2)}
     (table,) = tables(scan)
     grid = headline_grid(table)
-    assert grid.column("method") == ["B", "RDSKD [version 1; the program has 2]"]
+    assert grid.column("method") == ["B", "RDSKD v1 [version 1; the program has 2]"]
     assert grid.column("rank") == ["1", "old version"]
     assert grid.column("published, %") == ["–", "–"]
 

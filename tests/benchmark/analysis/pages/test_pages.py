@@ -14,7 +14,8 @@ from benchmark.analysis import page_files
 from benchmark.analysis.leaderboard.tables import Table, tables
 from benchmark.analysis.pages.readme import fill_results
 from benchmark.analysis.pages.results import results_page, table_section
-from benchmark.analysis.pages.wording import counted, listed, ranged
+from benchmark.analysis.pages.wording import listed, ranged
+from benchmark.analysis.text import counted
 from benchmark.cli.program import app
 from benchmark.published.papers import load_published
 from benchmark.records.record import Record
@@ -218,7 +219,15 @@ def test_runs_that_never_were_are_said_and_not_compared() -> None:
     halted = make_record(method="rdskd", seed=9, accuracy=None, status="interrupted")
     text = section([*seeds_of("rdskd", 0.9, n=8), halted, *whole, *seeds_of("mskd", 0.5, n=8)])
     assert "The only pair is *shown* to differ." in text
-    assert "Not compared, because runs are missing or over budget: RDSKD (1 missing)." in text
+    assert "RDSKD (1 missing)." in text
+
+
+def test_methods_alone_in_their_classes_are_said_to_be_so_each() -> None:
+    proxy = [make_record(method="b", seed=i, access="proxy images") for i in range(2)]
+    one = table_section(only_table([*seeds_of("a", 0.9), *seeds_of("c", 0.8), *proxy]))
+    assert "Alone in its access class, and so not compared: B (proxy images)." in one
+    two = table_section(only_table([*seeds_of("a", 0.9), *proxy]))
+    assert "Each alone in its access class, and so not compared: A (data-free) and B" in two
 
 
 def test_a_tuned_row_is_compared_with_the_published_one() -> None:
