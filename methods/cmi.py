@@ -21,6 +21,7 @@ from methods.base.samples import SampleSource
 from methods.base.states import Part
 from methods.networks.generators import dcgan_initialize
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.augmentation import Augmentation, augmented, resized_crop, unsuitable
 from methods.synthesis.contrast import Contrast, contrasted_layers
 from methods.synthesis.generator import another_pixel_generator, draw_latents
@@ -136,6 +137,26 @@ class CMI(AlternatingMethod):
         "digits": {"augmentation": "none"},
         "mnist": {"augmentation": "none"},
     }
+
+    @classmethod
+    def schedule_of(cls, params: MethodParams, family: str) -> PaperSchedule | None:
+        if family != "cifar10":
+            return None
+        assert isinstance(params, CMIParams)
+        return PaperSchedule(
+            "CMI",
+            "released code, from an empty pool: 200 epochs of one batch of images and 400 student "
+            "steps; for WRN-40-2 → WRN-16-1 on CIFAR-10 only",
+            synthesis_steps=200 * params.inner_steps,
+            synthesis_batch=256,
+            images=0,
+            student_steps=200 * 400,
+            student_batch=128,
+            student_optimizer="sgd",
+            student_lr=0.1,
+            student_weight_decay=1e-4,
+            student_schedule="cosine",
+        )
 
     def supports(self, problem: Problem) -> str | None:
         p, teacher = self.params, problem.teacher.network

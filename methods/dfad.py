@@ -20,6 +20,7 @@ from methods.base.run import Run
 from methods.losses.adversarial import logit_distance_loss
 from methods.networks.generators import TransposedGenerator, UpsamplingGenerator, indivisible
 from methods.objectives.opposing import Opposing
+from methods.settings.budget import StudentSchedule
 from methods.settings.params import MethodParams, param
 from methods.settings.schedule import PaperSchedule
 from methods.synthesis.generator import BATCH_NORM_EPS, ImageGenerator, seeded_generator
@@ -57,18 +58,21 @@ LABEL_MAPS = {"width": 512, "generator_schedule": "thirds", "generator_loss": "l
 """The paper's settings for segmentation, where rates fall after 100 and 200 of 300 epochs."""
 
 
-def _schedule(epochs: int, batch: int, lr: float, decay: float, falls: str) -> PaperSchedule:
-    """Epochs of 50 rounds, each of five steps of the student and one of the generator."""
+def _released(
+    epochs: int, batch: int, rate: float, decay: float, falls: StudentSchedule
+) -> PaperSchedule:
+    """Epochs of 50 rounds, each of 1 generator step and 5 student steps."""
+    rounds = 50 * epochs
     return PaperSchedule(
         "DFAD",
-        "released code and commands",
-        synthesis_steps=50 * epochs,
+        f"released commands: {epochs} epochs of 50 rounds of 1 generator step and 5 student steps",
+        synthesis_steps=rounds,
         synthesis_batch=batch,
         images=0,
-        student_steps=5 * 50 * epochs,
+        student_steps=5 * rounds,
         student_batch=batch,
         student_optimizer="sgd",
-        student_lr=lr,
+        student_lr=rate,
         student_weight_decay=decay,
         student_schedule=falls,
     )
@@ -87,10 +91,10 @@ class DFAD(AlternatingMethod):
         "voc2012": LABEL_MAPS,
     }
     schedules = {
-        "mnist": _schedule(40, 512, 0.01, 1e-4, "constant"),
-        "cifar10": _schedule(500, 256, 0.1, 5e-4, "fifths"),
-        "cifar100": _schedule(500, 256, 0.1, 5e-4, "fifths"),
-        "camvid": _schedule(300, 64, 0.1, 5e-4, "thirds"),
+        "mnist": _released(40, 512, 0.01, 1e-4, "constant"),
+        "cifar10": _released(500, 256, 0.1, 5e-4, "fifths"),
+        "cifar100": _released(500, 256, 0.1, 5e-4, "fifths"),
+        "camvid": _released(300, 64, 0.1, 5e-4, "thirds"),
     }
 
     def supports(self, problem: Problem) -> str | None:

@@ -34,22 +34,6 @@ BETAS = (0.5, 0.999)
 """Adam's decays, in the port."""
 
 
-SCHEDULE = PaperSchedule(
-    "DFQ",
-    "unofficial port: 50 epochs of warm-up and 200 of the game, each of 400 rounds; its student's "
-    "momentum is Nesterov's, and not so here",
-    synthesis_steps=250 * 400,
-    synthesis_batch=256,
-    images=0,
-    student_steps=200 * 400 * 10,
-    student_batch=256,
-    student_optimizer="sgd",
-    student_lr=0.1,
-    student_weight_decay=0.0,
-    student_schedule="cosine",
-)
-
-
 class DFQParams(MethodParams):
     """Hyper-parameters of DFQ; the authors released no code, and its constants are a port's."""
 
@@ -115,6 +99,22 @@ class DFQParams(MethodParams):
     )
 
 
+PORTED = PaperSchedule(
+    "DFQ",
+    "unofficial port: 50 epochs of 400 generator steps, then 200 of 400 rounds of 1 generator step "
+    "and 10 student steps; its weight decay is not known, and is none",
+    synthesis_steps=(50 + 200) * 400,
+    synthesis_batch=256,
+    images=0,
+    student_steps=200 * 400 * 10,
+    student_batch=256,
+    student_optimizer="sgd",
+    student_lr=0.1,
+    student_weight_decay=0.0,
+    student_schedule="cosine",
+)
+
+
 class DFQ(AlternatingMethod):
     """An adversarial generator without memory, bound to the teacher's statistics and classes."""
 
@@ -123,7 +123,7 @@ class DFQ(AlternatingMethod):
     paper = "Choi et al., CVPRW 2020"
     Params = DFQParams
     settings = PER_PIXEL
-    schedules = {"cifar10": SCHEDULE, "cifar100": SCHEDULE}
+    schedules = {"cifar10": PORTED, "cifar100": PORTED}
 
     def supports(self, problem: Problem) -> str | None:
         p = self.params

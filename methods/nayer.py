@@ -28,6 +28,7 @@ from methods.base.samples import SampleSource
 from methods.base.states import Part
 from methods.networks.class_codes import ClassCodeGenerator, NoisyLayers
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
 from methods.synthesis.generator import another_pixel_generator
 from methods.synthesis.inversion import BestIterate, Inversion, target_labels
@@ -150,6 +151,26 @@ class NAYERText(AlternatingMethod):
         "mnist": {"augmentation": "none"},
         "cifar100": {"inner_steps": 40},
     }
+
+    @classmethod
+    def schedule_of(cls, params: MethodParams, family: str) -> PaperSchedule | None:
+        if family not in ("cifar10", "cifar100"):
+            return None
+        assert isinstance(params, NAYERTextParams)
+        return PaperSchedule(
+            "NAYER",
+            "released code: a warm-up of 20 epochs of 10 batches, then 300 epochs of 2 batches and "
+            "400 student steps",
+            synthesis_steps=(20 * 10 + 300 * 2) * params.inner_steps,
+            synthesis_batch=400,
+            images=0,
+            student_steps=300 * 400,
+            student_batch=512,
+            student_optimizer="sgd",
+            student_lr=0.2,
+            student_weight_decay=1e-4,
+            student_schedule="cosine",
+        )
 
     def supports(self, problem: Problem) -> str | None:
         p = self.params

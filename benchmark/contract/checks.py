@@ -30,6 +30,7 @@ from benchmark.tasks.registry import get_task
 from methods.base.method import Method
 from methods.base.problem import Access, AccessError
 from methods.base.samples import ImageBank
+from methods.settings.budget import PRESETS
 from methods.settings.params import MethodParams, ParameterError, Tuning, format_value
 
 
@@ -44,7 +45,7 @@ Check = Callable[[type[Method]], None]
 
 
 def is_described(cls: type[Method]) -> None:
-    """The method has a name, title, paper and docstring, and every parameter is described."""
+    """It has a name, title, paper and docstring; parameters and schedules have their sources."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", cls.name):
         raise Broken(f"its name '{cls.name}' is not kebab-case")
     for attribute in ("title", "paper"):
@@ -65,6 +66,11 @@ def is_described(cls: type[Method]) -> None:
             )
         if info.tune and field.annotation is not float:
             raise Broken(f"parameter '{name}' is tuned as a {info.tune}, and is no float")
+    for family in cls.schedules:
+        schedule = cls.schedule_of(cls.build_params({}, family), family)
+        if schedule is None or not schedule.source:
+            raise Broken(f"its schedule for '{family}' has no source")
+        schedule.on(PRESETS["gpu"])
 
 
 def stands_alone(cls: type[Method]) -> None:

@@ -46,6 +46,7 @@ from methods.base.problem import Access
 from methods.base.method import Method
 from methods.base.drawn_images import samples_from
 from methods.settings.params import MethodParams, param
+from methods.settings.schedule import PaperSchedule
 from methods.base.samples import ImageBank
 
 class Probe(Method):
@@ -78,6 +79,8 @@ BREAKAGES = {
         ('source="none", tune="weight"', 'source=""'),
         ('tune="weight"', "tune=(0.5, 2.0)"),
         ("scale: float = param(1.0", "scale: int = param(1"),
+        ("# extra", "schedules = {'mnist': PaperSchedule('Us', '', student_steps=3)}"),
+        ("# extra", "schedules = {'mnist': PaperSchedule('Us', 'paper', student_steps=0)}"),
     ],
     "stands_alone": [("import torch\n", "import torch\nimport benchmark.records.record\n")],
     "returns_a_student": [
