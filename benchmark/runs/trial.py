@@ -345,13 +345,14 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
     if Access.METADATA in method.access:
         handed = context.handed and context.handed.metadata
         # Damage is said where a grid or a replay is prepared, not from within a worker.
-        granted[Access.METADATA] = handed or obtain_metadata(
-            task,
-            context.dataset(task.name),
-            teacher.network,
-            context.teacher_folders,
-            lambda message: None,
-        )
+        with untold():
+            granted[Access.METADATA] = handed or obtain_metadata(
+                task,
+                context.dataset(task.name),
+                teacher.network,
+                context.teacher_folders,
+                lambda message: None,
+            )
     if Access.PROXY_IMAGES in method.access:
         proxy = context.proxy(task.name)
         granted[Access.PROXY_IMAGES] = task.preprocess(proxy.images)
