@@ -346,13 +346,14 @@ def pose(task: Task, method: Method, teacher: Teacher, seed: int, context: Conte
     if Access.METADATA in method.access:
         handed = context.handed and context.handed.metadata
         # Damage is said where a grid or a replay is prepared, not from within a worker.
-        granted[Access.METADATA] = handed or obtain_metadata(
-            task,
-            context.dataset(task.name),
-            teacher.network,
-            context.teacher_folders,
-            lambda message: None,
-        )
+        with untold():
+            granted[Access.METADATA] = handed or obtain_metadata(
+                task,
+                context.dataset(task.name),
+                teacher.network,
+                context.teacher_folders,
+                lambda message: None,
+            )
     if Access.CLASS_TEXT in method.access and task.class_text:
         granted[Access.CLASS_TEXT] = class_text(task.class_text)
     if Access.PROXY_IMAGES in method.access:
