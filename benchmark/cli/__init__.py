@@ -11,6 +11,8 @@ from typing import Any
 # Importing a group of commands registers it; `dfkd --help` keeps this order.
 from benchmark.cli.arguments import (  # isort: skip
     running,
+    tuning,
+    repeating,
     distilling,
     judging,
     imaging,
@@ -27,7 +29,9 @@ __all__ = [
     "extending",
     "imaging",
     "judging",
+    "repeating",
     "running",
+    "tuning",
 ]
 
 
