@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from benchmark.cli.display import GridDisplay, duration, job_label
 from benchmark.records.store import Store
+from benchmark.runs.code import code_of
 from benchmark.runs.replay import (
     Outcome,
     Outlook,
@@ -19,7 +20,7 @@ from benchmark.runs.replay import (
     revive,
     scores_of_row,
 )
-from benchmark.runs.trial import code_of, execute
+from benchmark.runs.trial import execute
 from benchmark.tasks.registry import look_in
 from methods.base.registry import discover
 

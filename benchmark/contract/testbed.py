@@ -18,7 +18,8 @@ from benchmark.machine.device import pick_precision
 from benchmark.machine.tensors import checksum
 from benchmark.records.record import Record
 from benchmark.runs.job import Context, Job, proxy_checksum
-from benchmark.runs.trial import execute, pose
+from benchmark.runs.posing import pose
+from benchmark.runs.trial import execute
 from benchmark.tasks.loaded import dataset
 from benchmark.tasks.registry import get_task
 from benchmark.teachers.teacher import TrainedTeacher

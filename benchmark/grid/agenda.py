@@ -11,8 +11,8 @@ from benchmark.records.locks import Locks
 from benchmark.records.record import FAILED, Record
 from benchmark.records.spec import Spec
 from benchmark.records.store import Overwrite, Store
+from benchmark.runs.code import code_of
 from benchmark.runs.job import Context, Job, proxy_checksum
-from benchmark.runs.trial import code_of
 from benchmark.suites.choices import check_teacher
 from benchmark.suites.plan import PlannedRun
 from benchmark.tasks.data.base import Dataset

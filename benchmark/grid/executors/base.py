@@ -7,7 +7,7 @@ from typing import Protocol
 
 from benchmark.records.record import Record, Status
 from benchmark.runs.job import Context, Job
-from benchmark.runs.trial import to_record
+from benchmark.runs.recording import to_record
 from benchmark.tasks.registry import get_task
 from methods.base.registry import discover
 

@@ -8,7 +8,8 @@ from benchmark.metrics.classification import sample_statistics
 from benchmark.metrics.images import LabelledImages, Unmeasurable, draw_images
 from benchmark.records.record import SCORED, Record
 from benchmark.runs.job import Context, Job
-from benchmark.runs.trial import Trial, prepare_process, rounded
+from benchmark.runs.recording import rounded
+from benchmark.runs.trial import Trial, prepare_process
 from benchmark.tasks.registry import get_task
 from methods.base.problem import Access
 from methods.base.run import Progress

@@ -230,7 +230,7 @@ def test_a_quantised_student_is_scored_beside_its_integers_and_its_full_precisio
 def test_integers_take_a_fraction_of_the_space() -> None:
     import torch
 
-    from benchmark.runs.trial import stored_kib
+    from benchmark.runs.returned import stored_kib
     from benchmark.tasks.models.small_cnn import SmallCNN
     from methods.networks.quantization import to_integers, with_quantizers
 

@@ -391,7 +391,7 @@ def test_records_without_maps_are_written_as_before() -> None:
 
 
 def test_labels_of_maps_are_kept_small_and_handed_out_wide(run_of, teacher: TrainedTeacher) -> None:
-    from benchmark.runs.trial import pose
+    from benchmark.runs.posing import pose
     from methods.base.teacher import Teacher
     from methods.baselines import StudentSupervised
 

@@ -16,12 +16,13 @@ from benchmark.metrics.classification import (
     constant_share,
 )
 from benchmark.records.record import Record
-from benchmark.runs import trial
+from benchmark.runs import code
 from benchmark.runs.evaluation import Checkpoints
 from benchmark.runs.failures import is_out_of_memory
 from benchmark.runs.job import Context, Job
+from benchmark.runs.posing import pose
 from benchmark.runs.samples import SampleCache
-from benchmark.runs.trial import Trial, attempt, execute, pose
+from benchmark.runs.trial import Trial, attempt, execute
 from benchmark.suites.plan import plan
 from benchmark.suites.suite import MethodEntry, Suite
 from benchmark.tasks.data.digits import read_digits
@@ -448,12 +449,12 @@ def test_the_code_of_a_record_is_that_of_its_score_too(
     digits_teacher: TrainedTeacher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     spec = job_of(digits_teacher, "noise").spec
-    before = trial.code_of(spec, Noise)
-    for file in trial.SCORING:
+    before = code.code_of(spec, Noise)
+    for file in code.SCORING:
         altered = tmp_path / file.name
         altered.write_text(file.read_text() + "\nALTERED = True\n")
-        files = [altered if other == file else other for other in trial.SCORING]
+        files = [altered if other == file else other for other in code.SCORING]
         with monkeypatch.context() as patched:
-            patched.setattr(trial, "SCORING", tuple(files))
-            assert trial.code_of(spec, Noise) != before, file.name
-    assert trial.code_of(spec, Noise) == before
+            patched.setattr(code, "SCORING", tuple(files))
+            assert code.code_of(spec, Noise) != before, file.name
+    assert code.code_of(spec, Noise) == before

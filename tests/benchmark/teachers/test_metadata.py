@@ -17,8 +17,8 @@ from benchmark.machine.device import pick_precision
 from benchmark.machine.tensors import checksum, load_tensors, save_tensors
 from benchmark.records.store import Store
 from benchmark.runs.job import Context
+from benchmark.runs.posing import pose
 from benchmark.runs.replay import compare
-from benchmark.runs.trial import pose
 from benchmark.suites.plan import plan
 from benchmark.suites.suite import MethodEntry, Suite
 from benchmark.tasks.data.digits import read_digits

@@ -25,7 +25,7 @@ from benchmark.machine.cache import cache_dir
 from benchmark.records.record import Record
 from benchmark.records.store import Scan, Store
 from benchmark.runs.job import Context
-from benchmark.runs.trial import pose
+from benchmark.runs.posing import pose
 from benchmark.tasks.base import Task
 from benchmark.tasks.data.base import DataError
 from benchmark.tasks.data.prepared import prepared_tensors
