@@ -17,56 +17,27 @@ from torch import Tensor, nn
 from methods.acceleration.optimizers import Adam, improve
 from methods.base.problem import Problem
 from methods.base.run import Run
-from methods.base.samples import SampleSource
 from methods.base.states import Part
 from methods.networks.generators import dcgan_initialize
 from methods.settings.params import MethodParams, param
 from methods.settings.schedule import PaperSchedule
-from methods.synthesis.augmentation import Augmentation, augmented, resized_crop, unsuitable
+from methods.synthesis.augmentation import resized_crop
 from methods.synthesis.contrast import Contrast, contrasted_layers
 from methods.synthesis.generator import another_pixel_generator, draw_latents
-from methods.synthesis.inversion import BestIterate, Inversion, Labels, target_labels
+from methods.synthesis.inversion import BestIterate, Labels, target_labels
+from methods.synthesis.inverting import BETAS, InversionParams, InvertingMethod, inversion_of
 from methods.synthesis.memory import Pool
-from methods.synthesis.rounds import AlternatingMethod, Game, Terms, steps_of_a_turn
-from methods.synthesis.statistics_matching import refuse_without_batch_norm
-
-BETAS = (0.5, 0.999)
-"""Adam's decays, of generator and latents."""
+from methods.synthesis.rounds import Game, Terms, steps_of_a_turn
 
 
-class CMIParams(MethodParams):
+class CMIParams(InversionParams):
     """Hyper-parameters of CMI that begins with an empty pool, on CIFAR-10."""
 
-    inner_steps: int = param(
-        200, "steps of a batch's generator and latents", source="released code, adversarial", ge=1
+    generator_lr: float = InversionParams.published(
+        "generator_lr", 1e-3, description="Adam learning rate of generator and latents"
     )
-    latent_dim: int = param(256, "length of a latent vector", source="released code", ge=1)
-    width: int = param(
-        128, "channels of the generator's first convolution", source="released code", ge=2
-    )
-    generator_lr: float = param(
-        1e-3,
-        "Adam learning rate of generator and latents",
-        source="released code",
-        tune="rate",
-        gt=0,
-    )
-    bn_weight: float = param(
-        1.0, "weight of the BatchNorm statistics", source="released code", tune="weight", ge=0
-    )
-    one_hot: float = param(
-        1.0,
-        "weight of the cross-entropy with the target classes",
-        source="released code; 0.5 where the pool begins with images made before",
-        tune="weight",
-        ge=0,
-    )
-    adversarial: float = param(
-        0.5,
-        "weight of the term that the student gets wrong what the teacher knows",
-        source="released code",
-        tune="weight",
-        ge=0,
+    one_hot: float = InversionParams.published(
+        "one_hot", 1.0, "released code; 0.5 where the pool begins with images made before"
     )
     contrast: float = param(
         0.8,
@@ -111,22 +82,9 @@ class CMIParams(MethodParams):
         "target classes of a batch: drawn at random, or all equally often",
         source="released code",
     )
-    augmentation: Augmentation = param(
-        "crop-flip",
-        "random change of images, before the teacher sees them whole in a generator's step and in "
-        "the student's batches",
-        source="released code",
-    )
-    temperature: float = param(
-        20.0,
-        "temperature τ of the student's KD loss",
-        source="released code",
-        tune="temperature",
-        gt=0,
-    )
 
 
-class CMI(AlternatingMethod):
+class CMI(InvertingMethod):
     """A new generator for every batch; a contrastive memory; a growing pool."""
 
     name = "cmi"
@@ -159,22 +117,14 @@ class CMI(AlternatingMethod):
         )
 
     def supports(self, problem: Problem) -> str | None:
-        p, teacher = self.params, problem.teacher.network
         if problem.task_type == "segmentation":
             return "it asks which image a crop was cut from, and is for classification only"
-        if not contrasted_layers(teacher):
+        if not contrasted_layers(problem.teacher.network):
             return "it compares images at BatchNorm layers, and this teacher has none"
-        return (
-            super().supports(problem)
-            or refuse_without_batch_norm(teacher, p.bn_weight, "bn_weight")
-            or unsuitable(p.augmentation, problem)
-        )
+        return super().supports(problem)
 
     def game(self, problem: Problem, run: Run) -> Game:
         return CMIGame(self.params, problem, run)
-
-    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
-        return augmented(samples, self.params.augmentation, problem, run)
 
 
 class CMIGame(Game):
@@ -184,14 +134,7 @@ class CMIGame(Game):
         self.params, self.problem, self.run = params, problem, run
         self.steps = steps_of_a_turn(params.inner_steps, run)
         self.samples: Pool = Pool(problem, run)
-        self.inversion = Inversion(
-            problem,
-            run,
-            bn_weight=params.bn_weight,
-            one_hot=params.one_hot,
-            adversarial=params.adversarial,
-            augmentation=params.augmentation,
-        )
+        self.inversion = inversion_of(params, problem, run)
         self.draws = run.stream("generator-latents")
         self.crops = run.stream("local-views")
         self.contrast = Contrast(

@@ -18,20 +18,20 @@ from torch import nn
 from methods.acceleration.optimizers import Adam
 from methods.base.problem import Problem
 from methods.base.run import Run
-from methods.base.samples import SampleSource
 from methods.base.states import Part
 from methods.networks.generators import UpsamplingGenerator
 from methods.settings.params import PER_PIXEL, MethodParams, param
 from methods.settings.schedule import PaperSchedule
-from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
 from methods.synthesis.generator import draw_latents, pixel_generator
-from methods.synthesis.inversion import BestIterate, Inversion, Labels, target_labels
+from methods.synthesis.inversion import BestIterate, Labels, target_labels
+from methods.synthesis.inverting import (
+    BETAS,
+    InvertingMethod,
+    SmoothedInversionParams,
+    inversion_of,
+)
 from methods.synthesis.memory import Pool
-from methods.synthesis.rounds import AlternatingMethod, Game, Terms, steps_of_a_turn
-from methods.synthesis.statistics_matching import refuse_without_batch_norm
-
-BETAS = (0.5, 0.999)
-"""Adam's decays, of the meta-generator and of its copies."""
+from methods.synthesis.rounds import Game, Terms, steps_of_a_turn
 
 REPTILE_RATE = 67.0
 """Factor of Reptile's direction in the released code; Adam, which it is handed to, cancels it."""
@@ -41,11 +41,11 @@ ROUNDS = 20 + 200
 """Epochs of the paper, each of which makes one batch of images."""
 
 
-class FastParams(MethodParams):
+class FastParams(SmoothedInversionParams):
     """Hyper-parameters of Fast with k = 5 on CIFAR-10."""
 
-    inner_steps: int = param(
-        5, "steps k of a batch's generator and latents", source="paper: 2, 5 or 10", ge=1
+    inner_steps: int = SmoothedInversionParams.published(
+        "inner_steps", 5, "paper: 2, 5 or 10", "steps k of a batch's generator and latents"
     )
     meta: Literal["sum-fomaml", "reptile", "none"] = param(
         "sum-fomaml",
@@ -53,16 +53,11 @@ class FastParams(MethodParams):
         "none: the generator goes on from batch to batch",
         source="released code (FOMAML of the paper takes the last step's gradient alone)",
     )
-    latent_dim: int = param(256, "length of a latent vector", source="released code", ge=1)
-    width: int = param(
-        128, "channels of the generator's first convolution", source="released code", ge=2
-    )
-    generator_lr: float = param(
+    generator_lr: float = SmoothedInversionParams.published(
+        "generator_lr",
         3e-3,
+        "released code; 5e-3 for k = 2, 2e-3 for k = 10",
         "Adam learning rate of a batch's generator; the meta-generator's is k times it",
-        source="released code; 5e-3 for k = 2, 2e-3 for k = 10",
-        tune="rate",
-        gt=0,
     )
     latent_lr: float = param(
         0.01,
@@ -71,59 +66,24 @@ class FastParams(MethodParams):
         tune="rate",
         gt=0,
     )
-    bn_weight: float = param(
-        10.0, "weight of the BatchNorm statistics", source="released code", tune="weight", ge=0
+    bn_weight: float = SmoothedInversionParams.published("bn_weight", 10.0)
+    one_hot: float = SmoothedInversionParams.published(
+        "one_hot", 0.4, "released code; 0.5 with other pairs"
     )
-    momentum: float = param(
-        0.9,
-        "momentum of the batches' statistics; 0 compares every batch alone",
-        source="released code",
-        ge=0,
-        lt=1,
-        needs=("bn_weight",),
-    )
-    one_hot: float = param(
-        0.4,
-        "weight of the cross-entropy with the target classes",
-        source="released code; 0.5 with other pairs",
-        tune="weight",
-        ge=0,
-    )
-    adversarial: float = param(
-        1.1,
-        "weight of the term that the student gets wrong what the teacher knows",
-        source="released code; 1.33 for ResNet-34, 1.0 for VGG",
-        tune="weight",
-        ge=0,
+    adversarial: float = SmoothedInversionParams.published(
+        "adversarial", 1.1, "released code; 1.33 for ResNet-34, 1.0 for VGG"
     )
     labels: Labels = param(
         "random",
         "target classes of a batch: drawn at random, or all equally often",
         source="released code",
     )
-    warm_up: float = param(
-        20 / ROUNDS,
-        "share of the rounds before the student begins and the adversarial term acts",
-        source="paper: 20 of 220 epochs",
-        ge=0,
-        lt=1,
-    )
-    augmentation: Augmentation = param(
-        "crop-flip",
-        "random change of images, before the teacher sees them in a generator's step and in the "
-        "student's batches",
-        source="released code",
-    )
-    temperature: float = param(
-        20.0,
-        "temperature τ of the student's KD loss",
-        source="released code",
-        tune="temperature",
-        gt=0,
+    warm_up: float = SmoothedInversionParams.published(
+        "warm_up", 20 / ROUNDS, "paper: 20 of 220 epochs"
     )
 
 
-class Fast(AlternatingMethod):
+class Fast(InvertingMethod):
     """A meta-generator, adapted to every batch in a few steps; a growing pool."""
 
     name = "fast"
@@ -157,19 +117,8 @@ class Fast(AlternatingMethod):
             student_schedule="cosine",
         )
 
-    def supports(self, problem: Problem) -> str | None:
-        p = self.params
-        return (
-            super().supports(problem)
-            or refuse_without_batch_norm(problem.teacher.network, p.bn_weight, "bn_weight")
-            or unsuitable(p.augmentation, problem)
-        )
-
     def game(self, problem: Problem, run: Run) -> Game:
         return FastGame(self.params, problem, run)
-
-    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
-        return augmented(samples, self.params.augmentation, problem, run)
 
 
 class FastGame(Game):
@@ -180,15 +129,7 @@ class FastGame(Game):
         self.steps = steps_of_a_turn(params.inner_steps, run)
         self.warm_up = params.warm_up
         self.samples: Pool = Pool(problem, run)
-        self.inversion = Inversion(
-            problem,
-            run,
-            bn_weight=params.bn_weight,
-            one_hot=params.one_hot,
-            adversarial=params.adversarial,
-            momentum=params.momentum,
-            augmentation=params.augmentation,
-        )
+        self.inversion = inversion_of(params, problem, run, params.momentum)
         self.generator = pixel_generator(problem, run, params.latent_dim, params.width)
         self.meta = Adam(
             self.generator.parameters(), lr=self.steps * params.generator_lr, betas=BETAS

@@ -24,20 +24,20 @@ from torch import Tensor, nn
 from methods.acceleration.optimizers import Adam, improve
 from methods.base.problem import DATA_FREE, Access, Problem
 from methods.base.run import Run
-from methods.base.samples import SampleSource
 from methods.base.states import Part
 from methods.networks.class_codes import ClassCodeGenerator, NoisyLayers
 from methods.settings.params import MethodParams, param
 from methods.settings.schedule import PaperSchedule
-from methods.synthesis.augmentation import Augmentation, augmented, unsuitable
 from methods.synthesis.generator import another_pixel_generator
-from methods.synthesis.inversion import BestIterate, Inversion, target_labels
+from methods.synthesis.inversion import BestIterate, target_labels
+from methods.synthesis.inverting import (
+    BETAS,
+    InvertingMethod,
+    SmoothedInversionParams,
+    inversion_of,
+)
 from methods.synthesis.memory import Pool
-from methods.synthesis.rounds import AlternatingMethod, Game, Terms, steps_of_a_turn
-from methods.synthesis.statistics_matching import refuse_without_batch_norm
-
-BETAS = (0.5, 0.999)
-"""Adam's decays, of generator and noisy layers."""
+from methods.synthesis.rounds import Game, Terms, steps_of_a_turn
 
 WARM_UP_EPOCH = 5
 """An epoch of the warm-up has so many times the rounds of a later one: 10, then 2."""
@@ -46,20 +46,19 @@ Codes = Literal["gauss", "onehot"]
 """Codes of the classes: drawn once from a normal distribution, or one unit for each class."""
 
 
-class NAYERTextParams(MethodParams):
+class NAYERTextParams(SmoothedInversionParams):
     """Hyper-parameters of NAYER on CIFAR-10, 300 epochs."""
 
-    latent_dim: int = param(
-        1000, "outputs of a noisy layer, the generator's input", source="released code", ge=1
+    latent_dim: int = SmoothedInversionParams.published(
+        "latent_dim",
+        1000,
+        description="outputs of a noisy layer, the generator's input",
     )
-    width: int = param(
-        128, "channels of the generator's first convolution", source="released code", ge=2
-    )
-    inner_steps: int = param(
+    inner_steps: int = SmoothedInversionParams.published(
+        "inner_steps",
         30,
+        "released code; 40 on CIFAR-100",
         "steps of a batch's noisy layers and of the generator",
-        source="released code; 40 on CIFAR-100",
-        ge=1,
     )
     life: int = param(
         20,
@@ -67,57 +66,16 @@ class NAYERTextParams(MethodParams):
         source="paper: 10 epochs, of 2 rounds each, and of 10 in the warm-up",
         ge=1,
     )
-    generator_lr: float = param(
+    generator_lr: float = SmoothedInversionParams.published(
+        "generator_lr",
         4e-3,
-        "Adam learning rate of generator and noisy layers",
-        source="released code",
-        tune="rate",
-        gt=0,
+        description="Adam learning rate of generator and noisy layers",
     )
-    bn_weight: float = param(
-        10.0, "weight of the BatchNorm statistics", source="released code", tune="weight", ge=0
-    )
-    momentum: float = param(
-        0.9,
-        "momentum of the batches' statistics; 0 compares every batch alone",
-        source="released code",
-        ge=0,
-        lt=1,
-        needs=("bn_weight",),
-    )
-    one_hot: float = param(
-        0.5,
-        "weight of the cross-entropy with the target classes",
-        source="released code",
-        tune="weight",
-        ge=0,
-    )
-    adversarial: float = param(
-        1.33,
-        "weight of the term that the student gets wrong what the teacher knows",
-        source="released code",
-        tune="weight",
-        ge=0,
-    )
-    warm_up: float = param(
-        0.25,
-        "share of the rounds before the student begins and the adversarial term acts",
-        source="paper: 20 of 320 epochs, which have 200 of the 800 rounds",
-        ge=0,
-        lt=1,
-    )
-    augmentation: Augmentation = param(
-        "crop-flip",
-        "random change of images, before the teacher sees them in a generator's step and in the "
-        "student's batches",
-        source="released code",
-    )
-    temperature: float = param(
-        20.0,
-        "temperature τ of the student's KD loss",
-        source="released code",
-        tune="temperature",
-        gt=0,
+    bn_weight: float = SmoothedInversionParams.published("bn_weight", 10.0)
+    one_hot: float = SmoothedInversionParams.published("one_hot", 0.5)
+    adversarial: float = SmoothedInversionParams.published("adversarial", 1.33)
+    warm_up: float = SmoothedInversionParams.published(
+        "warm_up", 0.25, "paper: 20 of 320 epochs, which have 200 of the 800 rounds"
     )
 
 
@@ -138,7 +96,7 @@ class NAYERParams(NAYERTextParams):
     )
 
 
-class NAYERText(AlternatingMethod):
+class NAYERText(InvertingMethod):
     """NAYER as published: the codes are a text model's embeddings of the class names."""
 
     name = "nayer-text"
@@ -173,16 +131,11 @@ class NAYERText(AlternatingMethod):
         )
 
     def supports(self, problem: Problem) -> str | None:
-        p = self.params
         if problem.task_type == "segmentation":
             return "its codes are of classes, and a map of labels has no class of its own"
         if self.access and not problem.has(self.access):
             return "there are no embeddings of this task's class names; 'nayer' does without"
-        return (
-            super().supports(problem)
-            or refuse_without_batch_norm(problem.teacher.network, p.bn_weight, "bn_weight")
-            or unsuitable(p.augmentation, problem)
-        )
+        return super().supports(problem)
 
     def game(self, problem: Problem, run: Run) -> Game:
         return NAYERGame(self.params, self.class_codes(problem, run), problem, run)
@@ -190,9 +143,6 @@ class NAYERText(AlternatingMethod):
     def class_codes(self, problem: Problem, run: Run) -> Tensor:
         """A code for every class, K×D, the same in all rounds."""
         return problem.class_text.to(run.device)
-
-    def student_samples(self, problem: Problem, samples: SampleSource, run: Run) -> SampleSource:
-        return augmented(samples, self.params.augmentation, problem, run)
 
 
 class NAYER(NAYERText):
@@ -219,15 +169,7 @@ class NAYERGame(Game):
         self.steps = steps_of_a_turn(params.inner_steps, run)
         self.warm_up = params.warm_up
         self.samples: Pool = Pool(problem, run)
-        self.inversion = Inversion(
-            problem,
-            run,
-            bn_weight=params.bn_weight,
-            one_hot=params.one_hot,
-            adversarial=params.adversarial,
-            momentum=params.momentum,
-            augmentation=params.augmentation,
-        )
+        self.inversion = inversion_of(params, problem, run, params.momentum)
         with run.seeded("generator"):
             self.generator = self._another_generator()
         self.age = Age()

@@ -2,8 +2,8 @@
 
 An alternating method imports what it needs from here. In reading order: `rounds` (the loop of
 generator and student), `generator` (networks that draw, and training one by itself), `inversion`
-and `statistics_matching` (the losses of images that are fitted to the teacher), `memory` (pools of
-images), `augmentation`.
+and `statistics_matching` (the losses of images that are fitted to the teacher), `inverting` (what
+methods of such images have in common), `memory` (pools of images), `augmentation`.
 
 Elsewhere, `pixels` optimises the pixels of images, `activation_records`, `activation_statistics`
 and `reconstructions` give the targets of such an optimisation, and `real_images` serves methods
@@ -22,6 +22,10 @@ from methods.synthesis.inversion import BestIterate as BestIterate
 from methods.synthesis.inversion import Inversion as Inversion
 from methods.synthesis.inversion import target_labels as target_labels
 from methods.synthesis.inversion import target_loss as target_loss
+from methods.synthesis.inverting import InversionParams as InversionParams
+from methods.synthesis.inverting import InvertingMethod as InvertingMethod
+from methods.synthesis.inverting import SmoothedInversionParams as SmoothedInversionParams
+from methods.synthesis.inverting import inversion_of as inversion_of
 from methods.synthesis.memory import Pool as Pool
 from methods.synthesis.rounds import AlternatingMethod as AlternatingMethod
 from methods.synthesis.rounds import Game as Game
