@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.arguments.executing import (
+    Jobs,
+)
 from benchmark.cli.arguments.options import (
     AllowDirty,
     DataDir,
@@ -50,7 +53,7 @@ def reproduce(
     results: Results = Path("results"),
     data_dir: DataDir = None,
     proxy_dir: ProxyDir = None,
-    jobs: Annotated[str, typer.Option(help="As for dfkd run.")] = "auto",
+    jobs: Jobs = "auto",
     device: Device = "auto",
     allow_dirty: AllowDirty = False,
 ) -> None:

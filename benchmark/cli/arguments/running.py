@@ -7,6 +7,18 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.arguments.executing import (
+    CheckpointEvery,
+    Executor,
+    GpusPerRun,
+    Jobs,
+    Overwrite,
+    RayAddress,
+    Retries,
+    RunTimeout,
+    Threads,
+    TimeLimit,
+)
 from benchmark.cli.arguments.options import (
     AllowDirty,
     DataDir,
@@ -62,65 +74,17 @@ def run(
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
     tasks_dir: TasksDir = None,
-    jobs: Annotated[
-        str,
-        typer.Option(
-            help="How many runs at the same time, each in a process of its own: a number, or auto "
-            "for as many as cores and memory allow (one on a GPU)."
-        ),
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads of each run (default: measured once per machine)."),
-    ] = None,
+    jobs: Jobs = "auto",
+    threads: Threads = None,
     device: Device = "auto",
-    overwrite: Annotated[
-        str,
-        typer.Option(
-            help="Which runs that have a record are run again: never none, failed those that "
-            "failed or exceeded their budget, stale those whose record was made by other code than "
-            "the present, always all. A finished record is kept until the new one is there."
-        ),
-    ] = "never",
-    time_limit: Annotated[
-        str | None,
-        typer.Option(
-            help="Stop after this time, like 9m or 1h30m; the same command then goes on. For batch "
-            "queues. Exit code 130 if runs are left."
-        ),
-    ] = None,
-    run_timeout: Annotated[
-        str | None, typer.Option(help="End every run that takes longer than this, like 30m.")
-    ] = None,
-    checkpoint_every: Annotated[
-        str, typer.Option(help="How often a run saves its state, from which it can go on.")
-    ] = "1m",
-    executor: Annotated[
-        str,
-        typer.Option(
-            help="Where to run: local for this machine, ray for the nodes of a Ray cluster."
-        ),
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            help="The address of a running Ray cluster, like auto or host:6379 (default: "
-            "start one on "
-            "this machine)."
-        ),
-    ] = None,
-    gpus_per_run: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="GPUs that each run reserves on Ray; 0.25 packs four runs onto one GPU."
-        ),
-    ] = None,
-    retries: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="How often Ray starts a run again if its worker dies (default: 2)."
-        ),
-    ] = None,
+    overwrite: Overwrite = "never",
+    time_limit: TimeLimit = None,
+    run_timeout: RunTimeout = None,
+    checkpoint_every: CheckpointEvery = "1m",
+    executor: Executor = "local",
+    ray_address: RayAddress = None,
+    gpus_per_run: GpusPerRun = None,
+    retries: Retries = None,
     suite_name: Annotated[
         str | None,
         typer.Option(help="The folder of the records if no suite is given (default: custom)."),

@@ -7,6 +7,18 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.arguments.executing import (
+    CheckpointEvery,
+    Executor,
+    GpusPerRun,
+    Jobs,
+    Overwrite,
+    RayAddress,
+    Retries,
+    RunTimeout,
+    Threads,
+    TimeLimit,
+)
 from benchmark.cli.arguments.options import (
     AllowDirty,
     DataDir,
@@ -104,17 +116,17 @@ def tune(
     proxy_dir: ProxyDir = None,
     methods_dir: MethodsDir = None,
     tasks_dir: TasksDir = None,
-    jobs: Annotated[str, typer.Option(help="As for dfkd run.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="As for dfkd run.")] = None,
+    jobs: Jobs = "auto",
+    threads: Threads = None,
     device: Device = "auto",
-    overwrite: Annotated[str, typer.Option(help="As for dfkd run.")] = "never",
-    time_limit: Annotated[str | None, typer.Option(help="As for dfkd run.")] = None,
-    run_timeout: Annotated[str | None, typer.Option(help="As for dfkd run.")] = None,
-    checkpoint_every: Annotated[str, typer.Option(help="As for dfkd run.")] = "1m",
-    executor: Annotated[str, typer.Option(help="As for dfkd run.")] = "local",
-    ray_address: Annotated[str | None, typer.Option(help="As for dfkd run.")] = None,
-    gpus_per_run: Annotated[float | None, typer.Option(min=0, help="As for dfkd run.")] = None,
-    retries: Annotated[int | None, typer.Option(min=0, help="As for dfkd run.")] = None,
+    overwrite: Overwrite = "never",
+    time_limit: TimeLimit = None,
+    run_timeout: RunTimeout = None,
+    checkpoint_every: CheckpointEvery = "1m",
+    executor: Executor = "local",
+    ray_address: RayAddress = None,
+    gpus_per_run: GpusPerRun = None,
+    retries: Retries = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="List the trials and which are there already; run nothing."),
