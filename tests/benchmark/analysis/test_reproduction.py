@@ -422,7 +422,7 @@ def test_a_table_can_be_run_on_the_papers_own_task_in_place_of_its_stand_in(
     [
         (("rdskd-tabel2",), "no published table 'rdskd-tabel2'; did you mean 'rdskd-table2'?"),
         (("rdskd-table2", "--task", "mnits"), "has no task 'mnits'; did you mean 'mnist'?"),
-        (("cmi-cifar10",), "no suite runs 'cmi-cifar10'; compare it"),
+        (("cudfkd-cifar10",), "no suite runs 'cudfkd-cifar10'; compare it"),
         ((), "`dfkd reproduce --list` names them"),
     ],
 )
