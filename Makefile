@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids bench-faults simulations pages report clean
+.PHONY: help setup quickstart quickstart-segmentation test lint types check bench bench-tables bench-grids bench-faults simulations pages docs report clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-24s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ simulations: setup ## count how often the statistics err, and write docs/statist
 
 pages: setup ## write every page of results, the README's part too, from results/
 	$(BIN)/dfkd pages
+
+docs: setup ## build the static site of all pages, in site/
+	$(BIN)/dfkd docs
 
 report: setup ## write report.html from results/
 	$(BIN)/dfkd report

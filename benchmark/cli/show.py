@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmark.analysis.frame import kd_loss_variance
 from benchmark.cli.tables import plain_table
+from benchmark.docs import facts
 from benchmark.errors import UserError
 from benchmark.machine.cache import cache_dir, picture_path
 from benchmark.records.record import Record, SegmentationInfo
@@ -25,7 +26,7 @@ from methods.base.method import Method
 from methods.base.objective import TransferObjective
 from methods.base.registry import discover
 from methods.objectives.registry import OWN, discover_objectives
-from methods.settings.params import MethodParams, format_range, format_value, nearest
+from methods.settings.params import MethodParams, format_value, nearest
 from methods.settings.schedule import NUMBERS, PAPER
 
 OWN_TITLE = "The method's own objective: Hinton's KD, or cross-entropy with labels"
@@ -111,16 +112,12 @@ def _method(cls: type[Method], console: Console) -> None:
         for value, version in versions.items():
             text = f"version {version} with {name}={format_value(value)}, which meant another thing"
             console.print(text, highlight=False)
-    for family, settings in cls.settings.items():
-        text = ", ".join(f"{key}={format_value(value)}" for key, value in settings.items())
-        usual, own = cls.Params.tuning_ranges(), cls.Params.tuning_ranges(settings)
-        moved = [f"{n} {format_range(own[n])}" for n in own if own[n] != usual.get(n)]
-        ranges = f" (tuning ranges there: {', '.join(moved)})" if moved else ""
-        console.print(f"published settings on {family}: {text}{ranges}", highlight=False)
+    for family, settings, moved in facts.family_settings(cls):
+        ranges = f" (tuning ranges there: {moved})" if moved else ""
+        console.print(f"published settings on {family}: {settings}{ranges}", highlight=False)
     families = {get_task(name).family for name in all_tasks()}
-    for family in sorted(families.union(cls.schedules)):
-        if schedule := cls.schedule_of(cls.build_params({}, family), family):
-            console.print(f"--budget paper on {family}: {escape(str(schedule))}", highlight=False)
+    for family, schedule in facts.schedules(cls, families):
+        console.print(f"--budget paper on {family}: {escape(schedule)}", highlight=False)
     if cls.baseline:
         console.print("--budget paper: the task's numbers, as for every baseline", highlight=False)
 
@@ -138,24 +135,10 @@ def _parameters(params: type[MethodParams], option: str, console: Console) -> No
         return
     title = f"Parameters ({option} name=value)"
     table = plain_table(title, "name", "default", "tuning range", "meaning")
-    for name, field in params.model_fields.items():
-        info = params.info(name)
-        interval = params.tuning_range(name)
-        needed = [
-            f"{other}={'|'.join(map(format_value, values))}"
-            for other, values in info.active_when.items()
-        ] + [f"{other} on" for other in info.needs]
-        conditions = f"; only with {' and '.join(needed)}" if needed else ""
-        meaning = (
-            f"{field.description}{f' [{info.unit}]' if info.unit else ''} "
-            f"({info.phase}; source: {info.source}{conditions})"
-        )
-        table.add_row(
-            name,
-            format_value(field.default),
-            f"{format_range(interval)} ({info.tune})" if interval else "–",
-            escape(meaning),
-        )
+    for own in facts.parameters(params):
+        conditions = f"; {own.conditions}" if own.conditions else ""
+        meaning = f"{own.meaning} ({own.phase}; source: {own.source}{conditions})"
+        table.add_row(own.name, own.default, own.tuned or "–", escape(meaning))
     console.print(table)
 
 

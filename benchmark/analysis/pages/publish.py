@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +45,25 @@ class Robustness:
 
 @collector_paused()
 def publish(
-    results: Path, check: bool, about: Robustness, console: Console, errors: Console
+    results: Path,
+    check: bool,
+    about: Robustness,
+    more: Callable[[Scan, Files], Files],
+    console: Console,
+    errors: Console,
 ) -> int:
     """Write every page, or with ``check`` compare them; the exit code.
 
     The repository's own results make its pages; those of another folder lie in that folder.
     Unreadable records are named; the pages are made of the others, and the exit code is 1.
+
+    Args:
+        results: the folder of the records.
+        check: whether to compare and not to write.
+        about: what the page on robustness compares.
+        more: given the records and the pages of results, those that the repository has besides.
+        console: where what was done is said.
+        errors: where what is wrong is said.
 
     Raises:
         UserError: when there is no such folder.
@@ -58,6 +71,8 @@ def publish(
     own = Path(results) == DEFAULT_RESULTS
     scan = scanned(results, errors)
     files = pages(scan, Path() if own else results, about)
+    if own:
+        files |= more(scan, files)
     if not check:
         for path in page_files.write(files):
             said = "written" if path in files else "removed"

@@ -69,14 +69,29 @@ def pages(
 ) -> None:
     """Write every page of results from the records: tables, findings, robustness, image quality.
 
-    Results of another folder have their pages in that folder.
+    The page of every method is written too, from its file. Results of another folder have their
+    pages in that folder, without those of the methods.
     """
     with _undisturbed():
         from benchmark.analysis.pages.publish import publish
-        from benchmark.cli.pages import about_robustness
+        from benchmark.cli.pages import about_robustness, pages_of_methods
 
-        code = publish(results, check, about_robustness(), console, errors)
+        code = publish(results, check, about_robustness(), pages_of_methods, console, errors)
     raise typer.Exit(code)
+
+
+@app.command(rich_help_panel=PANEL)
+@answers_in_one_line
+def docs(
+    output: Annotated[Path, typer.Option(help="The folder of the site.")] = Path("site"),
+) -> None:
+    """Build a static site of every page: README, leaderboard, questions, methods. In a clone.
+
+    `dfkd pages` writes the pages themselves. The site opens from the disk, without a network.
+    """
+    from benchmark.cli.pages import site
+
+    site(output, console)
 
 
 @app.command(rich_help_panel=PANEL)
