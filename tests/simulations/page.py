@@ -142,7 +142,9 @@ samples instead of flipping signs ({permutations.PERMUTATIONS:,} random division
 Welch's t, and p values step down in the same way. A method that was told apart from all others
 leaves the pool. With fewer than {DRAWS_NEEDED} draws of each of two methods, they are
 *insufficient*.
-The hypothesis is that methods which are not told apart have one distribution.
+The hypothesis is that methods which are not told apart have one distribution. Settings are drawn
+independently; where all draws have one seed, as those of `robustness-draws` have, intervals and
+tests are over settings alone and not over seeds.
 
 {study("draws")}
 

@@ -44,11 +44,7 @@ def robustness_scores(
         The scores of the draws, by method.
     """
     runs: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    drawn = {run_id for run_id, _, _ in planned}
-    for record in one_a_run(records):
-        # What another suite had run already counts too.
-        if record.spec.objective or not (record.spec.purpose == "draw" or record.run_id in drawn):
-            continue
+    for record in drawn_records(records, planned):
         chance = record.teacher.chance
         counted = counted_score(record.status, record.score, chance)
         if counted is not None:
@@ -57,6 +53,34 @@ def robustness_scores(
     return {
         method: [fmean(seeds.values()) for _, seeds in sorted(draws.items())]
         for method, draws in sorted(runs.items())
+    }
+
+
+def drawn_records(
+    records: Sequence[Record], planned: Iterable[tuple[str, str, str]] = ()
+) -> list[Record]:
+    """The random draws among records, each once; see `robustness_scores`."""
+    drawn = {run_id for run_id, _, _ in planned}
+    # What another suite had run already counts too.
+    return [
+        record
+        for record in one_a_run(records)
+        if not record.spec.objective and (record.spec.purpose == "draw" or record.run_id in drawn)
+    ]
+
+
+def drawn_ranges(draws: Sequence[Record]) -> dict[str, dict[str, tuple[float, float]]]:
+    """The lowest and the highest value of every setting that differs among the draws, by method."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for record in draws:
+        for name, value in record.spec.params.items():
+            if isinstance(value, float):
+                values[record.spec.method][name].append(value)
+    return {
+        method: {
+            name: (min(own), max(own)) for name, own in sorted(by_name.items()) if len(set(own)) > 1
+        }
+        for method, by_name in sorted(values.items())
     }
 
 

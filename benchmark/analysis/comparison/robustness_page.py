@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from benchmark.analysis.comparison.loss_stability import loss_stability
 from benchmark.analysis.comparison.markdown import SUMMARY, comparison_markdown, summary_cells
 from benchmark.analysis.comparison.plots import rendered, titled_profiles
 from benchmark.analysis.comparison.robustness import (
+    drawn_ranges,
+    drawn_records,
     planned_draws,
     robustness_cell,
     robustness_scores,
@@ -52,10 +54,21 @@ CHOSEN = (
     "setting nearest to it. Neither scores nor numbers of runs have a say in the choice."
 )
 
+SWEPT = (
+    "A setting in brackets is the one at which the method was swept, and not the published one. "
+    "docs/differences.md names those that were chosen on test data: nothing in favour of their "
+    "method follows from them."
+)
+
 DRAWN = (
     "Settings are drawn by one rule for every method: a learning rate or the weight of a loss's "
     f"term log-uniformly within a factor of {FACTOR:g} of its published value, a temperature "
     f"log-uniformly between {TEMPERATURES[0]:g} and {TEMPERATURES[1]:g}; all else is as published."
+)
+
+OF_ITS_RANGES = (
+    "A score is of a method together with its ranges, which lie around what its own authors "
+    "published: where two methods' rates lie far apart, a difference may be one of the rates alone."
 )
 
 Choose = Callable[..., tuple[Place, list[Series]]]
@@ -150,13 +163,16 @@ def robustness_files(
     families |= {f"“Over `{one.place.over}`”": _runs_of(one) for one in sweeps}
     if shared := same_runs(families):
         parts.append(shared)
-    scores = robustness_scores(mine, planned_draws(scan, _like(found.place, methods)))
+    planned = list(planned_draws(scan, _like(found.place, methods)))
+    draws, scores = drawn_records(mine, planned), robustness_scores(mine, planned)
     parts.append(summary_section([found, *sweeps], score_claims(scores), scores))
     headline = _section(ONE_SETTING, found, folder / "headline.svg", output, drawn, CHOSEN)
     parts.append(headline)
     for over_it in sweeps:
         over = str(over_it.place.over)
-        parts.append(_section(f"Over `{over}`", over_it, folder / f"{over}.svg", output, drawn))
+        about = SWEPT if any(series.settings for series in over_it.series) else ""
+        plot = folder / f"{over}.svg"
+        parts.append(_section(f"Over `{over}`", over_it, plot, output, drawn, about))
     if not sweeps:
         parts.append(
             "## Over a setting\n\nInsufficient: no setting of these methods was swept on this "
@@ -164,7 +180,9 @@ def robustness_files(
         )
     parts += _alone(runs, methods, found.place, [str(one.place.over) for one in sweeps], choose)
     parts.append(
-        _draws(scores, titles, task, folder / "draws.svg", output, context.draw_suites, drawn)
+        _draws(
+            draws, scores, titles, task, folder / "draws.svg", output, context.draw_suites, drawn
+        )
     )
     parts.append(_stability(mine, found.series))
     return {output: ("\n\n".join(parts) + "\n").encode(), **drawn}
@@ -247,6 +265,7 @@ def _section(
 
 
 def _draws(
+    draws: Sequence[Record],
     scores: dict[str, list[float]],
     titles: dict[str, str],
     task: str,
@@ -266,13 +285,18 @@ def _draws(
         )
         return f"{start}{having} Suites that make them: {_commands(draw_suites)}."
     title = f"{task}: random draws from the tuning ranges, 95 % bands"
+    ranges = drawn_ranges(draws)
     drawn[plot] = rendered(titled_profiles(scores, title))
     lines = [
         f"{start}The robustness score is the mean of (score − chance) / (teacher's score − chance) "
         "over the draws, with its 95 % t-interval and, in brackets, the number of draws. It is the "
-        "area under the performance profile.",
+        f"area under the performance profile. {of_which_seeds(draws)} {OF_ITS_RANGES}",
         "",
-        *(f"- {titles[m]}: {robustness_cell(scores[m])}" for m in titles if m in scores),
+        *(
+            f"- {titles[m]}: {robustness_cell(scores[m])}; drawn were {_ranges_in_words(ranges[m])}"
+            for m in titles
+            if m in scores
+        ),
         "",
         *(
             f"- {_more_robust(a, b, scores, claim, titles)} (permutation test of the means; "
@@ -282,6 +306,22 @@ def _draws(
     ]
     image = f"![Performance profiles]({plot.relative_to(output.parent)})"
     return "\n".join(lines) + f"\n\n{image}"
+
+
+def of_which_seeds(draws: Sequence[Record]) -> str:
+    """Which seeds draws have, and what their intervals are over, in a sentence."""
+    seeds = sorted({record.spec.seed for record in draws})
+    if len(seeds) == 1:
+        return (
+            f"All draws have seed {seeds[0]}: intervals and tests are over settings, and say "
+            "nothing of other seeds."
+        )
+    return f"Draws have the seeds {', '.join(map(str, seeds))}."
+
+
+def _ranges_in_words(ranges: Mapping[str, tuple[float, float]]) -> str:
+    texts = [f"`{name}` from {low:.3g} to {high:.3g}" for name, (low, high) in ranges.items()]
+    return ", ".join(texts) or "no numbers"
 
 
 def _more_robust(

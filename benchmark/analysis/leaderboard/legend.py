@@ -9,9 +9,11 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 - **Headline and variants**: the first tables of a task rank every method at its published setting
   and, where it was tuned, at the tuned one; both rows take ranks. Neither scores nor numbers of
   runs choose a row. Ablations and other variants have a table of their own below, without ranks.
-- **setting**: *as published* is the paper's setting for the task. *tuned, n trials, by agreement*
-  was chosen by `dfkd tune` among n settings, by agreement with the teacher on synthetic images;
-  *by dev* by the score on a development split, which is held out of the training images and needs
+- **setting**: *as published* is the paper's setting for the task, or the method's default where the
+  paper is silent; `docs/differences.md` names the defaults that were chosen on test data. *tuned, n
+  trials, by agreement* was chosen by `dfkd tune` among n settings, by agreement with the teacher on
+  the trial's own synthetic images, which may be high for a bad student whose images are easy; *by
+  dev* by the score on a development split, which is held out of the training images and needs
   labels. The images that give the scores choose no tuned setting. *of the suite* is neither: the
   method has no run as published, and its suite's setting that departs least is shown.
 - **Overall**: the mean over the tasks that the methods of an access class share, and never over one
@@ -46,9 +48,9 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   ended at chance level, and in brackets the upper end of Wilson's 95 % interval of that share. A
   collapsed student is a result and counts as it is.
 - **dev**: the score on the development split, where all compared runs have one.
-  **oracle**: the score of each run's best checkpoint on the test set, as most papers report it.
-  **agreement**: the score of the checkpoint that agrees best with the teacher on synthetic images,
-  which needs no real data. None of them is the headline.
+  **oracle**: the score of each run's best checkpoint on the test set, as many papers report it.
+  **agreement**: the score of the checkpoint that agrees best with the teacher on images like those
+  that it learnt from, which needs no labels. None of them is the headline.
 - **full-precision** and **int8**, where students were quantised (objective `quantized`): the score
   of the student before its quantisers were added, and the score of its 8-bit integer form. **KiB**:
   their size as torch stores them. At 4 bits the student is a simulation, whose score is that of the
@@ -56,7 +58,8 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
 - **robustness**, where it was measured: the mean of (accuracy − chance) / (teacher's accuracy −
   chance) over random draws from ranges that one rule gives, cut to [0, 1], with failed runs at
   0 and missing runs left out, its 95 % t-interval, and the number of draws in brackets. It is the
-  area under the method's performance profile.
+  area under the method's performance profile, and of the method together with its ranges, which lie
+  around what was published. `docs/robustness.md` has the ranges, and the seeds of the draws.
 - **work**: the floating-point operations, as written, of the method's own phases, without
   evaluation; it is of no machine. A row has it only if all its finished runs do. **teacher
   queries**: the number of images sent forward through the teacher plus the number of images sent

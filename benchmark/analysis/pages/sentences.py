@@ -184,10 +184,10 @@ def programs_sentence(records: Sequence[Record]) -> str:
     known = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     if not known:
         return f"The code that made them is not recorded ({counted(unknown, 'run')})."
-    texts = [f"`{name[:8]}` {count:,}" for name, count in known]
-    rest = f", and for {unknown:,} the code is not recorded" if unknown else ""
-    fingerprints = f"code with {counted(len(known), 'fingerprint')} made them"
-    return f"{fingerprints[0].upper()}{fingerprints[1:]} ({', '.join(texts)}{rest})."
+    texts = ", ".join(f"`{name[:8]}` {count:,}" for name, count in known)
+    made = f"{sum(count for _, count in known):,} of them" if unknown else "them"
+    rest = f"; the code of the other {unknown:,} is not recorded" if unknown else ""
+    return f"Code with {counted(len(known), 'fingerprint')} made {made} ({texts}){rest}."
 
 
 def seeds_words(records: Iterable[Record]) -> str:

@@ -18,11 +18,18 @@ from benchmark.analysis.comparison.loss_stability import fluctuation, loss_stabi
 from benchmark.analysis.comparison.markdown import comparison_markdown, summary_cells
 from benchmark.analysis.comparison.plots import style
 from benchmark.analysis.comparison.robustness import (
+    drawn_ranges,
     planned_draws,
     robustness_scores,
     score_claims,
 )
-from benchmark.analysis.comparison.robustness_page import swept
+from benchmark.analysis.comparison.robustness_page import (
+    SWEPT,
+    SweepContext,
+    of_which_seeds,
+    robustness_files,
+    swept,
+)
 from benchmark.analysis.comparison.sentences import same_runs
 from benchmark.analysis.comparison.series import Series, select
 from benchmark.analysis.comparison.summary import summary_section
@@ -538,6 +545,52 @@ def test_planned_draws_that_never_ran_do_not_count() -> None:
     found = robustness_scores(records, planned_draws(scan, lambda entry: True))
     assert found == {"a": pytest.approx([0.8 / 0.89, 1.0])}
     assert tables(scan)[0].robustness == found
+
+
+def test_the_page_names_the_seeds_and_the_ranges_of_the_draws(tmp_path: Path) -> None:
+    """A score over settings of one seed says nothing of other seeds, nor of other ranges."""
+    draws = [
+        make_record(
+            method=method,
+            seed=100,
+            accuracy=0.5 + lr / 10,
+            purpose="draw",
+            params={"generator_lr": lr, "temperature": 10.0},
+            changed={"generator_lr": lr},
+        )
+        for method, factor in (("rdskd", 0.001), ("dafl", 0.1))
+        for lr in (factor, 2 * factor, 3 * factor, 4 * factor)
+    ]
+    assert drawn_ranges(draws)["dafl"] == {"generator_lr": (0.1, 0.4)}
+    scan = Scan(records=[*runs("rdskd", 0.9, 0.8), *runs("dafl", 0.9, 0.8), *draws], planned={})
+    output = tmp_path / "robustness.md"
+    files = robustness_files(
+        scan, ["rdskd", "dafl"], "digits", None, output, SweepContext(added_defaults)
+    )
+    text = files[output].decode()
+    assert "All draws have seed 100: intervals and tests are over settings" in text
+    assert "drawn were `generator_lr` from 0.001 to 0.004" in text
+    assert "drawn were `generator_lr` from 0.1 to 0.4" in text
+    assert of_which_seeds([*draws, *runs("rdskd", 0.9)]) == "Draws have the seeds 0, 100."
+
+
+def test_a_sweep_at_a_setting_that_is_not_published_says_so(tmp_path: Path) -> None:
+    def swept_at(method: str, **options: Any) -> list[Record]:
+        return [
+            record
+            for temperature in (1.0, 20.0)
+            for record in runs(method, 0.9, 0.8, params={"temperature": temperature}, **options)
+        ]
+
+    def page(records: Sequence[Record]) -> str:
+        output = tmp_path / "robustness.md"
+        context = SweepContext(added_defaults)
+        scan = Scan(records=list(records), planned={})
+        files = robustness_files(scan, ["rdskd", "dafl"], "digits", None, output, context)
+        return files[output].decode()
+
+    assert SWEPT not in page([*swept_at("rdskd"), *swept_at("dafl")])
+    assert SWEPT in page([*swept_at("rdskd"), *swept_at("dafl", lr=0.02)])
 
 
 def test_the_draws_that_are_asked_for_are_more_than_there_were() -> None:

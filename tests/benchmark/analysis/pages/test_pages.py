@@ -244,7 +244,7 @@ def test_a_tuned_row_is_compared_with_the_published_one() -> None:
 def test_programs_and_work_are_told_or_said_to_be_missing() -> None:
     known = seeds_of("rdskd", 0.9, work=2e12, fingerprint="feedbeef0000")
     text = section([*known, *seeds_of("dafl", 0.8)])
-    assert "Code with 1 fingerprint made them (`feedbeef` 10, and for 10 the code is not" in text
+    assert "Code with 1 fingerprint made 10 of them (`feedbeef` 10); the code of the other" in text
     assert "Work of a run, in TFLOP: RDSKD 2.0." in text
     assert "Work was not recorded for DAFL." in text
 
