@@ -294,6 +294,15 @@ class LargeBatches(Fine):
         return student
 
 
+class MakesTooMany(Fine):
+    name = "makes-too-many"
+    title = "Makes too many images"
+
+    def synthesize(self, problem, run):
+        run.ledger.synthetic_images += 10**9
+        return super().synthesize(problem, run)
+
+
 class AsksAround(Fine):
     name = "asks-around"
     title = "Asks around"

@@ -332,6 +332,7 @@ def test_only_declared_data_is_handed_over(
         ("trains-aside", "over_budget", "it spent 9 of 8 student steps"),
         ("large-batches", "over_budget", " student images"),
         ("asks-around", "over_budget", " teacher forward"),
+        ("makes-too-many", "over_budget", " synthetic images"),
         ("returns-the-teacher", "error", "another network than the task's student: '"),
         ("no-optimizer", "error", "the student changed without a step of an optimiser"),
         ("fine", ("ok", "collapsed"), ""),

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from benchmark.errors import UserError
 from benchmark.suites.plan import plan
 from benchmark.suites.suite import MethodEntry, Suite, load_suite, parse_seeds, suite_names
+from benchmark.tasks.registry import all_tasks
 from methods.base.registry import discover
 from methods.settings.params import ParameterError
 from tests.helpers import one_line, write_file
@@ -128,6 +129,23 @@ def test_the_suite_of_a_colour_task_runs_every_classification_method_on_it(name:
     assert {run.method.name for run in runs} == set(methods)
     assert len(runs) == 3 * len(methods)
     assert runs[0].task.proxy == "tiny-imagenet-32"
+
+
+def test_the_table_of_a_task_chooses_no_rate_weight_or_temperature() -> None:
+    """What is neither published nor tuned would have been chosen by somebody, on some data.
+
+    A weight of 0 switches a term off, which a teacher without BatchNorm needs.
+    """
+    methods = discover()
+    chosen = [
+        (name, entry.name, parameter, value)
+        for name in set(suite_names()) & set(all_tasks())
+        for entry in load_suite(name).methods
+        for settings in entry.variants()
+        for parameter, value in settings.items()
+        if methods[entry.name].Params.info(parameter).tune and value != 0
+    ]
+    assert chosen == []
 
 
 def test_the_variants_of_inversion_are_rows_of_the_table() -> None:
