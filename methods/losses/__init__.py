@@ -1,5 +1,6 @@
 """Every published loss term as a pure function: of predictions, of images, of features."""
 
+from methods.losses.adversarial import bounded_disagreement_loss as bounded_disagreement_loss
 from methods.losses.adversarial import disagreement_loss as disagreement_loss
 from methods.losses.adversarial import logit_distance_loss as logit_distance_loss
 from methods.losses.adversarial import masked_disagreement_loss as masked_disagreement_loss

@@ -5,6 +5,7 @@ Every term falls as they differ more. Logits are B×K or B×K×H×W, where "samp
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -56,6 +57,29 @@ def masked_disagreement_loss(student_logits: Tensor, teacher_logits: Tensor) -> 
     agree = (student_logits.argmax(1) == teacher_logits.argmax(1)).flatten()
     divergences = _divergences(student_logits, teacher_logits, 1.0)
     return -(divergences * agree.to(divergences.dtype)).mean()
+
+
+def bounded_disagreement_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0, bound: float = 1.0
+) -> Tensor:
+    """−mean_i min(KL(softmax(t_i/τ) ‖ softmax(s_i/τ)), β·log K).
+
+    log K is the divergence of a student that knows nothing from a teacher that is sure. Nothing is
+    gained by an image on which the student is further away than the bound, so that the generator
+    does not run away from a student that falls behind.
+    Source: MAD (Do et al. 2022), which bounds the discrepancy; unit and form of the bound are ours.
+
+    Args:
+        student_logits: B×K or B×K×H×W.
+        teacher_logits: same shape.
+        temperature: τ > 0.
+        bound: β > 0.
+
+    Returns:
+        A scalar in [−β·log K, 0].
+    """
+    most = bound * math.log(student_logits.shape[1])
+    return -_divergences(student_logits, teacher_logits, temperature).clamp(max=most).mean()
 
 
 def logit_distance_loss(
