@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,8 +58,31 @@ class Watch:
             self.ledger.add({"student_steps": new})
 
 
-_watch_of: dict[Any, Watch] = WeakTensorKeyDictionary()  # type: ignore[assignment]
-_copies: weakref.WeakKeyDictionary[Optimizer, Watch | None] = weakref.WeakKeyDictionary()
+class _CopyWatch:
+    """The count of the steps of a network that was made elsewhere and has a student's shapes."""
+
+    def __init__(self, parameters: Sequence[Tensor], ledger: Ledger) -> None:
+        self.ledger = ledger
+        self._taken: dict[Any, int] = WeakTensorKeyDictionary()  # type: ignore[assignment]
+        for parameter in parameters:
+            self._taken[parameter] = 0
+
+    def step(self, parameters: list[Tensor]) -> None:
+        """Count a step of an optimiser on some of the network's parameters."""
+        before = max(self._taken.values())
+        for parameter in parameters:
+            self._taken[parameter] += 1
+        if new := max(self._taken.values()) - before:
+            self.ledger.add({"student_steps": new})
+
+
+_watch_of: dict[Any, Watch | _CopyWatch] = WeakTensorKeyDictionary()  # type: ignore[assignment]
+_looked_at: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+"""Optimisers whose parameters are known: a student's, a copy's, or nobody's so far."""
+
+_nobodys: dict[Any, None] = WeakTensorKeyDictionary()  # type: ignore[assignment]
+"""Trained parameters that belong to no student and no copy, the latest last."""
+
 _latest: list[Watch] = []
 """The watch of the student that was made last, which networks of its shapes belong to."""
 
@@ -112,7 +136,10 @@ def _after_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, A
     if _counted_before.get(optimizer, _counted) < _counted:
         return  # it took its step by another optimiser's, which counted
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    found: dict[Watch, list[Tensor]] = {}
+    if optimizer not in _looked_at:
+        _looked_at.add(optimizer)
+        _look_for_copies([p for p in parameters if p not in _watch_of])
+    found: dict[Watch | _CopyWatch, list[Tensor]] = {}
     for parameter in parameters:
         owner = _watch_of.get(parameter)
         if owner is not None:
@@ -120,17 +147,30 @@ def _after_step(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, A
     for owner, own in found.items():
         _counted += 1
         owner.step(own)
-    if not found and (copied := _copied_student(optimizer, parameters)) is not None:
-        _counted += 1
-        copied.ledger.add({"student_steps": 1})
 
 
-def _copied_student(optimizer: Optimizer, parameters: list[Tensor]) -> Watch | None:
-    """The watch of the student of which an optimiser trains a copy, known by its shapes."""
-    if optimizer not in _copies:
-        shapes = Counter(tuple(p.shape) for p in parameters)
-        _copies[optimizer] = next((seen for seen in _latest if seen.shapes <= shapes), None)
-    return _copies[optimizer]
+def _look_for_copies(parameters: Sequence[Tensor]) -> None:
+    """Watch these parameters as a copy of a student, if they have its shapes.
+
+    So do they together with parameters of other optimisers that belong to nobody: a network may be
+    trained by several.
+    """
+    for parameter in parameters:
+        _nobodys[parameter] = None
+    own = set(map(id, parameters))
+    pool = [*parameters, *(p for p in reversed(list(_nobodys)) if id(p) not in own)]
+    for seen in _latest if parameters else ():
+        wanted, chosen = Counter(seen.shapes), []
+        for parameter in pool:
+            if wanted[tuple(parameter.shape)] > 0:
+                wanted[tuple(parameter.shape)] -= 1
+                chosen.append(parameter)
+        if len(chosen) == seen.shapes.total():
+            copied = _CopyWatch(chosen, seen.ledger)
+            for parameter in chosen:
+                _watch_of[parameter] = copied
+                _nobodys.pop(parameter, None)
+            return
 
 
 register_optimizer_step_pre_hook(_before_step)

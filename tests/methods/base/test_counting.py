@@ -63,6 +63,27 @@ def test_the_steps_of_a_copy_are_the_students() -> None:
     assert (ledger.student_steps, ledger.student_images) == (1, 5)
 
 
+def test_the_steps_of_a_copy_count_where_several_optimisers_share_it() -> None:
+    ledger = Ledger()
+    student = copy.deepcopy(tiny_problem(ledger=ledger).make_student())
+    first, *others = student.parameters()
+    halves = [torch.optim.SGD([first], lr=0.1), torch.optim.SGD(others, lr=0.1)]
+    student(IMAGES).sum().backward()
+    for _ in range(4):
+        for half in halves:
+            half.step()
+    assert ledger.student_steps == 4
+
+
+def test_every_copy_takes_its_own_steps() -> None:
+    ledger = Ledger()
+    student = tiny_problem(ledger=ledger).make_student()
+    for _ in range(3):
+        twin = copy.deepcopy(student)
+        learn(twin, torch.optim.SGD(twin.parameters(), lr=0.1))
+    assert ledger.student_steps == 3
+
+
 def test_other_networks_take_no_steps_of_the_students() -> None:
     ledger = Ledger()
     tiny_problem(ledger=ledger).make_student()
