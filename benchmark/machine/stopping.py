@@ -33,6 +33,15 @@ def request(reason: str) -> None:
     _reason = _reason or reason
 
 
+def asked() -> bool:
+    """Whether a KeyboardInterrupt that was just caught is somebody's wish, or raised by a method.
+
+    The handlers of `on_signals` and of workers leave a request before they raise it. Where Python's
+    own handler stands, nobody can tell, and it counts as a wish.
+    """
+    return bool(_reason) or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 @contextmanager
 def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
     """Stop what is done within the block at Ctrl-C, SIGTERM and the deadline.
@@ -48,9 +57,10 @@ def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
     _patient = patient
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if not _patient or requested():
-            raise KeyboardInterrupt
+        at_once = not _patient or bool(requested())
         request(LIMIT if number == signal.SIGALRM else USER)
+        if at_once:
+            raise KeyboardInterrupt
         if number != signal.SIGINT:
             signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
 

@@ -93,8 +93,10 @@ class SampleCache:
         tensors = {"images": bank.images}
         if bank.labels is not None:
             tensors["labels"] = bank.labels
-        info = {"held_out": str(bank.held_out), "cost": json.dumps(cost)}
         try:
+            info = {"held_out": str(bank.held_out), "cost": json.dumps(cost)}
             save_tensors(self.path, tensors, info)
-        except UserError as error:  # a full disk costs the next run the reuse, not this one its end
+        # A full disk, or a ledger that no file can hold, costs the next run the reuse, not this one
+        # its end.
+        except (UserError, TypeError, ValueError) as error:
             LOG.warning("the images of seed %d are not kept: %s", self.run.seed, error)

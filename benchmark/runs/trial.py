@@ -25,17 +25,16 @@ from benchmark.metrics.exam import Scores
 from benchmark.records.record import Record, Status
 from benchmark.runs.code import code_of
 from benchmark.runs.evaluation import Checkpoints, evaluate
-from benchmark.runs.failures import failure
+from benchmark.runs.failures import account, failure, message
 from benchmark.runs.job import Context, Job
 from benchmark.runs.pictures import keep_picture
 from benchmark.runs.posing import pose
-from benchmark.runs.recording import to_record
+from benchmark.runs.recording import Left, to_record
 from benchmark.runs.returned import Returned
 from benchmark.runs.samples import SampleCache
 from benchmark.runs.states import RunKeeper
 from benchmark.tasks.base import Task
 from benchmark.tasks.registry import get_task, look_in
-from methods.base.errors import described_with_place
 from methods.base.ledger import Ledger, OverBudget
 from methods.base.method import Method
 from methods.base.problem import Problem
@@ -53,7 +52,11 @@ REST = "rest"
 
 
 def execute(job: Job, context: Context, progress: Progress = lambda *_: None) -> Record:
-    """Run one specification; whatever happens becomes a record with a status."""
+    """Run one specification; whatever a method does becomes a record with a status.
+
+    Raises:
+        KeyboardInterrupt: when somebody asked to stop at once, outside of the method's own work.
+    """
     prepare_process(context)
     trial = Trial(job, get_task(job.spec.task), context, progress)
     with process_as_before():
@@ -63,11 +66,14 @@ def execute(job: Job, context: Context, progress: Progress = lambda *_: None) ->
                 trial.go_on()
             status, reason, student = attempt(trial.fit, trial)
             return trial.conclude(status, reason, student)
-        except (Exception, SystemExit) as error:
-            # The method's constructor, or a student that cannot be evaluated.
-            return trial.record(failure(error), described_with_place(error))
+        except BaseException as error:
+            # The method's constructor, or a student that cannot be evaluated. What a method raises
+            # is nobody else's: neither the generator that yields records nor an event loop.
+            if isinstance(error, KeyboardInterrupt) and stopping.asked():
+                raise
+            return trial.record(failure(error), account(error))
         finally:
-            trial.run.ledger.limits = {}
+            trial.ledger.limits = {}
 
 
 def prepare_process(context: Context) -> None:
@@ -100,12 +106,13 @@ class Trial:
         self.context = context
         self.method_class = discover(context.method_folders)[job.spec.method]
         self.code = code_of(job.spec, self.method_class)
+        self.ledger = Ledger()
         self.run = Run(
             job.spec.budget,
             job.spec.seed,
             device=context.device,
             precision=context.precision,
-            ledger=Ledger(),
+            ledger=self.ledger,
             progress=progress,
             stopping=stopping.requested,
         )
@@ -167,6 +174,12 @@ class Trial:
                     keep_picture(path, self.task, data.test, teacher, examinee, examples)
         return self.record(status, reason, scores)
 
+    def unwritable(self) -> bool:
+        """Whether no record can hold what the method says of itself; known before the work."""
+        left = Left()
+        left.texts(self.method_class, self.note)
+        return bool(left.out)
+
     def unsupported(self) -> str | None:
         """Why the method, or the objective put on it, cannot run on this problem."""
         objective = self.method.transfer
@@ -192,16 +205,18 @@ class Trial:
 
 def attempt(work: Callable[[], Result], trial: Trial) -> tuple[Status, str, Result | None]:
     """Do a method's work and turn whatever happens into a status and a reason."""
-    try:
-        with process_as_before():
+    with process_as_before():
+        try:
+            if trial.unwritable():
+                return "error", "", None  # the record says why
             if reason := trial.unsupported():
                 return "skipped", reason, None
             return "ok", "", work()
-    except Diverged as error:
-        return "diverged", str(error), None
-    except OverBudget as error:
-        return "over_budget", str(error), None
-    except KeyboardInterrupt:
-        return "interrupted", stopping.requested() or stopping.USER, None
-    except (Exception, SystemExit) as error:
-        return failure(error), described_with_place(error), None
+        except Diverged as error:
+            return "diverged", message(error), None
+        except OverBudget as error:
+            return "over_budget", message(error), None
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and stopping.asked():
+                return "interrupted", stopping.requested() or stopping.USER, None
+            return failure(error), account(error), None
