@@ -88,12 +88,13 @@ def published(table: Table) -> tuple[dict[Row, str], str]:
     an older version.
     """
     papers = load_published()
-    quotes = [_quote_of(row, table.task, papers) for row in table.rows]
+    quotes = [quote_of(row, table.task, papers) for row in table.rows]
     cells, sources = quoted_cells(quotes)
     return dict(zip(table.rows, cells, strict=True)), sources
 
 
-def _quote_of(row: Row, task: str, papers: Iterable[Paper]) -> Quote | None:
+def quote_of(row: Row, task: str, papers: Iterable[Paper]) -> Quote | None:
+    """The published number of a row; see `published`."""
     if row.behind or not row.own_objective:
         return None
     settings = {**row.records[0].spec.params, **row.changed}

@@ -15,6 +15,7 @@ from benchmark.analysis.image_quality import quality_files
 from benchmark.analysis.leaderboard.markdown import fill_blocks, markdown
 from benchmark.analysis.leaderboard.publish import scanned
 from benchmark.analysis.page_files import Files
+from benchmark.analysis.pages.overview import Overview, fill_overview, places_of
 from benchmark.analysis.pages.readme import fill_results
 from benchmark.analysis.pages.results import results_page
 from benchmark.published.papers import load_published
@@ -106,7 +107,9 @@ def pages(scan: Scan, root: Path, about: Robustness) -> Files:
     readme = root / "README.md"
     if readme.is_file():
         text = fill_blocks(readme.read_text(encoding="utf-8"), scan)
-        files[readme] = fill_results(text, scan).encode()
+        files[readme] = fill_overview(fill_results(text, scan), scan).encode()
+        if overview := Overview.of(scan, places_of(text)).tables:
+            files[docs / "scores.svg"] = Overview(overview).figure(load_published())
     return files
 
 
