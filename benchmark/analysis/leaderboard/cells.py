@@ -110,13 +110,13 @@ def _scores(table: Table) -> Iterator[Column]:
 
 def _score(row: Row) -> str:
     spread = "" if row.interval is None else row.interval.plus_minus
-    return percent(row.mean(row.metric)) + spread
+    return percent(row.score) + spread
 
 
 def _runs(table: Table) -> Iterator[Column]:
     yield Column("n ok/planned", lambda row: f"{len(row.scored)}/{len(row.planned)}")
     yield Column("collapsed", _collapsed)
-    yield Column("failures at chance, %", lambda row: percent(row.score))
+    yield Column("finished runs, %", lambda row: percent(row.mean(row.metric)))
     yield Column("of teacher, %", lambda row: percent(_share(row, table.teacher_score)))
 
 
@@ -129,8 +129,7 @@ def _collapsed(row: Row) -> str:
 
 
 def _share(row: Row, teacher_score: float) -> float | None:
-    score = row.mean(row.metric)
-    return None if score is None else score / teacher_score
+    return None if row.score is None else row.score / teacher_score
 
 
 def _checkpoints(table: Table) -> Iterator[Column]:

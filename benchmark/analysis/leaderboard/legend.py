@@ -22,9 +22,10 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   is the mean over tasks of the rank, with the 95 % interval of a bootstrap over seeds. A task's
   column shows the score on that task and, in brackets, the rank.
 - **accuracy**: the accuracy of the student at its **last** step, mean over seeds ± half-width of
-  the 95 % t-interval. Where an end would lie beyond what a score can be, and from 20 seeds on, when
-  the interval is a BCa bootstrap's, both ends are shown in brackets instead. The rows are ordered
-  by the score with failures at chance (below).
+  the 95 % t-interval. A run that failed counts at chance level, and so does every score below
+  chance, so that a crash is worth no more than a bad student. Where an end would lie beyond what a
+  score can be, and from 20 seeds on, when the interval is a BCa bootstrap's, both ends are shown in
+  brackets instead.
 - **mIoU** replaces accuracy where images are segmented: intersection over union, averaged over the
   classes that the images show. **pixel accuracy** is shown as well.
 - **rank**: the rank within an access class, because a method that saw real data is no competitor
@@ -43,10 +44,9 @@ Made by `dfkd leaderboard` from the records under `results/`; do not edit it by 
   the class together (joint sign flips, step-down maxima), at the level of 5 %. *insufficient (n)*:
   no outcome could have told the row from any other; that takes n common seeds.
 - **n ok/planned**: the number of finished runs, out of all runs that the suites planned.
-  **failures at chance**: the mean score of the runs that ended, with every failed run at chance
-  level, and every score below chance there too. **collapsed**: how many of the finished students
-  ended at chance level, and in brackets the upper end of Wilson's 95 % interval of that share. A
-  collapsed student is a result and counts as it is.
+  **finished runs**: the mean of the finished runs alone, each as it is. **collapsed**: how many of
+  the finished students ended at chance level, and in brackets the upper end of Wilson's 95 %
+  interval of that share.
 - **dev**: the score on the development split, where all compared runs have one.
   **oracle**: the score of each run's best checkpoint on the test set, as many papers report it.
   **agreement**: the score of the checkpoint that agrees best with the teacher on images like those

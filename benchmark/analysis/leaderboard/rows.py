@@ -108,8 +108,8 @@ class Row:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """Confidence interval of the metric's mean over the finished runs."""
-        return mean_interval([record.metrics[self.metric] for record in self.scored])
+        """Confidence interval of `score`, over the seeds."""
+        return mean_interval(list(self.by_seed.values()))
 
     @cached_property
     def by_seed(self) -> dict[int, float]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmark.analysis.comparison.plots import rendered
 from benchmark.analysis.frame import METRIC_NAMES
 from benchmark.analysis.leaderboard.quotes import quote_of
 from benchmark.analysis.leaderboard.rows import CONTROLS, Row
@@ -17,11 +18,9 @@ from benchmark.records.store import Scan
 
 BLOCK = re.compile(r"(<!-- overview:begin(?P<places>[^>]*) -->\n).*?(<!-- overview:end -->)", re.S)
 
-NOTE = (
-    "Mean over seeds of the last step ± half-width of the 95 % interval, and the number of seeds in "
-    "brackets; every method as published, best of what sees as much in bold. † some runs are "
-    "missing, of an older version of the method or over budget: no rank."
-)
+NOTE = """Mean over seeds of the last step ± half-width of the 95 % interval (or its ends), failed
+runs at chance, and the number of seeds. Every method as published; in bold, the best of those that
+see as much. † no rank: runs are missing, over budget or of an older version of the method."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Overview:
                 )
             )
         titles = {name: title for name, _, title in self.methods}
-        return scores_figure(panels, titles)
+        return rendered(scores_figure(panels, titles))
 
 
 def fill_overview(text: str, scan: Scan) -> str:
@@ -129,10 +128,10 @@ def _best(table: Table) -> list[Row]:
 def _cell(row: Row | None, best: bool) -> str:
     """``96.57 ± 1.05 (10)``."""
     if row is None or row.interval is None:
-        score = None if row is None else row.mean(row.metric)
-        return NO_VALUE if row is None or score is None else f"{percent(score)} (1)"
-    low, high = 100 * row.interval.low, 100 * row.interval.high
-    spread = row.interval.plus_minus.replace(f" ({low:.2f} to {high:.2f})", f" [{low:.0f}–{high:.0f}]")
+        return NO_VALUE if row is None or row.score is None else f"{percent(row.score)} (1)"
+    spread = row.interval.plus_minus
+    if "±" not in spread:
+        spread = f" [{100 * row.interval.low:.0f}–{100 * row.interval.high:.0f}]"
     score = f"{percent(row.interval.estimate)}{spread}"
     mark = "" if row.standing in ("ranked", "reference") else "†"
-    return (f"**{score}**" if best else score) + f" ({len(row.scored)}){mark}"
+    return (f"**{score}**" if best else score) + f" ({len(row.by_seed)}){mark}"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from benchmark.analysis.comparison.plots import rendered, style
+from benchmark.analysis.comparison.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GREY = "#5D5D5D"
 
@@ -28,8 +31,8 @@ class Panel(NamedTuple):
     scores: Mapping[str, Score]
 
 
-def scores_figure(panels: Sequence[Panel], titles: Mapping[str, str]) -> bytes:
-    """Draw the panels side by side, as SVG; equal numbers give equal bytes.
+def scores_figure(panels: Sequence[Panel], titles: Mapping[str, str]) -> Figure:
+    """Draw the panels side by side, on white, which is read on dark pages too.
 
     Args:
         panels: the tasks.
@@ -38,7 +41,8 @@ def scores_figure(panels: Sequence[Panel], titles: Mapping[str, str]) -> bytes:
     from matplotlib.figure import Figure
 
     shown = [name for name in titles if any(name in panel.scores for panel in panels)]
-    figure = Figure(figsize=(2.2 + 2.4 * len(panels), 1.2 + 0.24 * len(shown)), layout="constrained")
+    size = (2.2 + 2.4 * len(panels), 1.2 + 0.24 * len(shown))
+    figure = Figure(figsize=size, layout="constrained")
     figure.set_facecolor("white")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for own, panel in zip(axes, panels, strict=True):
@@ -57,4 +61,4 @@ def scores_figure(panels: Sequence[Panel], titles: Mapping[str, str]) -> bytes:
         own.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(shown)), [titles[name] for name in shown])
     axes[0].set_ylim(len(shown) - 0.5, -0.5)
-    return rendered(figure)
+    return figure

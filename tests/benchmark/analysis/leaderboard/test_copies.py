@@ -48,7 +48,7 @@ def test_what_a_sweep_had_run_already_counts_in_the_table_that_plans_it(tmp_path
     assert {r.run_id for r in swept} < {r.run_id for r in mine}
     scan = scanned([*swept, mine[3]], tmp_path, planned=mine)
     assert cell(scan, "n ok/planned") == "4/4"
-    assert cell(scan, "failures at chance, %") == "91.50"
+    assert cell(scan, "accuracy, %") == "91.50 ± 2.05"
 
 
 def test_what_nobody_planned_for_the_table_stays_out_of_it(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_failed_copy_does_not_hide_the_finished_one(
 ) -> None:
     scan = scanned([timeout(failed), done(finished)], tmp_path)
     assert cell(scan, "n ok/planned") == "1/1"
-    assert cell(scan, "failures at chance, %") == "90.00"
+    assert cell(scan, "accuracy, %") == "90.00"
     (series,) = select(runs_of(scan.records), ["rdskd"], "digits")[1]
     assert series.points == {None: {0: 0.9}}
     page = render(scan, tmp_path, tmp_path)

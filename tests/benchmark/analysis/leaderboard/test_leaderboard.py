@@ -129,8 +129,10 @@ def test_failed_runs_count_as_guesses() -> None:
     ]
     table = only_table(records)
     assert column(table, "n ok/planned") == ["2/4"]
-    assert column(table, "failures at chance, %") == [f"{100 * (0.9 + 0.8 + 0.2 + 0.2) / 4:.2f}"]
-    assert column(table, "accuracy, %")[0].startswith("85.00")
+    # Cut to what a score can be: t of three degrees of freedom times 37.75 / √4 is 60.07.
+    counted = f"{100 * (0.9 + 0.8 + 0.2 + 0.2) / 4:.2f}"
+    assert column(table, "accuracy, %") == [f"{counted} (0.00 to 100.00)"]
+    assert column(table, "finished runs, %") == ["85.00"]
     assert column(table, "method") == ["A [1 diverged, 1 error]"]
 
 
@@ -177,7 +179,7 @@ def test_missing_runs_score_nothing_and_make_their_row_provisional(tmp_path: Pat
     assert column(table, "method") == ["B", "A [1 missing]"], "below the complete rows"
     assert column(table, "rank") == ["1", "provisional"]
     assert column(table, "n ok/planned") == ["2/2", "3/4"]
-    assert column(table, "failures at chance, %") == ["50.00", "90.00"]
+    assert column(table, "accuracy, %") == ["50.00 ± 0.00", "90.00 ± 0.00"]
     assert column(table, "group") == ["–", "–"]
     assert table.rows[1].by_seed == {0: 0.9, 1: 0.9, 2: 0.9}
 
@@ -187,9 +189,9 @@ def test_interrupted_runs_are_missing_too(tmp_path: Path) -> None:
     table = only_table([*seeds_of("a", 0.9, 0.9), stopped])
     assert column(table, "method") == ["A [1 missing]"]
     assert column(table, "rank") == ["provisional"]
-    assert column(table, "failures at chance, %") == ["90.00"]
+    assert column(table, "accuracy, %") == ["90.00 ± 0.00"]
     alone = only_table([failed_record("interrupted", method="a")])
-    assert column(alone, "failures at chance, %") == ["–"]
+    assert column(alone, "accuracy, %") == ["–"]
 
 
 def test_runs_over_their_budget_are_shown_and_count_in_no_mean() -> None:
@@ -198,8 +200,8 @@ def test_runs_over_their_budget_are_shown_and_count_in_no_mean() -> None:
     table = only_table([*seeds_of("a", 0.6, 0.6), spent, *seeds_of("b", 0.5, 0.5)])
     assert column(table, "method") == ["B", f"A [1 over budget: {reason}]"]
     assert column(table, "rank") == ["1", "over budget"]
-    assert column(table, "accuracy, %")[1].startswith("60.00")
-    assert column(table, "failures at chance, %")[1] == "60.00"
+    assert column(table, "accuracy, %")[1] == "60.00 ± 0.00"
+    assert column(table, "finished runs, %")[1] == "60.00"
     assert column(table, "n ok/planned")[1] == "2/3"
     assert column(table, "group") == ["–", "–"]
 
@@ -230,7 +232,7 @@ def test_a_collapsed_student_is_a_result_and_is_counted() -> None:
     )
     assert column(table, "n ok/planned") == ["2/2"]
     assert column(table, "accuracy, %")[0].startswith("50.00")
-    assert column(table, "failures at chance, %") == ["50.00"]
+    assert column(table, "finished runs, %") == ["50.00"]
     # Wilson: (1/2 + z²/4 + z √(1/8 + z²/16)) / (1 + z²/2) with z = 1.96, n = 2.
     assert column(table, "collapsed") == ["1/2 (≤ 91 %)"]
     assert column(only_table(seeds_of("a", *[0.9] * 10)), "collapsed") == ["0/10 (≤ 28 %)"]
@@ -252,9 +254,9 @@ def test_a_method_without_a_single_student_has_no_numbers() -> None:
     grid = headline_grid(table)
     row = dict(zip(grid.names, grid.body[-1], strict=True))
     assert row["method"] == "A [1 out of memory]"
-    assert row["rank"] == row["accuracy, %"] == row["collapsed"] == "–"
+    assert row["rank"] == row["finished runs, %"] == row["collapsed"] == "–"
     assert row["n ok/planned"] == "0/1"
-    assert row["failures at chance, %"] == "10.00"
+    assert row["accuracy, %"] == "10.00"
 
 
 # What belongs together
