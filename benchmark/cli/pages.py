@@ -11,8 +11,10 @@ from benchmark.analysis.pages.publish import Robustness
 from benchmark.cli.comparisons import sweep_context
 from benchmark.docs.methods import fill_list, method_files
 from benchmark.docs.site import build_site
+from benchmark.docs.task_page import task_files
 from benchmark.records.store import Scan
 from benchmark.suites.suite import load_suite
+from benchmark.tasks.registry import all_tasks, get_task
 from methods.base.registry import discover
 
 DRAWN = "robustness-draws"
@@ -30,15 +32,16 @@ def about_robustness() -> Robustness:
     return Robustness(task, methods, sweep_context(task))
 
 
-def pages_of_methods(scan: Scan, files: Files) -> Files:
-    """The pages of the methods that the repository has, and the README with their list.
+def pages_of_rooms(scan: Scan, files: Files) -> Files:
+    """The pages of the methods and tasks that the repository has, and the README with their list.
 
     Args:
         scan: the records and the plans.
         files: the pages of results.
     """
     methods = discover([])
-    found = method_files(scan, methods, DOCS)
+    tasks = {name: get_task(name) for name in all_tasks()}
+    found = method_files(scan, methods, DOCS) | task_files(scan, tasks, DOCS)
     if README in files:
         text = files[README].decode()
         found[README] = fill_list(text, methods, (DOCS / "methods").as_posix()).encode()

@@ -21,6 +21,12 @@ PAGES = {
 }
 """Pages beside ``docs/``, and their names in the menu."""
 
+LINKED = ("CITATION.cff",)
+"""Files that pages link to and that are no pages."""
+
+ROOMS = ("methods", "tasks")
+"""Folders of ``docs/`` with a page for each thing of a kind."""
+
 EXTRA = "the site needs mkdocs-material: pip install 'dfkd-bench[docs]'"
 
 
@@ -123,7 +129,7 @@ def gather(root: Path, source: Path) -> list[str]:
         The Markdown files, relative to ``source``.
     """
     source.mkdir()
-    for name in PAGES:
+    for name in (*PAGES, *(name for name in LINKED if (root / name).is_file())):
         shutil.copy(root / name, source / name)
     shutil.copytree(root / "docs", source / "docs")
     return sorted(path.relative_to(source).as_posix() for path in source.rglob("*.md"))
@@ -133,20 +139,28 @@ def menu(pages: Sequence[str], methods: Mapping[str, type[Method]]) -> list[dict
     """The site's menu: home, leaderboard, a page a question, a page a method, and the rest."""
     home, board, *rest = PAGES.items()
     questions = [page for page in pages if page.count("/") == 1]
-    own = [page for page in pages if page.startswith("docs/methods/")]
-    own.sort(key=lambda page: (not page.endswith("/index.md"), _title(page, methods).lower()))
     return [
         *({title: page} for page, title in (home, board)),
         {"Questions": [{_title(page, methods): page} for page in questions]},
-        {"Methods": [{_title(page, methods): page} for page in own]},
+        *(
+            {room.capitalize(): [{_title(page, methods): page} for page in own]}
+            for room in ROOMS
+            if (own := _room(room, pages, methods))
+        ),
         *({title: page} for page, title in rest),
     ]
+
+
+def _room(room: str, pages: Sequence[str], methods: Mapping[str, type[Method]]) -> list[str]:
+    """The pages of one folder, its list first."""
+    own = [page for page in pages if page.startswith(f"docs/{room}/")]
+    return sorted(own, key=lambda p: (not p.endswith("/index.md"), _title(p, methods).lower()))
 
 
 def _title(page: str, methods: Mapping[str, type[Method]]) -> str:
     name = Path(page).stem
     if name == "index":
-        return "All methods"
+        return "All"
     if page.startswith("docs/methods/") and name in methods:
         return methods[name].title
     return name.replace("-", " ").capitalize()

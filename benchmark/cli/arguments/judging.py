@@ -69,14 +69,14 @@ def pages(
 ) -> None:
     """Write every page of results from the records: tables, findings, robustness, image quality.
 
-    The page of every method is written too, from its file. Results of another folder have their
-    pages in that folder, without those of the methods.
+    The page of every method and task is written too, from its file. Results of another folder have
+    their pages in that folder, without those.
     """
     with _undisturbed():
         from benchmark.analysis.pages.publish import publish
-        from benchmark.cli.pages import about_robustness, pages_of_methods
+        from benchmark.cli.pages import about_robustness, pages_of_rooms
 
-        code = publish(results, check, about_robustness(), pages_of_methods, console, errors)
+        code = publish(results, check, about_robustness(), pages_of_rooms, console, errors)
     raise typer.Exit(code)
 
 
