@@ -16,6 +16,26 @@ HELD_OUT = 10
 """One image in so many is never shown to the student: agreement is measured on these."""
 
 
+def set_aside(
+    count: int, held_out: int, run: Run, stream: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The numbers of the images of a batch to hold out, and of those to learn from, on the CPU.
+
+    They are chosen at random: classes may be sorted or take turns, and all are to be among the held
+    out.
+
+    Args:
+        count: images of the batch.
+        held_out: images that are held out already.
+        run: its budget says how many may be.
+        stream: a CPU generator.
+    """
+    room = run.budget.validation_images - held_out
+    aside = min(-(-count // HELD_OUT), room, count - 1)
+    order = torch.randperm(count, generator=stream)
+    return order[:aside], order[aside:]
+
+
 class Pool(SampleSource):
     """A pool of 8-bit images to which every round adds; batches are drawn with replacement.
 
@@ -33,7 +53,6 @@ class Pool(SampleSource):
         self._normalization = problem.normalization
         self._run = run
         self._capacity = capacity
-        self._most_held_out = run.budget.validation_images
         self._choice = run.stream("held-out")
         empty = torch.empty(0, *problem.image_shape, dtype=torch.uint8, device=run.device)
         self._learnt, self._held_out = empty, empty
@@ -47,12 +66,9 @@ class Pool(SampleSource):
         """Add images, B×C×H×W in the teacher's input space; a few of them are held out."""
         pixels = self._normalization.denormalize(images.detach().float()).clamp(0, 1)
         stored = (pixels * 255).to(torch.uint8)
-        # At random: classes may be sorted or take turns, and all are to be among the held out.
-        order = torch.randperm(len(stored), generator=self._choice).to(stored.device)
-        room = self._most_held_out - len(self._held_out)
-        aside = min(-(-len(stored) // HELD_OUT), room, len(stored) - 1)
-        self._held_out = torch.cat([self._held_out, stored[order[:aside]]])
-        self._learnt = torch.cat([self._learnt, stored[order[aside:]]])
+        aside, rest = set_aside(len(stored), len(self._held_out), self._run, self._choice)
+        self._held_out = torch.cat([self._held_out, stored[aside.to(stored.device)]])
+        self._learnt = torch.cat([self._learnt, stored[rest.to(stored.device)]])
         if self._capacity:
             self._learnt = self._learnt[-self._capacity :]
         self._run.ledger.add({"synthetic_images": len(stored)})
