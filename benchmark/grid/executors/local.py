@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 import torch
 
 from benchmark.errors import UserError
-from benchmark.grid.executors.base import Claim, Executor, Report, everything
+from benchmark.grid.executors.base import Claim, Executor, Report, Reporter, everything
 from benchmark.grid.executors.threads import best_threads, runs_at_once
 from benchmark.grid.executors.workers import NotStarted, Worker
 from benchmark.machine import children, stopping
@@ -67,7 +67,7 @@ class InProcess:
 
         def progress(job: Job) -> Progress:
             report(job.run_id, "starting", 0, 0, 0.0)
-            return lambda *event: report(job.run_id, *event)
+            return Reporter(job.run_id, lambda event: report(*event))
 
         for position, job in enumerate(jobs, start=1):
             if stopping.requested():

@@ -18,15 +18,13 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.grid.executors import forks
-from benchmark.grid.executors.base import Report, unfinished
+from benchmark.grid.executors.base import Event, Report, Reporter, unfinished
 from benchmark.machine import children, stopping
 from benchmark.machine.process import spoilt
 from benchmark.records.record import Record
 from benchmark.runs.failures import account
 from benchmark.runs.job import Context, Job
 from benchmark.runs.trial import execute
-
-Event = tuple[str, str, int, int, float]
 
 
 @dataclass(frozen=True)
@@ -217,18 +215,7 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
 
 def _run(job: Job, context: Context, send: Callable[[Event], None]) -> Ended:
     try:
-        record = execute(job, context, _Progress(job.run_id, send))
+        record = execute(job, context, Reporter(job.run_id, send))
         return Ended(record, spoilt=bool(spoilt()))
     except BaseException as error:
         return Ended(None, account(error), spoilt=True)
-
-
-class _Progress:
-    """Sends the progress of a run to the parent, in plain values whatever a method reports."""
-
-    def __init__(self, run_id: str, send: Callable[[Event], None]) -> None:
-        self._run_id = run_id
-        self._send = send
-
-    def __call__(self, phase: str, step: int, total: int, loss: float) -> None:
-        self._send((self._run_id, str(phase), int(step), int(total), float(loss)))

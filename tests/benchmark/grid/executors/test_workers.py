@@ -17,6 +17,7 @@ import pytest
 
 from benchmark.errors import UserError
 from benchmark.grid.executors import forks, workers
+from benchmark.grid.executors.base import Reporter
 from benchmark.grid.executors.local import ATTEMPTS, Processes
 from benchmark.machine import children
 from benchmark.records.record import Record
@@ -225,8 +226,13 @@ def test_only_plain_values_are_reported() -> None:
         def __reduce__(self) -> Any:
             raise TypeError
 
-    workers._Progress("id", sent.append)(Text("phase"), 1, 2, 0.5)  # type: ignore[arg-type]
-    assert pickle.loads(pickle.dumps(sent)) == [("id", "phase", 1, 2, 0.5)]
+    reporter = Reporter("id", sent.append)
+    reporter(Text("phase"), 1, 2, 0.5)
+    reporter("\ud800\x1b]0;x\x07[/x]\n", 1, 2, 0.5)
+    assert [event[1] for event in pickle.loads(pickle.dumps(sent))] == [
+        "phase",
+        "\\ud800\\x1b]0;x\\x07[/x]\\n",
+    ]
 
 
 def test_a_signal_to_a_worker_between_two_runs_costs_nothing(grid: Grid) -> None:
