@@ -15,16 +15,25 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from benchmark.cli.turns import ROUND, Turns
 from benchmark.records.record import SCORED, UNSUCCESSFUL, Record
 from benchmark.runs.job import Job
 from methods.settings.budget import Budget
+
+STARTING = "starting"
+"""The phase that an executor reports before a run reports any of its own."""
+
+WINDOW_SECONDS = 3600.0
+"""So far back the time that a training has left is judged by; a step may take minutes."""
 
 STYLES = {"ok": "green", "collapsed": "yellow", "skipped": "dim", "interrupted": "yellow"}
 
@@ -71,18 +80,47 @@ def outcome(record: Record) -> str:
 def _loss_bars(console: Console, transient: bool = False) -> Progress:
     """Bars of trainings: their steps, the present loss, and the time that is left."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[loss]}", markup=False),
         TimeRemainingColumn(),
         console=console,
         transient=transient,
+        speed_estimate_period=WINDOW_SECONDS,
     )
 
 
+class TimeLeft(ProgressColumn):
+    """The time that is left if the rest goes on at the mean pace so far.
+
+    Rich's own column looks half a minute back, and runs take longer than that.
+    """
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """``1 h 5 min``, or dashes until something is done."""
+        seconds = time_left(task.completed, task.total, task.elapsed)
+        return Text("--" if seconds is None else duration(seconds), style="progress.remaining")
+
+
+def time_left(done: float, total: float | None, elapsed: float | None) -> float | None:
+    """Seconds until ``total`` things are done, by the mean of those that are; or None.
+
+
+    Args:
+        done: how many things are done.
+        total: how many there are, if that is known.
+        elapsed: the seconds that those took which are done.
+    """
+    if not done or total is None or elapsed is None:
+        return None
+    return max(0.0, elapsed / done * (total - done))
+
+
 class GridDisplay:
-    """One bar for the grid (done, failed, left, time left) and one for every run in progress.
+    """One bar for the grid (done, failed, stopped, time left) and one for every run in progress.
 
     The bars move on a terminal only; every finished run prints one line anywhere.
 
@@ -95,7 +133,7 @@ class GridDisplay:
     def __init__(self, jobs: list[Job], kept: int, console: Console) -> None:
         self.console = console
         self.labels = {job.run_id: job_label(job) for job in jobs}
-        self.failed = 0
+        self.failed = self.stopped = 0
         self.kept = kept
         self.grid = Progress(
             TextColumn("[bold]grid"),
@@ -104,15 +142,16 @@ class GridDisplay:
             TextColumn("{task.fields[tally]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
+            TimeLeft(),
             console=console,
         )
         self.runs = Progress(
-            TextColumn("  {task.description}"),
+            # Names of phases and losses are a method's, and settings a user's: no markup.
+            TextColumn("  {task.description}", markup=False),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[phase]}"),
+            TextColumn("{task.fields[phase]}", markup=False),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[loss]}", markup=False),
             console=console,
         )
         self.total = self.grid.add_task("grid", total=len(jobs), tally=self._tally(0))
@@ -136,7 +175,10 @@ class GridDisplay:
             self.live.stop()
 
     def _tally(self, done: int) -> str:
-        parts = [f"{done} done", f"{self.failed} failed", f"{len(self.labels) - done} left"]
+        left = len(self.labels) - done - self.stopped
+        parts = [f"{done} done", f"{self.failed} failed"]
+        parts += [f"{self.stopped} stopped"] if self.stopped else []
+        parts += [f"{left} left"]
         return ", ".join(parts + ([f"{self.kept} already there"] if self.kept else []))
 
     def say(self, message: str) -> None:
@@ -147,8 +189,10 @@ class GridDisplay:
         """Move the line of one run."""
         if run_id not in self.bars:
             self.bars[run_id] = self.runs.add_task(
-                escape(self.labels[run_id]), total=None, phase="", loss=""
+                self.labels[run_id], total=None, phase="", loss=""
             )
+        if phase == STARTING:  # perhaps once more, in the place of a worker that was ended
+            self.turns.pop(run_id, None)
         line = self.turns[run_id].line(phase, step, total, loss)
         self.runs.update(
             self.bars[run_id],
@@ -164,7 +208,9 @@ class GridDisplay:
         if record.run_id in self.bars:
             self.runs.remove_task(self.bars.pop(record.run_id))
         self.turns.pop(record.run_id, None)
-        if record.status != "interrupted":
+        if record.status == "interrupted":
+            self.stopped += 1
+        else:
             self.grid.advance(self.total)
         done = int(self.grid.tasks[0].completed)
         self.grid.update(self.total, tally=self._tally(done))
@@ -261,4 +307,5 @@ class PhaseDisplay:
             bar = self.bars.add_task(line.name, loss="")
         self.bars.update(bar, completed=line.step, total=line.total, loss=line.losses)
         if step == total and not self.console.is_terminal:
-            self.console.print(f"{phase}: {total} steps, last loss {loss:.4g}", highlight=False)
+            line = f"{phase}: {total} steps, last loss {loss:.4g}"
+            self.console.print(escape(line), highlight=False)

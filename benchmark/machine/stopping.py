@@ -20,6 +20,9 @@ LIMIT = "the time limit was reached"
 
 _reason = ""
 _patient = False
+_watching = False
+_due: float | None = None
+"""When the next alarm is due, by `time.monotonic`'s clock."""
 
 
 def requested() -> str:
@@ -53,28 +56,45 @@ def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
             deadline. Without patience the first signal raises it.
     """
 
-    global _patient
-    _patient = patient
+    global _patient, _watching, _due
+    _patient, _due = patient, deadline
 
     def stop(number: int, frame: FrameType | None) -> None:
+        global _due
+        if number == signal.SIGALRM:
+            _due = None  # this was the alarm
         at_once = not _patient or bool(requested())
         request(LIMIT if number == signal.SIGALRM else USER)
         if at_once:
             raise KeyboardInterrupt
         if number != signal.SIGINT:
-            signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+            _due = time.monotonic() + GRACE_SECONDS
+            set_alarm()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
     previous = {number: signal.signal(number, stop) for number in numbers}
-    if deadline is not None:
-        signal.setitimer(signal.ITIMER_REAL, max(1e-3, deadline - time.monotonic()))
+    _watching = True
+    set_alarm()
     try:
         yield
     finally:
+        _watching = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)
         forget()
+
+
+def set_alarm() -> bool:
+    """Set the timer to the deadline, or to the end of the grace, also if a method took it away.
+
+    Returns:
+        Whether the process is within `on_signals`; elsewhere the timer is left alone.
+    """
+    if _watching:
+        left = 0.0 if _due is None else max(1e-3, _due - time.monotonic())
+        signal.setitimer(signal.ITIMER_REAL, left)
+    return _watching
 
 
 @contextmanager

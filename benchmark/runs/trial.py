@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmark.machine import stopping
 from benchmark.machine.cache import picture_path
+from benchmark.machine.children import children_as_before
 from benchmark.machine.device import forget_peak_memory, keep_freed_memory
 from benchmark.machine.fingerprint import fingerprint, sources
 from benchmark.machine.process import process_as_before
@@ -59,7 +60,7 @@ def execute(job: Job, context: Context, progress: Progress = lambda *_: None) ->
     """
     prepare_process(context)
     trial = Trial(job, get_task(job.spec.task), context, progress)
-    with process_as_before():
+    with children_as_before(), process_as_before():
         try:
             trial.set_up()
             if context.checkpoint_seconds is not None:

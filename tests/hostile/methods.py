@@ -6,8 +6,21 @@ Every class is one variant. `VARIANTS` has for each its kind and the statuses th
 from __future__ import annotations
 
 import asyncio
+import builtins
 import concurrent.futures
+import gc
+import logging
 import math
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmark.metrics import exam
 from methods.base.ledger import OverBudget
 from methods.base.states import Diverged, Stopped
 from methods.baselines import Noise
@@ -236,4 +250,112 @@ for _name, _result in {
         "returns",
         FAILS,
         synthesize=lambda self, problem, run, value=_result: value,
+    )
+
+
+# What is changed about the process
+
+
+def _end_of_gradients() -> None:
+    torch.inference_mode().__enter__()
+
+
+def _odd_mode() -> None:
+    class Doubles(torch.overrides.TorchFunctionMode):
+        def __torch_function__(
+            self, function: Any, types: Any, arguments: Any = (), named: Any = None
+        ) -> Any:
+            made = function(*arguments, **(named or {}))
+            return made * 2 if function is torch.randn else made
+
+    Doubles().__enter__()
+
+
+def _odd_hook(*arguments: Any) -> Any:
+    return arguments[-1] * 1.5
+
+
+def _without_folder() -> None:
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    os.rmdir(folder)
+
+
+def _draws() -> None:
+    def draw() -> None:
+        for _ in range(3000):
+            torch.rand(1)
+            random.random()
+            time.sleep(0.01)
+
+    threading.Thread(target=draw, daemon=True).start()
+
+
+def _forks() -> None:
+    if os.fork() == 0:
+        time.sleep(600)
+        os._exit(0)
+
+
+def _daemon() -> None:
+    subprocess.Popen(["sh", "-c", "(setsid sleep 600 &) ; exit"], start_new_session=True).wait()
+
+
+def _limit(which: int, value: int) -> None:
+    resource.setrlimit(which, (value, resource.getrlimit(which)[1]))
+
+
+CHANGES: dict[str, Callable[[], object]] = {
+    "autocast": lambda: torch.autocast("cpu").__enter__(),
+    "mkldnn": lambda: torch._C._set_mkldnn_enabled(False),
+    "backends-mkldnn": lambda: setattr(torch.backends.mkldnn, "enabled", False),
+    "denormals": lambda: torch.set_flush_denormal(True),
+    "deterministic": lambda: torch.use_deterministic_algorithms(True),
+    "grad-off": lambda: torch.set_grad_enabled(False),
+    "inference-mode": _end_of_gradients,
+    "double": lambda: torch.set_default_dtype(torch.float64),
+    "function-mode": _odd_mode,
+    "saved-tensors": lambda: torch.autograd.graph.save_on_cpu().__enter__(),
+    "global-hook": lambda: nn.modules.module.register_module_forward_hook(_odd_hook),
+    "patched-randn": lambda: setattr(torch, "randn", torch.zeros),
+    "patched-layer": lambda: setattr(nn.Conv2d, "forward", lambda self, x: x),
+    "patched-call": lambda: setattr(nn.Linear, "__call__", lambda self, x: x),
+    "patched-loss": lambda: setattr(nn.functional, "kl_div", lambda *a, **k: torch.zeros(())),
+    "patched-harness": lambda: setattr(exam, "exam_of", None),
+    "patched-print": lambda: setattr(builtins, "sorted", list),
+    "seeds": lambda: [torch.manual_seed(0), random.seed(0), np.random.seed(0)],
+    "threads": lambda: torch.set_num_threads(2),
+    "numpy-raises": lambda: np.seterr(all="raise"),
+    "warnings-raise": lambda: warnings.simplefilter("error"),
+    "no-collector": gc.disable,
+    "recursion": lambda: sys.setrecursionlimit(170),
+    "no-path": lambda: sys.path.clear(),
+    "no-environment": lambda: os.environ.clear(),
+    "no-folder": _without_folder,
+    "umask": lambda: os.umask(0o777),
+    "alarm": lambda: signal.setitimer(signal.ITIMER_REAL, 0.2),
+    "alarm-taken": lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN),
+    "term-taken": lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+    "interrupt-taken": lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    "signals-blocked": lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]),
+    "tracing": lambda: sys.settrace(lambda *event: None),
+    "no-logging": lambda: logging.disable(),
+    "stdout-closed": lambda: sys.stdout.close(),
+    "stdout-replaced": lambda: setattr(sys, "stdout", None),
+    "descriptor-closed": lambda: os.close(1),
+    "no-descriptors": lambda: _limit(resource.RLIMIT_NOFILE, 3),
+    "no-files": lambda: _limit(resource.RLIMIT_FSIZE, 0),
+    "one-core": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
+    "thread-that-draws": _draws,
+    "thread-that-waits": lambda: threading.Thread(target=time.sleep, args=[30]).start(),
+    "child": _forks,
+    "daemon": _daemon,
+}
+
+for _name, _change in CHANGES.items():
+    variant(
+        f"changes-{_name}",
+        "changes",
+        (*FAILS, *FINISHES),
+        synthesize=after(lambda run, change=_change: change()),
     )

@@ -5,13 +5,25 @@ A few of each kind; ``python -m tests.hostile`` tries all of them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from benchmark.machine import stopping
+from benchmark.machine import children, stopping
+from benchmark.machine.process import process_as_before
+from benchmark.metrics import exam
 from benchmark.records.record import Record
 from benchmark.runs.job import Context
 from tests.benchmark.grid.test_grid import Grid, facts
@@ -75,3 +87,64 @@ def test_what_is_left_out_is_named(grid: Grid) -> None:
         "a record cannot hold the ledger's synthetic_images (it is 80.5)",
         "a record cannot hold the curve 'x' ('value')",
     ]
+
+
+IN_A_PROCESS_OF_ITS_OWN = {
+    "inference-mode",
+    "stdout-closed",
+    "thread-that-draws",
+    "thread-that-waits",
+}
+"""Changes that this process, in which other tests run, is better spared."""
+
+
+def test_what_is_changed_about_the_process_is_changed_back(grid: Grid) -> None:
+    """All in one grid: every change would reach those that come after it."""
+    names = [f"changes-{name}" for name in hostile.CHANGES if name not in IN_A_PROCESS_OF_ITS_OWN]
+    below = children.own()
+    tried(grid, *names)
+    assert children.own() == below
+
+
+@pytest.mark.parametrize("name", sorted(hostile.CHANGES.keys() - IN_A_PROCESS_OF_ITS_OWN))
+def test_each_change_is_changed_back(name: str) -> None:
+    """Seen from within the process, so that a change which another one hides is found too."""
+    before = noticed()
+    with process_as_before(), contextlib.suppress(Exception), children.children_as_before():
+        hostile.CHANGES[name]()
+    assert noticed() == before
+
+
+def noticed() -> dict[str, object]:
+    """What a later run could notice of the process."""
+    torch.manual_seed(3)
+    layer = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 3))
+    images = torch.randn(2, 1, 4, 4)
+    output = layer(images)
+    output.square().mean().backward()
+    return {
+        "output": output.tolist(),
+        "dtype": output.dtype,
+        "gradients": output.requires_grad,
+        "inference": torch.is_inference_mode_enabled(),
+        "mkldnn": torch._C._get_mkldnn_enabled(),
+        "tiny": float(torch.full((), 5e-324, dtype=torch.float64) * 1.0),
+        "handlers": [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
+        "blocked": signal.pthread_sigmask(signal.SIG_BLOCK, []),
+        "alarm": signal.getitimer(signal.ITIMER_REAL)[0],
+        "environment": dict(os.environ),
+        "path": list(sys.path),
+        "folder": os.getcwd(),
+        "stdout": sys.stdout,
+        "descriptors": [os.path.exists(f"/proc/self/fd/{number}") for number in range(3)],
+        "limits": [resource.getrlimit(n) for n in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)],
+        "cores": os.sched_getaffinity(0),
+        "functions": [sorted, exam.exam_of, torch.nn.functional.kl_div],
+        "numpy": np.geterr(),
+        "warnings": list(warnings.filters),
+        "collector": gc.isenabled(),
+        "recursion": sys.getrecursionlimit(),
+        "tracing": sys.gettrace(),
+        "logging": logging.root.manager.disable,
+        "children": children.own(),
+    }

@@ -110,7 +110,7 @@ def run(
     its budget.
     """
     if executor == "local" and jobs != "1" and not dry_run:
-        forks.get_ready()
+        forks.get_ready_early()
     from benchmark.cli import run as commands
     from benchmark.cli.run_request import RunRequest
 

@@ -135,7 +135,7 @@ def tune(
 ) -> None:
     """Choose every method's settings by the same number of trials, without the test set."""
     if executor == "local" and jobs != "1" and not dry_run:
-        forks.get_ready()
+        forks.get_ready_early()
     from benchmark.cli import tune as tuning
     from benchmark.cli.run_request import RunRequest
 

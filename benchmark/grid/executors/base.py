@@ -23,6 +23,32 @@ def everything(job: Job) -> bool:
     return True
 
 
+Event = tuple[str, str, int, int, float]
+"""A report on its way: the arguments of `Report`."""
+
+
+class Reporter:
+    """The progress of a run, which a method reports, in plain values that can be sent and shown.
+
+    Args:
+        run_id: the run.
+        send: takes the reports.
+    """
+
+    def __init__(self, run_id: str, send: Callable[[Event], None]) -> None:
+        self._run_id = run_id
+        self._send = send
+
+    def __call__(self, phase: str, step: int, total: int, loss: float) -> None:
+        self._send((self._run_id, printable(phase), int(step), int(total), float(loss)))
+
+
+def printable(text: object, limit: int = 60) -> str:
+    """A text that any terminal shows in one line: everything else in it is escaped."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return "".join(shown)[:limit]
+
+
 class Executor(Protocol):
     """Runs jobs. The caller writes the records: an executor never touches the results folder."""
 
