@@ -69,7 +69,7 @@ class SpaceshipParams(MethodParams):
     grad_cam: float = param(
         1.0,
         "weight λ_g of the Grad-CAMs of every stage; 0 leaves them out, which networks with unlike "
-        "stages need, and about halves the cost of a student's step",
+        "stages need, and saves a backward pass through both networks",
         source="released code",
         tune="weight",
         ge=0,

@@ -181,6 +181,16 @@ def test_stops_at_every_round_change_nothing(augmentation: str) -> None:
     assert same_after_stops(spaceship(augmentation=augmentation), posed) == 3
 
 
+def test_regions_are_compared_in_single_precision_whatever_the_layers_compute_in() -> None:
+    losses = []
+    for precision in ("fp32", "bf16"):
+        problem, run = tiny_run(**NUMBERS, precision=precision)
+        spaceship(grad_cam=10.0).fit(problem, run)
+        losses.append(run.curves["distillation/loss"]["value"])
+    assert losses[0] != losses[1]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.1)
+
+
 # Where it cannot run
 
 

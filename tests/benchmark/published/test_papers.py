@@ -345,6 +345,8 @@ DAFL = {"one_hot": 1.0, "entropy": 5.0, "activation": 0.1, "generator_lr": 0.2, 
         ("mnist", "zskd", {}, 0.9877, "student of 35,820 parameters"),
         ("cifar10", "deep-inversion", {"adaptive": True}, 0.9326, "DeepInversion, CIFAR-10"),
         ("cifar10-wrn", "zskt", {}, 0.8369, "last step; mean of 3 runs; teacher 95.13"),
+        ("cifar10-wrn", "spaceship", {}, 0.9038, "NAYER, CIFAR-10, 300 epochs (200 epochs"),
+        ("cifar100-wrn", "spaceship", {}, 0.6995, "NAYER, CIFAR-100, 300 epochs (200 epochs"),
         ("camvid", "alternative-data", {}, 0.2943, "DeGAN for segmentation, Table 1"),
     ],
 )
