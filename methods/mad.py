@@ -15,8 +15,9 @@ For data of many classes, G makes images of wanted classes from z + e_y, noise a
 of class y. Its loss has CE(t(x), y) and a penalty of codes outside the unit ball too, and it is
 trained by these two alone before the student begins.
 
-The authors released no code. What no source tells us is taken from ZSKT, the adversarial method
-that MAD extends, or says that it is ours.
+The authors released no code, and what is said of the paper here was read in its abstract and in
+summaries of it, not in its text. What none of them tells is taken from ZSKT, an adversarial method
+of the same kind, or says that it is ours.
 """
 
 from __future__ import annotations
