@@ -25,20 +25,20 @@ from benchmark.grid.executors.base import Executor
 from benchmark.grid.executors.local import InProcess, Processes
 from benchmark.machine import stopping
 from benchmark.machine.cache import CACHE_VARIABLE, cache_dir
-from benchmark.records.files import write_atomic
 from benchmark.records.record import Record
 from benchmark.records.store import Store
 from benchmark.runs.job import Context
 from benchmark.suites.plan import plan
 from benchmark.suites.suite import MethodEntry, Suite
 from methods.base.registry import discover
+from tests.faults.sections import write_section
 from tests.hostile import methods as hostile
 
 METHODS = Path(hostile.__file__)
 HARMLESS = "noise"
 WITH_REASON = {"error", "diverged", "over_budget", "skipped"}
 
-HEAD = """# Hostile methods
+HEAD = """## Hostile methods
 
 Written by `python -m tests.hostile`: methods that raise what nobody expects in every place that is
 theirs, leave behind what no record can hold, return what is no student, and change the process.
@@ -143,7 +143,7 @@ def try_all(names: Sequence[str], executor: Executor, console: Console) -> dict[
 def main(
     only: Annotated[str, typer.Option(help="Only variants whose names contain this text.")] = "",
     workers: Annotated[bool, typer.Option(help="Execute them in worker processes.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the table into this page.")] = None,
 ) -> None:
     """Try every hostile method and count those that broke something."""
     console = Console(file=os.fdopen(os.dup(1), "w"), highlight=False)
@@ -163,7 +163,7 @@ def main(
     text = HEAD + "".join(rows)
     console.print(text, markup=False, soft_wrap=True)
     if output is not None:
-        write_atomic(output, text.encode())
+        write_section(output, text)
     console.file.flush()
     # A thread that a variant left behind would not let the process end.
     os._exit(int(broken > 0))
