@@ -49,6 +49,7 @@ bench-grids: setup ## time grids of one and two workers, and 10,000 runs that do
 
 bench-faults: setup ## kill a grid at random moments, 70 times, and see what is lost
 	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.hostile --output docs/reliability.md
 
 simulations: setup ## count how often the statistics err, and write docs/statistics.md
 	$(BIN)/python -m tests.simulations

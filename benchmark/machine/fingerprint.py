@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -21,6 +22,9 @@ OURS = ("methods", "benchmark")
 networks: the rest of it is part of a run's identity, or out of a method's sight."""
 NETWORKS = ROOT / "benchmark" / "tasks" / "models"
 
+NAMES_A_FILE = re.compile(r"(?!/)[^\x00-\x1f]{1,100}")
+"""A text that may be a path below a folder, or the name of a module."""
+
 LIBRARIES = ("site-packages", "dist-packages")
 """Folders of installed packages. A module there counts only if it belongs to the method's own
 package; a record keeps the versions of the libraries."""
@@ -31,8 +35,9 @@ def fingerprint(*files: Path) -> str:
     """A hash of what these files and the modules that they import compute; 16 hexadecimal digits.
 
     Imports are followed into ``methods``, the tasks' networks, and a file's own folder or package;
-    imports inside functions count too. A name that a package's ``__init__`` only passes on leads
-    to the module that defines it. The hash is equal on every machine and version of Python.
+    imports inside functions count too, and so do the files beside a user's file that it names in a
+    text. A name that a package's ``__init__`` only passes on leads to the module that defines it.
+    The hash is equal on every machine and version of Python.
 
     Args:
         files: the sources to start from, such as a method's and a task's.
@@ -95,6 +100,9 @@ def _tree(path: Path) -> ast.Module:
 
 @cache
 def _digest(path: Path) -> str:
+    if path.suffix != ".py":
+        with path.open("rb") as file:
+            return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}"
     # With its name, so that two files that swap their contents are noticed.
     return hashlib.sha256(repr((path.name, _plain(_tree(path)))).encode()).hexdigest()
 
@@ -111,8 +119,29 @@ def _plain(node: object) -> object:
 
 @cache
 def _imported(path: Path) -> frozenset[Path]:
-    """The files of the modules that a file imports, as far as they are followed."""
-    return frozenset(_imports(path))
+    """The files of the modules that a file imports, and those it names, as far as they count."""
+    if path.suffix != ".py":
+        return frozenset()
+    return frozenset(_imports(path)) | frozenset(() if _ours(path) else _named(path))
+
+
+def _named(path: Path) -> Iterator[Path]:
+    """The files in a user's folder that a file there names in a text: settings, or modules.
+
+    So ``importlib.import_module("_layers")`` counts, and so does ``open(HERE / "scales.json")``.
+    """
+    folder = path.parent
+    if folder.name in LIBRARIES:
+        return
+    for node in ast.walk(_tree(path)):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if not isinstance(text, str) or not NAMES_A_FILE.fullmatch(text):
+            continue
+        found = (
+            folder / text if (folder / text).is_file() else _file(folder / Path(*text.split(".")))
+        )
+        if found is not None and found.resolve().is_relative_to(folder):
+            yield found.resolve()
 
 
 def _imports(path: Path) -> Iterator[Path]:

@@ -15,6 +15,9 @@ from types import FrameType
 GRACE_SECONDS = 20
 """Batch systems kill a process half a minute after SIGTERM; a grid must have ended by then."""
 
+CLOCK_SECONDS = 0.1
+"""So much earlier than due by its own clock an alarm may ring."""
+
 USER = "stopped by the user"
 LIMIT = "the time limit was reached"
 
@@ -62,7 +65,10 @@ def on_signals(deadline: float | None, patient: bool) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         global _due
         if number == signal.SIGALRM:
-            _due = None  # this was the alarm
+            if _due is None or time.monotonic() < _due - CLOCK_SECONDS:
+                set_alarm()  # a method's own alarm; it has no handler for it
+                return
+            _due = None
         at_once = not _patient or bool(requested())
         request(LIMIT if number == signal.SIGALRM else USER)
         if at_once:

@@ -27,9 +27,9 @@ from rich.console import Console
 from benchmark.cli import entry
 from benchmark.machine.checkpoints import GOES_ON, IGNORED
 from benchmark.machine.tensors import Corrupted, load_tensors
-from benchmark.records.files import write_atomic
 from benchmark.records.record import Record
 from benchmark.records.store import Store
+from tests.faults.sections import write_top
 
 GRID = "--grid"
 """The word that makes this module the ``dfkd`` command, which then also logs what goes on."""
@@ -306,7 +306,7 @@ def main(
         outcome = inject(fault, often, whole, seconds, random.Random(f"{seed} {fault}"))
         console.print(outcome)
         text += outcome.row()
-    write_atomic(output, (text + TAIL).encode())
+    write_top(output, text + TAIL)
     console.print(f"wrote {output}")
 
 

@@ -58,6 +58,15 @@ def raising(number: int) -> Callable[[], None]:
     return lambda: signal.raise_signal(number)
 
 
+IN_AN_HOUR = time.monotonic() + 3600
+
+
+def ring() -> None:
+    """The deadline is now."""
+    stopping._due = time.monotonic()
+    signal.raise_signal(signal.SIGALRM)
+
+
 def undisturbed(grid: Grid, tmp_path: Path, *methods: str) -> list[dict[str, Any]]:
     elsewhere = dataclasses.replace(grid.context, cache=tmp_path / "other-cache")
     return [facts(record) for record in Grid(elsewhere, tmp_path / "other").run(*methods)]
@@ -116,11 +125,19 @@ def test_random_numbers_of_python_and_numpy_go_on_too(keeping: Grid, tmp_path: P
 
 
 def test_workers_runs_say_that_it_was_the_time_limit(keeping: Grid) -> None:
-    at(keeping, "dawdling", 7, raising(signal.SIGALRM))
-    with pytest.raises(KeyboardInterrupt), stopping.on_signals(None, patient=True):
+    at(keeping, "dawdling", 7, ring)
+    with pytest.raises(KeyboardInterrupt), stopping.on_signals(IN_AN_HOUR, patient=True):
         keeping.run("dawdles", executor=Processes(1))
     (record,) = keeping.store.scan().records
     assert (record.status, record.reason) == ("interrupted", "the time limit was reached")
+
+
+@pytest.mark.parametrize("deadline", [None, IN_AN_HOUR])
+def test_an_alarm_that_is_not_due_is_a_method_s_own(deadline: float | None) -> None:
+    with stopping.on_signals(deadline, patient=True):
+        signal.raise_signal(signal.SIGALRM)
+        assert not stopping.requested()
+        assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == (deadline is not None)
 
 
 def test_a_time_limit_stops_like_a_signal(keeping: Grid) -> None:

@@ -222,3 +222,34 @@ def test_a_helper_below_the_folder_sees_what_lies_in_it(
     before = of(own / "method.py")
     (own / "another_method.py").write_text("C = 1\n")
     assert of(own / "method.py") != before
+
+
+@pytest.mark.parametrize(
+    ("code", "file"),
+    [
+        ("import importlib\nh = importlib.import_module('_helper')\n", "_helper.py"),
+        ("import importlib\nh = importlib.import_module('parts.inner')\n", "parts/inner.py"),
+        ("h = __import__('_helper')\n", "_helper.py"),
+        ("exec(open(HERE / '_helper.py').read())\n", "_helper.py"),
+        ("scales = json.load(open(HERE / 'scales.json'))\n", "scales.json"),
+        ("weights = load(HERE / 'parts/weights.bin')\n", "parts/weights.bin"),
+    ],
+)
+def test_a_file_that_a_user_s_file_names_counts(tmp_path: Path, code: str, file: str) -> None:
+    meth = tmp_path / "meth.py"
+    meth.write_text(code)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_bytes(b"SCALE = 1")
+    before = of(meth)
+    (tmp_path / file).write_bytes(b"SCALE = 2")
+    assert of(meth) != before
+
+
+def test_what_lies_outside_of_a_user_s_folder_does_not_count_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "meth.py").write_text("a, b = '../outside.txt', '/outside.txt'\n")
+    (tmp_path / "outside.txt").write_text("1")
+    before = of(folder / "meth.py")
+    (tmp_path / "outside.txt").write_text("2")
+    assert of(folder / "meth.py") == before
