@@ -307,10 +307,5 @@ class PhaseDisplay:
             bar = self.bars.add_task(line.name, loss="")
         self.bars.update(bar, completed=line.step, total=line.total, loss=line.losses)
         if step == total and not self.console.is_terminal:
-<<<<<<< HEAD
-            said = f"{phase}: {total} steps, last loss {loss:.4g}"
-            self.console.print(escape(said), highlight=False)
-=======
             text = f"{phase}: {total} steps, last loss {loss:.4g}"
             self.console.print(escape(text), highlight=False)
->>>>>>> hostile
