@@ -1,7 +1,8 @@
-"""Every published loss term as a pure function: of predictions, of images, of features."""
+"""Every published loss term as a pure function: of predictions, images, features, latents."""
 
 from methods.losses.adversarial import bounded_disagreement_loss as bounded_disagreement_loss
 from methods.losses.adversarial import disagreement_loss as disagreement_loss
+from methods.losses.adversarial import jensen_shannon_loss as jensen_shannon_loss
 from methods.losses.adversarial import logit_distance_loss as logit_distance_loss
 from methods.losses.adversarial import masked_disagreement_loss as masked_disagreement_loss
 from methods.losses.features import activation_loss as activation_loss
@@ -15,6 +16,8 @@ from methods.losses.images import diversity_seeking_loss as diversity_seeking_lo
 from methods.losses.images import gaussian_statistics_loss as gaussian_statistics_loss
 from methods.losses.images import mode_seeking_loss as mode_seeking_loss
 from methods.losses.images import total_variation as total_variation
+from methods.losses.latents import moment_matching_loss as moment_matching_loss
+from methods.losses.latents import normal_divergence_loss as normal_divergence_loss
 from methods.losses.predictions import class_similarity as class_similarity
 from methods.losses.predictions import competition_loss as competition_loss
 from methods.losses.predictions import dirichlet_concentration as dirichlet_concentration

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -86,7 +86,7 @@ class Pool(SampleSource):
         Raises:
             ValueError: with the first, when the pool is empty.
         """
-        return _PoolBatches(self, size, stream)
+        return RandomBatches(self, size, stream)
 
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
         return self._as_input(self._held_out[:count])
@@ -106,17 +106,25 @@ class Pool(SampleSource):
         self._choice.set_state(state["choice"])
 
 
-class _PoolBatches(Batches):
-    """Batches of a `Pool`."""
+class Keeping(Protocol):
+    """A memory that has some images now, and gives them by number."""
 
-    def __init__(self, pool: Pool, size: int, stream: torch.Generator) -> None:
-        self._pool, self._size, self._stream = pool, size, stream
+    def __len__(self) -> int: ...
+
+    def take(self, chosen: Tensor, /) -> Tensor: ...
+
+
+class RandomBatches(Batches):
+    """Batches of the images that a memory has when each is drawn, with replacement."""
+
+    def __init__(self, memory: Keeping, size: int, stream: torch.Generator) -> None:
+        self._memory, self._size, self._stream = memory, size, stream
 
     def __next__(self) -> Batch:
-        if not len(self._pool):
-            raise ValueError("the student cannot learn from an empty pool: add images first")
-        chosen = torch.randint(len(self._pool), (self._size,), generator=self._stream)
-        return Batch(self._pool.take(chosen))
+        if not len(self._memory):
+            raise ValueError("the student cannot learn from an empty memory: fill it first")
+        chosen = torch.randint(len(self._memory), (self._size,), generator=self._stream)
+        return Batch(self._memory.take(chosen))
 
     def state_dict(self) -> dict[str, Any]:
         return {"stream": self._stream.get_state()}

@@ -12,7 +12,7 @@ from tests.helpers import one_line
 from tests.segmentation import CLASSES, SHAPE, posed, scenes
 
 CLASSIFICATION_ONLY = {
-    *("cmi", "deep-inversion", "metadata", "nayer", "nayer-text", "zskd", "zskt"),
+    *("cmi", "deep-inversion", "metadata", "nayer", "nayer-text", "pre-dfkd", "zskd", "zskt"),
 }
 SMALL = {
     "untrained-generator": {"latent_dim": 8, "generator_width": 4},

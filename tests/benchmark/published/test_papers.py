@@ -29,7 +29,7 @@ from tests.helpers import make_record, one_line, write_file
 PAPERS = load_published()
 ELSEWHERE = {
     *("adadfkd", "attention-transfer", "cmi", "cudfkd", "dfad", "dfq", "fast", "fitnets"),
-    *("kd-at", "kd-unrelated", "kimura", "knowledge-adaptation", "nayer", "pre-dfkd"),
+    *("kd-at", "kd-unrelated", "kimura", "knowledge-adaptation", "nayer"),
     *("structured", "zskt"),
 }
 """Methods that the files quote and the benchmark has not got."""

@@ -62,7 +62,7 @@ def test_the_oldest_images_leave_a_full_pool() -> None:
 def test_batches_are_drawn_from_the_pool_as_it_is() -> None:
     kept = pool()
     batches = kept.batches(8, torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="empty pool"):
+    with pytest.raises(ValueError, match="empty memory"):
         next(batches)
     kept.add(images(3))
     assert len(next(batches).images) == 8, "with replacement"
