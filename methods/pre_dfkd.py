@@ -12,6 +12,11 @@ variational autoencoder, learns the present generator's images together with its
 ones (`methods.synthesis.replay`); (3) the student takes its steps on the mean absolute difference
 of the logits, on batches of fresh images and, one in nine, images of the memory.
 
+The memory is 25 million weights for images of 3×32×32 and as many for each of Adam's two moments,
+300 MB in all (`ReplayMemory.nbytes`), however long the game is: as much as 98 thousand such images
+of 8 bits. Nine tenths of it are linear layers between maps and latents, so that it grows with
+``latent_dim``, ``width`` and the number of pixels.
+
 Of the budget's ``synthesis_steps`` those of the memory are part: one asks the teacher for gradients
 as one of the generator does. The single step that latents take before an image is recalled is not;
 with it the teacher looks no more often at the images than the budget allows all methods.
@@ -35,9 +40,13 @@ from methods.base.problem import Problem
 from methods.base.run import Run
 from methods.base.samples import MixedSource
 from methods.base.states import Part
-from methods.losses.adversarial import jensen_shannon_loss, logit_distance_loss
+from methods.losses.adversarial import logit_distance_loss
 from methods.losses.features import activation_loss
-from methods.losses.predictions import information_entropy_loss, one_hot_loss
+from methods.losses.predictions import (
+    competition_loss,
+    information_entropy_loss,
+    one_hot_loss,
+)
 from methods.networks.generators import UpsamplingGenerator, indivisible
 from methods.networks.weights import normalize_spectra, uniform_initialize
 from methods.objectives.opposing import Opposing
@@ -267,9 +276,9 @@ class PREDFKDGame(PersistentGenerator):
             terms["activation"] = activation_loss(features, "mean")
         if p.novelty:
             answers = self.ask(student, images)
-            terms["novelty"] = jensen_shannon_loss(
-                answers, logits.detach(), p.temperature, p.divergence, "element"
-            )
+            rival = competition_loss(logits.detach(), answers, p.temperature, p.divergence)
+            # As released: the divergence is a mean over classes too.
+            terms["novelty"] = 1 - (1 - rival) / self.problem.num_classes
         weighted = [getattr(p, name) * term for name, term in terms.items()]
         return {"loss": torch.stack(weighted).sum(), **terms}
 

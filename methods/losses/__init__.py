@@ -2,7 +2,6 @@
 
 from methods.losses.adversarial import bounded_disagreement_loss as bounded_disagreement_loss
 from methods.losses.adversarial import disagreement_loss as disagreement_loss
-from methods.losses.adversarial import jensen_shannon_loss as jensen_shannon_loss
 from methods.losses.adversarial import logit_distance_loss as logit_distance_loss
 from methods.losses.adversarial import masked_disagreement_loss as masked_disagreement_loss
 from methods.losses.features import activation_loss as activation_loss

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.losses.predictions import competition_loss, samples_by_class
+from methods.losses.predictions import samples_by_class
 
 
 def disagreement_loss(
@@ -101,32 +101,6 @@ def logit_distance_loss(
     """
     distance = F.l1_loss(student_logits, teacher_logits)
     return -distance if form == "negative" else -torch.log(distance + 1)
-
-
-def jensen_shannon_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    temperature: float = 3.0,
-    form: Literal["exact", "released"] = "exact",
-    reduction: Literal["batch", "element"] = "batch",
-) -> Tensor:
-    """1 − JS(softmax(t/τ), softmax(s/τ)), mean over samples.
-
-    Source: Adaptive DeepInversion (Yin et al. 2020); PRE-DFKD (Binici et al. 2022).
-
-    Args:
-        student_logits: B×K or B×K×H×W.
-        teacher_logits: same shape.
-        temperature: τ > 0.
-        form: the definition, or the released code's, see `competition_loss`.
-        reduction: ``element`` divides the divergence by the number of classes too, as PRE-DFKD's
-            released code does.
-
-    Returns:
-        A scalar in [0, 1].
-    """
-    loss = competition_loss(teacher_logits, student_logits, temperature, form)
-    return 1 - (1 - loss) / student_logits.shape[1] if reduction == "element" else loss
 
 
 def _divergences(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:

@@ -89,9 +89,7 @@ class ReplayMemory(SampleSource):
             for network in (self.encoder, self.decoder):
                 uniform_initialize(network, BOUND)
                 network.to(run.device).to(memory_format=torch.channels_last)
-        self.optimizer = Adam(
-            [*self.encoder.parameters(), *self.decoder.parameters()], lr=rate
-        )
+        self.optimizer = Adam([*self.encoder.parameters(), *self.decoder.parameters()], lr=rate)
         self.latents = run.stream("memory-latents")
         self.steps = 0
         self._draw = drawing_from(self.decoder, "eval", run)
@@ -177,6 +175,13 @@ class ReplayMemory(SampleSource):
     def validation(self, count: int, stream: torch.Generator) -> Tensor:
         """Images of other latents, not refined: looking at them asks the teacher nothing."""
         return self._draw(count, stream)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are kept from round to round: weights, BatchNorms, and Adam's two moments."""
+        weights = (*self.encoder.parameters(), *self.decoder.parameters())
+        buffers = (*self.encoder.buffers(), *self.decoder.buffers())
+        return 3 * sum(p.nbytes for p in weights) + sum(b.nbytes for b in buffers)
 
     def state_dict(self) -> dict[str, Any]:
         """Both networks, their optimiser, the stream of latents, and the steps taken."""

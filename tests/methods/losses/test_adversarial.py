@@ -8,7 +8,6 @@ import torch
 
 from methods.losses.adversarial import (
     disagreement_loss,
-    jensen_shannon_loss,
     logit_distance_loss,
     masked_disagreement_loss,
 )
@@ -70,26 +69,3 @@ def test_the_pixels_of_maps_are_samples() -> None:
     )
     for loss in (disagreement_loss, masked_disagreement_loss, logit_distance_loss):
         assert torch.allclose(loss(student, teacher), loss(STUDENT, TEACHER))
-
-
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_the_jensen_shannon_term_is_1_where_they_agree_and_falls_as_they_differ(
-    temperature: float,
-) -> None:
-    p, q = probabilities(TEACHER, temperature), probabilities(STUDENT, temperature)
-    middle = (p + q) / 2
-    divergence = (p * np.log(p / middle) + q * np.log(q / middle)).sum(1).mean() / 2
-    found = float(jensen_shannon_loss(STUDENT, TEACHER, temperature))
-    assert found == pytest.approx(1 - divergence, rel=1e-5)
-    by_element = float(jensen_shannon_loss(STUDENT, TEACHER, temperature, reduction="element"))
-    assert by_element == pytest.approx(1 - divergence / 4, rel=1e-5)
-    assert float(jensen_shannon_loss(TEACHER, TEACHER, temperature)) == pytest.approx(1)
-
-
-def test_the_released_jensen_shannon_term_has_its_arguments_reversed() -> None:
-    p, q = (probabilities(x, 3.0).clip(0.01, 0.99) for x in (TEACHER, STUDENT))
-    plain = (probabilities(TEACHER, 3.0) + probabilities(STUDENT, 3.0)) / 2
-    middle = plain.clip(0.01, 0.99)
-    entries = middle * (np.log(middle) - np.log(p)) + middle * (np.log(middle) - np.log(q))
-    found = jensen_shannon_loss(STUDENT, TEACHER, 3.0, "released", "element")
-    assert float(found) == pytest.approx(1 - entries.mean() / 2, rel=1e-5)
