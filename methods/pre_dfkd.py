@@ -12,8 +12,8 @@ variational autoencoder, learns the present generator's images together with its
 ones (`methods.synthesis.replay`); (3) the student takes its steps on the mean absolute difference
 of the logits, on batches of fresh images and, one in nine, images of the memory.
 
-The memory is 25 million weights for images of 3×32×32 and as many for each of Adam's two moments,
-300 MB in all (`ReplayMemory.nbytes`), however long the game is: as much as 98 thousand such images
+The memory is 13 million weights for images of 3×32×32 and as many for each of Adam's two moments,
+153 MB in all (`ReplayMemory.nbytes`), however long the game is: as much as 50 thousand such images
 of 8 bits. Nine tenths of it are linear layers between maps and latents, so that it grows with
 ``latent_dim``, ``width`` and the number of pixels.
 
