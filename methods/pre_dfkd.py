@@ -134,6 +134,7 @@ class PREDFKDParams(MethodParams):
         source="released code, in a round of ten student steps",
         ge=1,
         needs=("memory_share",),
+        inert="a budget of less than six synthesis steps has room for one in a round",
     )
     memory_lr: float = param(
         0.02 / 40,
