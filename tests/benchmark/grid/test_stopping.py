@@ -132,7 +132,7 @@ def test_workers_runs_say_that_it_was_the_time_limit(keeping: Grid) -> None:
     assert (record.status, record.reason) == ("interrupted", "the time limit was reached")
 
 
-@pytest.mark.parametrize("deadline", [None, IN_AN_HOUR])
+@pytest.mark.parametrize("deadline", [None, IN_AN_HOUR], ids=["none", "later"])
 def test_an_alarm_that_is_not_due_is_a_method_s_own(deadline: float | None) -> None:
     with stopping.on_signals(deadline, patient=True):
         signal.raise_signal(signal.SIGALRM)
