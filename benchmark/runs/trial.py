@@ -9,6 +9,7 @@ kept, and scored when the method has returned.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -79,6 +80,8 @@ def execute(job: Job, context: Context, progress: Progress = lambda *_: None) ->
 
 def prepare_process(context: Context) -> None:
     """Set what belongs to the process and not to a run: task folders, threads and allocator."""
+    # The first step would import it, and a method may have patched by then what it is made with.
+    importlib.import_module("torch._dynamo")
     look_in(context.task_folders)
     if context.threads is not None:
         torch.set_num_threads(context.threads)

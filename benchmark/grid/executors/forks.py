@@ -18,6 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 """The folder that has this package."""
 
+PRELOADED = ["benchmark.grid.executors.workers", "benchmark.cli", "torch._dynamo"]
+"""What a worker needs; torch imports the last one itself, in the first step of every process."""
+
 CAN_FORK = "forkserver" in multiprocessing.get_all_start_methods()
 
 
@@ -34,7 +37,7 @@ def get_ready() -> None:
         OSError: when the system has no room for it: descriptors, processes, a temporary folder.
     """
     if CAN_FORK:
-        context().set_forkserver_preload(["benchmark.grid.executors.workers", "benchmark.cli"])
+        context().set_forkserver_preload(PRELOADED)
         with own_path():
             forkserver.ensure_running()
 
