@@ -35,8 +35,8 @@ lint: setup ## ruff, and the arrows between the rooms (import-linter)
 types: setup ## mypy
 	$(BIN)/mypy
 
-check: setup ## the tests
-	$(BIN)/python -m pytest
+check: setup ## the tests, on up to eight cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 bench: setup ## time a generator step and a student step against a plain loop
 	$(BIN)/python -m tests.speed

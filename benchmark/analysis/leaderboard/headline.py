@@ -37,7 +37,7 @@ def headline_rows(rows: Iterable[Row]) -> list[Row]:
 
 def _published(rows: Sequence[Row]) -> list[Row]:
     """The row as published, or the one nearest to it; none if all were chosen by tuning."""
-    untuned = [row for row in rows if not (row.choice and row.changed)]
+    untuned = [row for row in rows if not row.tuned]
     nearest = min(reversed(untuned), key=_preference, default=None)
     return [] if nearest is None else [nearest]
 

@@ -7,8 +7,9 @@ HEADER = """# Leaderboard
 Made by `dfkd leaderboard` from the records under `results/`; do not edit it by hand.
 
 - **Headline and variants**: the first tables of a task rank every method at its published setting
-  and, where it was tuned, at the tuned one; both rows take ranks. Neither scores nor numbers of
-  runs choose a row. Ablations and other variants have a table of their own below, without ranks.
+  and, where it was tuned, at the tuned one. Rows as published are ranked among themselves, and so
+  are those that were tuned in the same way. Neither scores nor numbers of runs choose a row.
+  Ablations and other variants have a table of their own below, without ranks.
 - **setting**: *as published* is the paper's setting for the task, or the method's default where the
   paper is silent; `docs/differences.md` names the defaults that were chosen on test data. *tuned, n
   trials, by agreement* was chosen by `dfkd tune` among n settings, by agreement with the teacher on

@@ -164,7 +164,7 @@ def _is_of(row: Row, kind: Settings) -> bool:
     """Whether an overall judges a method by this row; controls have nothing to tune."""
     if kind == "tuned":
         return bool(row.choice) or row.method in CONTROLS
-    return not (row.choice and row.changed)
+    return not row.tuned
 
 
 def _class(

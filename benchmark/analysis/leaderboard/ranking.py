@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,24 +17,41 @@ from benchmark.analysis.text import NO_VALUE
 def ranks(table: Table) -> dict[Row, str]:
     """Rank of every row of the headline within its access class, or why it has none.
 
-    A rank is the interval of a bootstrap over seeds.
+    A rank is the interval of a bootstrap over seeds. Rows as published are ranked among themselves,
+    and so are those that were tuned in the same way, so that no method takes two places.
     """
     shown = {
         row: NO_VALUE if row.standing in ("ranked", "untried") else row.standing
         for row in table.headline
     }
-    for peers in access_classes(row for row in table.headline if row.standing == "ranked"):
+    ranked = [row for row in table.headline if row.standing == "ranked"]
+    fields = [field for own in access_classes(ranked) for field in _fields(own)]
+    for peers, own in fields:
         intervals = rank_intervals([row.by_seed for row in peers], np.random.default_rng(0))
         scores = [_score(row) for row in peers]
         for row, score, (best, last) in zip(peers, scores, intervals, strict=True):
             position = 1 + sum(other > score for other in scores)
-            if not row.scored:
+            if not row.scored or row not in own:
                 continue
             if len(row.scored) < 2:
                 shown[row] = f"{position} (insufficient)"
             else:
                 shown[row] = str(best) if best == last else f"{best}–{last}"
     return shown
+
+
+def _fields(rows: Sequence[Row]) -> Iterator[tuple[list[Row], list[Row]]]:
+    """Rows of one access class that are ranked together, and those of them whose rank it is.
+
+    A method for which tuning chose the published setting is ranked as published, and stands among
+    the tuned ones for the others.
+    """
+    published = [row for row in rows if not row.tuned]
+    if published:
+        yield published, published
+    for choice in sorted({choice for row in rows if row.tuned for choice in row.choices}):
+        alike = [row for row in rows if choice in row.choices]
+        yield alike, [row for row in alike if row.tuned]
 
 
 def _score(row: Row) -> float:

@@ -152,6 +152,11 @@ class Row:
         return "; ".join(sorted(self.choices))
 
     @property
+    def tuned(self) -> bool:
+        """Whether tuning chose it, and not the published setting."""
+        return bool(self.choice and self.changed)
+
+    @property
     def settings(self) -> str:
         """The parameters that differ from the paper's and the proxy data, if any."""
         return ", ".join(filter(None, [self.changes, self._proxy_setting]))

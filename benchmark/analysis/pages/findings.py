@@ -115,7 +115,7 @@ def names_of(rows: Iterable[Row]) -> Names:
 
 
 def _short(row: Row, among_others: bool) -> str:
-    if row.choice and row.changed:
+    if row.tuned:
         return f"{row.name} (tuned)"
     if row.changed:
         return f"{row.name} ({row.changes})"

@@ -55,7 +55,7 @@ class Overview:
     def row(self, table: Table, method: str) -> Row | None:
         """The row of a method that is not tuned; of several proxy data sets the best."""
         own = [row for row in table.headline if row.method == method]
-        return next((row for row in own if not (row.choice and row.changed)), None)
+        return next((row for row in own if not row.tuned), None)
 
     def markdown(self) -> str:
         """A row a method, a column a task."""
@@ -120,7 +120,7 @@ def _best(table: Table) -> list[Row]:
     """The best ranked row of every access class among those that are not tuned."""
     found: dict[str, Row] = {}
     for row in table.headline:
-        if row.standing == "ranked" and not (row.choice and row.changed):
+        if row.standing == "ranked" and not row.tuned:
             found.setdefault(row.access, row)
     return list(found.values())
 

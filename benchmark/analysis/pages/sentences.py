@@ -107,7 +107,7 @@ def tuning_lines(found: ClassFindings, names: Names) -> list[str]:
     for one in found.told:
         if (one.first.method, one.first.proxy) != (one.second.method, one.second.proxy):
             continue
-        tuned = [row for row in (one.first, one.second) if row.choice and row.changed]
+        tuned = [row for row in (one.first, one.second) if row.tuned]
         if len(tuned) != 1:
             continue
         words: str = one.pair.claim.verdict

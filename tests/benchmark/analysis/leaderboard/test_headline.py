@@ -196,3 +196,28 @@ def test_a_table_of_a_sweep_has_every_setting_in_its_headline() -> None:
     records = [r for x in (1, 2, 3) for r in at("a", x, 0.5 + x / 10, purpose="sweep")]
     table = only_table(records, "sweep")
     assert (len(table.headline), table.variants) == (3, [])
+
+
+def test_no_method_takes_two_places() -> None:
+    records = [
+        *runs("a", 0.9),
+        *at("a", 3, 0.8, tuned=CHOSEN),
+        *runs("b", 0.7),
+        *at("b", 3, 0.85, tuned=CHOSEN),
+        *runs("c", 0.6),
+    ]
+    (table,) = tables(Scan(records))
+    grid = headline_grid(table)
+    places = {
+        (method, setting.split(",")[0]): rank.split(" ")[0]
+        for method, setting, rank in zip(
+            *map(grid.column, ("method", "setting", "rank")), strict=True
+        )
+    }
+    assert places == {
+        ("A", "as published"): "1",
+        ("B", "tuned"): "1",
+        ("A", "tuned"): "2",
+        ("B", "as published"): "2",
+        ("C", "as published"): "3",
+    }
