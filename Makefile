@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-quickstart: setup ## set up, run seven methods on digits, print the ranked table
+quickstart: setup ## set up, run eight methods on digits, print the ranked table
 	$(BIN)/dfkd run quickstart --results runs/quickstart
 
 quickstart-segmentation: setup ## the same for segmentation, on drawn street scenes

@@ -25,7 +25,7 @@ app = typer.Typer(
 
     [bold]Start here[/bold]
 
-    dfkd run quickstart --results runs/quickstart    run seven methods on digits
+    dfkd run quickstart --results runs/quickstart    run eight methods on digits
 
     dfkd list                                        list tasks, methods and suites
 
