@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from benchmark.tasks.data.digits import read_digits
 from benchmark.tasks.digits import Digits
 from benchmark.teachers.teacher import TrainedTeacher, keep_teacher, teacher_file
 from benchmark.teachers.training import train_teacher
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """Ctrl-C is heard. A shell that starts the tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

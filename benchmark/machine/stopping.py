@@ -24,6 +24,7 @@ LIMIT = "the time limit was reached"
 _reason = ""
 _patient = False
 _watching = False
+_requests_only = False
 _due: float | None = None
 """When the next alarm is due, by `time.monotonic`'s clock."""
 
@@ -42,10 +43,16 @@ def request(reason: str) -> None:
 def asked() -> bool:
     """Whether a KeyboardInterrupt that was just caught is somebody's wish, or raised by a method.
 
-    The handlers of `on_signals` and of workers leave a request before they raise it. Where Python's
-    own handler stands, nobody can tell, and it counts as a wish.
+    The handlers of `on_signals` and of workers leave a request before they raise it. Elsewhere
+    nobody can tell, and it counts as a wish.
     """
-    return bool(_reason) or signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return bool(_reason) or not (_watching or _requests_only)
+
+
+def requests_only() -> None:
+    """Say that every stop of this process is a request, as in a worker that Ctrl-C leaves alone."""
+    global _requests_only
+    _requests_only = True
 
 
 @contextmanager

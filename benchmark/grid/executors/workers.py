@@ -185,6 +185,7 @@ def _serve(connection: Connection, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.request(stopping.USER))
+    stopping.requests_only()
     children.adopt_orphans()
 
     def send(message: Event | Ended | Refusal | None) -> None:
