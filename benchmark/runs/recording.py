@@ -151,7 +151,7 @@ class Left:
                 if not all(math.isfinite(value) for values in axes.values() for value in values):
                     raise ValueError("it has values that are no numbers")
                 found[plain(name)] = axes
-            except Exception as error:
+            except Exception as error:  # a value of a method's own may raise anything; it is named
                 self._drop(f"the curve {_shown(name)}", message(error))
         return rounded(found)
 
@@ -161,7 +161,7 @@ class Left:
             if not 0 <= count <= LARGEST_COUNT:
                 raise ValueError("it is no count")
             return int(count)
-        except Exception:
+        except Exception:  # whatever its `__index__` raises; the record names it
             self._drop(f"the ledger's {name}", f"it is {_shown(value)}")
             return 0
 
@@ -184,12 +184,12 @@ class Left:
 
     def _is_number(self, what: str, value: object) -> bool:
         try:
-            if math.isfinite(float(value)):  # type: ignore[arg-type]
-                return True
-        except Exception:
-            pass
-        self._drop(what, f"it is {_shown(value)}")
-        return False
+            finite = math.isfinite(float(value))  # type: ignore[arg-type]
+        except Exception:  # whatever its `__float__` raises; the record names it
+            finite = False
+        if not finite:
+            self._drop(what, f"it is {_shown(value)}")
+        return finite
 
     def _drop(self, what: str, why: str) -> None:
         self.out.append(f"{what} ({why})")
@@ -210,7 +210,7 @@ def _shown(value: object) -> str:
     """A value in a few characters, whatever it does when it is printed."""
     try:
         return " ".join(plain(repr(value)).split())[:40]
-    except Exception:
+    except Exception:  # whatever its `__repr__` raises; its type can still be told
         return f"of type {type(value).__name__}"
 
 

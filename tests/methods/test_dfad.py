@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmark.tasks.models.lenet import lenet5, lenet5_half
-from methods.base.problem import Normalization, Problem
+from methods.base.problem import Normalization
 from methods.base.samples import Batch
-from methods.base.teacher import Teacher
 from methods.dfad import DFAD, DFADGame
 from methods.losses.adversarial import logit_distance_loss
 from methods.networks.generators import TransposedGenerator, UpsamplingGenerator
+from tests.formulas import random
 from tests.games import same_after_stops
 from tests.helpers import one_line, tiny_run
 from tests.segmentation import posed as posed_segmentation
@@ -24,10 +23,6 @@ SHAPES = pytest.mark.parametrize("shape", [(5, 4), (3, 4, 2, 5)], ids=["BxK", "B
 
 def dfad(family: str = "", **params: Any) -> DFAD:
     return DFAD(DFAD.build_params({**SMALL, **params}, family))
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @SHAPES
@@ -158,17 +153,3 @@ def test_sizes_that_its_generators_cannot_draw_are_refused() -> None:
     assert dfad("camvid").supports(problem) is None
     problem.image_shape = (1, 24, 16)
     assert "divisible by 16, not 24×16" in one_line(dfad("camvid").supports(problem) or "")
-
-
-def test_a_teacher_without_batch_norm_will_do() -> None:
-    _, run = tiny_run(synthesis_steps=2, student_steps=4)
-    problem = Problem(
-        teacher=Teacher(lenet5(), run.ledger),
-        make_student=lenet5_half,
-        image_shape=(1, 32, 32),
-        num_classes=10,
-        normalization=Normalization((0.5,), (0.25,)),
-    )
-    assert dfad().supports(problem) is None
-    dfad().fit(problem, run)
-    assert run.ledger.student_steps == 4

@@ -15,6 +15,7 @@ from methods.dfq import DFQ, DFQGame
 from methods.losses.images import LayerStatistics, gaussian_statistics_loss
 from methods.losses.predictions import entropy_loss, information_entropy_loss, kd_loss
 from methods.own_teacher.interface import with_timm_interface
+from tests.formulas import random
 from tests.games import same_after_stops
 from tests.helpers import NUM_CLASSES, one_line, tiny_run
 from tests.segmentation import posed as posed_segmentation
@@ -25,10 +26,6 @@ EPSILON = 1e-5
 
 def dfq(**params: Any) -> DFQ:
     return DFQ(DFQ.build_params({**SMALL, **params}))
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def layers(*widths: int) -> list[LayerStatistics]:

@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax
-from torch import Tensor, nn
+from torch import nn
 
-from benchmark.tasks.models.lenet import lenet5, lenet5_half
-from methods.base.problem import Normalization, Problem
 from methods.base.samples import Batch
-from methods.base.teacher import Teacher
 from methods.losses.adversarial import bounded_disagreement_loss
 from methods.mad import MAD, MADGame
 from methods.networks.summed_codes import SummedCodeGenerator
+from tests.formulas import divergences, random
 from tests.games import same_after_stops
-from tests.helpers import IMAGE_SHAPE, NUM_CLASSES, one_line, tiny_run
-from tests.segmentation import posed as posed_segmentation
+from tests.helpers import IMAGE_SHAPE, NUM_CLASSES, tiny_run
 
 SMALL = {"latent_dim": 5, "width": 4}
 SUM = {"conditioning": "sum"}
@@ -32,23 +29,6 @@ def game_of(**params: Any) -> tuple[MADGame, nn.Module]:
     """A game at its beginning, and a student."""
     problem, run = tiny_run()
     return MADGame(mad(**params).params, problem, run), problem.make_student().eval()
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def divergences(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> np.ndarray:
-    """KL(teacher ‖ student) of every sample."""
-    s, t = (
-        log_softmax(x.detach().double().numpy() / temperature, axis=1) for x in (student, teacher)
-    )
-    return np.array(
-        [
-            sum(math.exp(b) * (b - a) for a, b in zip(*pair, strict=True))
-            for pair in zip(s, t, strict=True)
-        ]
-    )
 
 
 # The losses
@@ -205,28 +185,3 @@ def test_while_the_generator_warms_up_nobody_asks_the_student() -> None:
 @pytest.mark.parametrize("settings", [{}, {**SUM, "warm_up": 0.3}])
 def test_stops_at_every_round_change_nothing(settings: dict[str, Any]) -> None:
     assert same_after_stops(mad(**settings), tiny_run) == 4
-
-
-def test_a_teacher_without_batch_norm_will_do() -> None:
-    _, run = tiny_run(synthesis_steps=2, student_steps=4)
-    problem = Problem(
-        teacher=Teacher(lenet5(), run.ledger),
-        make_student=lenet5_half,
-        image_shape=(1, 32, 32),
-        num_classes=10,
-        normalization=Normalization((0.5,), (0.25,)),
-    )
-    method = mad()
-    assert method.supports(problem) is None
-    method.fit(problem, run)
-    assert run.ledger.student_steps == 4
-
-
-def test_label_maps_are_refused() -> None:
-    assert "classification" in one_line(mad().supports(posed_segmentation()[0]) or "")
-
-
-def test_images_that_cannot_be_halved_twice_are_refused() -> None:
-    problem, _ = tiny_run()
-    problem.image_shape = (1, 10, 8)
-    assert "divisible by 4, not 10×8" in one_line(mad().supports(problem) or "")

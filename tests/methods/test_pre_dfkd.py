@@ -9,16 +9,13 @@ import torch
 from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
-from benchmark.tasks.models.lenet import lenet5, lenet5_half
-from methods.base.problem import Normalization, Problem
 from methods.base.samples import Batch
-from methods.base.teacher import Teacher
 from methods.networks.encoders import VariationalEncoder
 from methods.networks.generators import UpsamplingGenerator
 from methods.pre_dfkd import PREDFKD, PREDFKDGame
+from tests.formulas import random
 from tests.games import same_after_stops
 from tests.helpers import IMAGE_SHAPE, one_line, tiny_run
-from tests.segmentation import posed as posed_segmentation
 
 SMALL = {"latent_dim": 5, "width": 4}
 
@@ -31,10 +28,6 @@ def game_of(**params: Any) -> tuple[PREDFKDGame, nn.Module]:
     """A game at its beginning, and a student."""
     problem, run = tiny_run()
     return PREDFKDGame(pre_dfkd(**params).params, problem, run), problem.make_student().eval()
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def numbers(x: Tensor) -> np.ndarray:
@@ -194,31 +187,6 @@ def test_the_memory_s_steps_are_part_of_the_paper_s_schedule() -> None:
     assert [n["synthesis_steps"] for n in numbers] == [5 * 400 * 36, 400 * 36]
     assert [n["student_steps"] for n in numbers] == [10 * 400 * 36] * 2
     assert PREDFKD.schedule_of(pre_dfkd().params, "svhn") is None
-
-
-def test_a_teacher_without_batch_norm_will_do() -> None:
-    _, run = tiny_run(synthesis_steps=2, student_steps=4)
-    problem = Problem(
-        teacher=Teacher(lenet5(), run.ledger),
-        make_student=lenet5_half,
-        image_shape=(1, 32, 32),
-        num_classes=10,
-        normalization=Normalization((0.5,), (0.25,)),
-    )
-    method = pre_dfkd()
-    assert method.supports(problem) is None
-    method.fit(problem, run)
-    assert run.ledger.student_steps == 4
-
-
-def test_label_maps_are_refused() -> None:
-    assert "classification" in one_line(pre_dfkd().supports(posed_segmentation()[0]) or "")
-
-
-def test_images_that_cannot_be_halved_twice_are_refused() -> None:
-    problem, _ = tiny_run()
-    problem.image_shape = (1, 10, 8)
-    assert "divisible by 4, not 10×8" in one_line(pre_dfkd().supports(problem) or "")
 
 
 def test_a_teacher_that_shows_no_features_needs_the_activation_loss_off() -> None:

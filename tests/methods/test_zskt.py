@@ -1,50 +1,29 @@
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from scipy.special import log_softmax
 from torch import Tensor, nn
 
-from benchmark.tasks.models.lenet import lenet5, lenet5_half
 from methods.base.objective import LogitObjective
-from methods.base.problem import Normalization, Problem
+from methods.base.problem import Problem
 from methods.base.run import Run
 from methods.base.samples import Batch
-from methods.base.teacher import Teacher
 from methods.losses.adversarial import disagreement_loss
 from methods.objectives.hinton import Hinton
 from methods.objectives.stage_attention import StageAttention
 from methods.zskt import ZSKT, ZSKTGame
+from tests.formulas import divergences, random
 from tests.games import same_after_stops
 from tests.helpers import IMAGE_SHAPE, TinyNetwork, one_line, tiny_run
-from tests.segmentation import posed as posed_segmentation
 
 SMALL = {"latent_dim": 5, "width": 4}
 
 
 def zskt(**params: Any) -> ZSKT:
     return ZSKT(ZSKT.build_params({**SMALL, **params}))
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def divergences(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> np.ndarray:
-    """KL(teacher ‖ student) of every sample."""
-    s, t = (
-        log_softmax(x.detach().double().numpy() / temperature, axis=1) for x in (student, teacher)
-    )
-    return np.array(
-        [
-            sum(math.exp(b) * (b - a) for a, b in zip(*pair, strict=True))
-            for pair in zip(s, t, strict=True)
-        ]
-    )
 
 
 def attention_distance(student: Tensor, teacher: Tensor) -> float:
@@ -205,28 +184,3 @@ def test_another_objective_needs_attention_off() -> None:
     method = zskt()
     method.transfer = Hinton()
     assert "attention=0" in one_line(method.supports(problem) or "")
-
-
-def test_label_maps_are_refused() -> None:
-    assert "classification" in one_line(zskt().supports(posed_segmentation()[0]) or "")
-
-
-def test_images_that_cannot_be_halved_twice_are_refused() -> None:
-    problem, _ = tiny_run()
-    problem.image_shape = (1, 10, 8)
-    assert "divisible by 4, not 10×8" in one_line(zskt().supports(problem) or "")
-
-
-def test_a_teacher_without_batch_norm_will_do() -> None:
-    _, run = tiny_run(synthesis_steps=2, student_steps=4)
-    problem = Problem(
-        teacher=Teacher(lenet5(), run.ledger),
-        make_student=lenet5_half,
-        image_shape=(1, 32, 32),
-        num_classes=10,
-        normalization=Normalization((0.5,), (0.25,)),
-    )
-    method = zskt()
-    assert method.supports(problem) is None
-    assert isinstance(method.fit(problem, run), nn.Module)
-    assert run.ledger.student_steps == 4

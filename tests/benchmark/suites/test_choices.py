@@ -252,11 +252,11 @@ def test_the_draws_of_a_robustness_score_are_the_trials_after_the_published_one(
 
 def test_the_shipped_tuning_and_draws_share_their_runs() -> None:
     trials = plan(load_suite("tune-mnist"), discover())
-    assert len(trials) == 9 * 16
+    assert len(trials) == 16 * 16
     assert {run.suite for run in trials} == {"tune-mnist-cpu"}
     ids = {run.spec("data").run_id("teacher") for run in trials if run.trial}
     draws = plan(load_suite("robustness-draws"), discover())
-    assert sum(run.spec("data").run_id("teacher") in ids for run in draws) == 3 * 15
+    assert sum(run.spec("data").run_id("teacher") in ids for run in draws) == 10 * 15
 
 
 @pytest.mark.parametrize(

@@ -487,7 +487,7 @@ def test_draws_and_axes_exclude_each_other(tmp_path: Path) -> None:
         ("rdskd-robustness-temperature", 60, "sweep"),
         ("rdskd-robustness-epochs", 72, "sweep"),
         ("rdskd-robustness-weights", 35, "sweep"),
-        ("robustness-draws", 48, "draw"),
+        ("robustness-draws", 160, "draw"),
     ],
 )
 def test_robustness_suites_have_all_their_runs(name: str, runs: int, purpose: str) -> None:

@@ -3,17 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from methods.losses.activation_maps import (
     activation_region_loss,
     class_activation_maps,
     grad_cam,
 )
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from tests.formulas import random
 
 
 def test_pooled_class_maps_have_the_logits_as_mean() -> None:
