@@ -32,7 +32,7 @@ def about_robustness() -> Robustness:
     return Robustness(task, methods, sweep_context(task))
 
 
-def pages_of_rooms(scan: Scan, files: Files) -> Files:
+def pages_of_methods_and_tasks(scan: Scan, files: Files) -> Files:
     """The pages of the methods and tasks that the repository has, and the README with their list.
 
     Args:

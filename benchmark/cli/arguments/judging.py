@@ -74,9 +74,11 @@ def pages(
     """
     with _undisturbed():
         from benchmark.analysis.pages.publish import publish
-        from benchmark.cli.pages import about_robustness, pages_of_rooms
+        from benchmark.cli.pages import about_robustness, pages_of_methods_and_tasks
 
-        code = publish(results, check, about_robustness(), pages_of_rooms, console, errors)
+        code = publish(
+            results, check, about_robustness(), pages_of_methods_and_tasks, console, errors
+        )
     raise typer.Exit(code)
 
 
